@@ -1,0 +1,28 @@
+# GhostHands Fleet: what a developer runs. CI runs the same (.ci/run).
+.DEFAULT_GOAL := help
+.PHONY: help up test check bench setup
+
+# Options of the fleet on one machine, such as ARGS="--jobs 20 --boot-seconds 5 --once".
+ARGS =
+# A pattern of test suites, such as ONLY="python-*".
+ONLY = *
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+up: ## Run the whole fleet on this machine; ARGS="--help" lists the options
+	@scripts/setup.sh up
+	@cargo build --locked -p autoscale -p fleet-local
+	@exec target/debug/fleet-local up $(ARGS)
+
+test: ## Run every test, or ONLY="python-*"; the last line is the sum
+	@scripts/test.sh '$(ONLY)'
+
+check: ## Only what needs no program of ours to run: formatting, lints, documentation, dependencies
+	@scripts/test.sh '@(format|scripts|tree|lints|docs)'
+
+bench: ## Measure what docs/BENCHMARKS.md reports
+	@scripts/bench.sh $(ARGS)
+
+setup: ## Install what the tests and `make up` need and this machine lacks
+	@scripts/setup.sh test

@@ -1,0 +1,103 @@
+//! One signed JSON request, for the service that is not worth an SDK.
+
+use std::time::{Duration, SystemTime};
+
+use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
+use aws_sigv4::sign::v4;
+use aws_smithy_runtime_api::client::identity::Identity;
+use serde_json::Value;
+
+use super::transport::Request;
+use super::{Aws, Error};
+
+const DEADLINE: Duration = Duration::from_secs(8);
+
+impl Aws {
+    /// `ecr:GetAuthorizationToken` in `region`: the answer as JSON.
+    ///
+    /// # Errors
+    /// [`Error`] where there are no credentials, no answer, or a refusal.
+    pub async fn ecr_authorization(&self, region: &str) -> Result<Value, Error> {
+        const WHAT: &str = "ECR GetAuthorizationToken";
+        let suffix = if region.starts_with("cn-") { ".cn" } else { "" };
+        let inner = &self.inner;
+        let url = inner
+            .endpoint_ecr
+            .clone()
+            .or_else(|| inner.endpoint.clone())
+            .unwrap_or_else(|| format!("https://api.ecr.{region}.amazonaws.com{suffix}"));
+        let url = format!("{url}/");
+        let body = "{}".to_owned();
+        let mut headers = vec![
+            ("content-type", "application/x-amz-json-1.1".to_owned()),
+            (
+                "x-amz-target",
+                "AmazonEC2ContainerRegistry_V20150921.GetAuthorizationToken".to_owned(),
+            ),
+        ];
+        self.sign(region, "ecr", &url, &mut headers, body.as_bytes()).await?;
+        let request = Request { method: "POST", url: &url, headers, body, deadline: DEADLINE };
+        let reply = inner.transport.send(WHAT, request).await?;
+        let json = serde_json::from_str::<Value>(&reply.body);
+        match (reply.status, json) {
+            (200, Ok(json)) => Ok(json),
+            (200, Err(_)) => {
+                Err(Error::Unreadable { what: WHAT.to_owned(), reason: "it is not JSON" })
+            }
+            (status, json) => Err(Error::Refused {
+                what: WHAT.to_owned(),
+                status,
+                reason: json
+                    .map_or_else(|_| "without a reason".to_owned(), |json| service_error(&json)),
+            }),
+        }
+    }
+
+    async fn sign(
+        &self,
+        region: &str,
+        service: &str,
+        url: &str,
+        headers: &mut Vec<(&'static str, String)>,
+        body: &[u8],
+    ) -> Result<(), Error> {
+        let unsigned =
+            |reason| Error::Unreadable { what: format!("the request to {service}"), reason };
+        let identity: Identity = self.inner.credentials.get().await?.into();
+        let params = v4::SigningParams::builder()
+            .identity(&identity)
+            .region(region)
+            .name(service)
+            .time(SystemTime::now())
+            .settings(SigningSettings::default())
+            .build()
+            .map_err(|_| unsigned("its signing parameters are incomplete"))?
+            .into();
+        let request = SignableRequest::new(
+            "POST",
+            url,
+            headers.iter().map(|(name, value)| (*name, value.as_str())),
+            SignableBody::Bytes(body),
+        )
+        .map_err(|_| unsigned("its address cannot be signed"))?;
+        let (instructions, _signature) =
+            sign(request, &params).map_err(|_| unsigned("it cannot be signed"))?.into_parts();
+        let (signed, _query) = instructions.into_parts();
+        for header in signed {
+            headers.push((header.name(), header.value().to_owned()));
+        }
+        Ok(())
+    }
+}
+
+/// Code and message of a JSON 1.1 error, whatever the case of its field names.
+fn service_error(json: &Value) -> String {
+    let text =
+        |names: [&str; 2]| names.iter().find_map(|name| json.get(*name)).and_then(Value::as_str);
+    let code = text(["__type", "code"]).unwrap_or("no code");
+    let code = code.rsplit('#').next().unwrap_or(code);
+    match text(["message", "Message"]) {
+        Some(message) => format!("{code}: {message}"),
+        None => code.to_owned(),
+    }
+}

@@ -1,0 +1,248 @@
+//! Disk cleanup: eight targets, a keep-set, and the truth about what was freed.
+//!
+//! | Target | What goes | Age |
+//! |---|---|---|
+//! | `dangling_images` | images without a tag that no container uses | none |
+//! | `unused_images` | tagged images that no container uses | 72 h since they were built or tagged here, the later of both |
+//! | `build_cache` | build cache, by the engine's own rule | 72 h since its last use |
+//! | `volumes` | anonymous volumes that no container uses; never a named one | none |
+//! | `tmp_files` | files below `/tmp` | 24 h since the last write |
+//! | `logs_deleted` | files below the log folder, compressed or not | 7 days since the last write |
+//! | `logs_compressed` | files below the log folder, by gzip | 1 day since the last write |
+//! | `journal` | archived journald files | 3 days |
+//!
+//! Ages are exact: a file of 24 hours and one second is older than 24 hours (`find -mtime +1` waits for 48). An image
+//! in the keep-set stays whatever its age, so a rollback always finds what it needs. Every target plans first, as a
+//! pure function of what it saw, and acts on the plan; a dry run stops there. A target that fails does not stop the
+//! others. The caller holds the deploy lock.
+
+mod files;
+mod images;
+mod journal;
+mod logs;
+mod open_files;
+mod record;
+mod volumes;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::clock::now_ms;
+use crate::docker::Engine;
+
+const HOUR_MS: i64 = 60 * 60 * 1000;
+const IMAGE_AGE_MS: i64 = 72 * HOUR_MS;
+const TMP_AGE_MS: i64 = 24 * HOUR_MS;
+const LOG_DELETE_AGE_MS: i64 = 7 * 24 * HOUR_MS;
+const LOG_COMPRESS_AGE_MS: i64 = 24 * HOUR_MS;
+/// Things that stayed are listed up to this many a target; the reader wants the reasons, not an inventory.
+const KEPT_SHOWN: usize = 20;
+
+/// Where to clean, and whether to.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Plan and report, change nothing.
+    pub dry_run: bool,
+    /// `/tmp` of the host.
+    pub tmp: PathBuf,
+    /// The log folder of the services.
+    pub logs: PathBuf,
+    /// Where every run is written down.
+    pub log_file: PathBuf,
+    /// Where the kernel shows which files are open.
+    pub proc: PathBuf,
+    /// The program that empties the journal.
+    pub journalctl: PathBuf,
+    /// Ages are counted back from here, in milliseconds since 1970.
+    pub now_ms: i64,
+}
+
+impl Options {
+    /// The defaults, with `GH_CLEANUP_TMP_DIR`, `GH_LOG_DIR` and `GH_CLEANUP_LOG` in place of the paths they name.
+    /// No request can name a path.
+    #[must_use]
+    pub fn from_env(env: &BTreeMap<String, String>) -> Self {
+        let path = |name: &str, default: &str| {
+            let given = env.get(name).map(String::as_str).filter(|path| !path.is_empty());
+            PathBuf::from(given.unwrap_or(default))
+        };
+        Self {
+            dry_run: false,
+            tmp: path("GH_CLEANUP_TMP_DIR", "/tmp"),
+            logs: path("GH_LOG_DIR", "/opt/ghosthands/logs"),
+            log_file: path("GH_CLEANUP_LOG", "/var/log/gh-disk-cleanup.log"),
+            proc: PathBuf::from("/proc"),
+            journalctl: PathBuf::from("/usr/bin/journalctl"),
+            now_ms: now_ms(),
+        }
+    }
+}
+
+/// Images that stay, by id (`sha256:…`), digest (`name@sha256:…` or `sha256:…`) or reference (`name:tag`), and why.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KeepSet {
+    images: BTreeMap<String, String>,
+}
+
+impl KeepSet {
+    /// Keeps `image`; `why` is shown in the report: current, previous, stable, in flight.
+    pub fn insert(&mut self, image: impl Into<String>, why: impl Into<String>) {
+        self.images.insert(image.into(), why.into());
+    }
+
+    fn reason(&self, names: impl IntoIterator<Item = impl AsRef<str>>) -> Option<&str> {
+        names.into_iter().find_map(|name| {
+            let name = name.as_ref();
+            let digest = name.split_once('@').map_or(name, |(_, digest)| digest);
+            self.images.get(name).or_else(|| self.images.get(digest)).map(String::as_str)
+        })
+    }
+}
+
+/// What a run did.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    /// Nothing was changed; the numbers say what would have been.
+    pub dry_run: bool,
+    /// Of all targets together.
+    pub freed_bytes: u64,
+    /// Every target, in the order they ran.
+    pub targets: Vec<Target>,
+}
+
+/// What became of one target.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Target {
+    /// Its name.
+    pub target: &'static str,
+    /// Bytes of disk.
+    pub freed_bytes: u64,
+    /// Things removed or compressed.
+    pub count: u64,
+    /// Things that look like they should go and stay, with the reason; at most twenty.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub kept: Vec<Kept>,
+    /// Why the target was not finished. What it did until then is counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Why there was nothing to do it on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub skipped: Option<String>,
+}
+
+/// Something that stays.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Kept {
+    /// What.
+    pub item: String,
+    /// Why.
+    pub reason: String,
+}
+
+impl Target {
+    fn new(target: &'static str) -> Self {
+        Self { target, ..Self::default() }
+    }
+
+    fn failed(target: &'static str, error: impl Into<String>) -> Self {
+        Self { error: Some(error.into()), ..Self::new(target) }
+    }
+
+    fn skipped(target: &'static str, reason: impl Into<String>) -> Self {
+        Self { skipped: Some(reason.into()), ..Self::new(target) }
+    }
+
+    fn add(&mut self, bytes: u64) {
+        self.count += 1;
+        self.freed_bytes = self.freed_bytes.saturating_add(bytes);
+    }
+
+    fn keep(&mut self, item: impl Into<String>, reason: impl Into<String>) {
+        if self.kept.len() < KEPT_SHOWN {
+            self.kept.push(Kept { item: item.into(), reason: reason.into() });
+        }
+    }
+
+    /// The first failure is the one that explains the others.
+    fn fail(&mut self, error: impl Into<String>) {
+        self.error.get_or_insert_with(|| error.into());
+    }
+}
+
+impl Report {
+    /// Whether a target was not finished.
+    #[must_use]
+    pub fn failed(&self) -> bool {
+        self.targets.iter().any(|target| target.error.is_some())
+    }
+
+    /// The report for people, a line for each target.
+    #[must_use]
+    pub fn text(&self) -> String {
+        record::text(self)
+    }
+}
+
+/// Cleans the host and writes the report to the log file.
+pub async fn run(engine: &Engine, options: &Options, keep: &KeepSet) -> Report {
+    let mut targets = docker_targets(engine, options, keep).await;
+    let files = options.clone();
+    let done = tokio::task::spawn_blocking(move || file_targets(&files)).await;
+    targets.extend(done.unwrap_or_else(|_| {
+        FILE_TARGETS.map(|target| Target::failed(target, "the cleanup of files panicked")).to_vec()
+    }));
+    targets.push(journal::vacuum(&options.journalctl, options.dry_run).await);
+    let report = Report {
+        dry_run: options.dry_run,
+        freed_bytes: targets.iter().fold(0, |sum, target| sum.saturating_add(target.freed_bytes)),
+        targets,
+    };
+    if let Err(error) = record::append(&options.log_file, &report) {
+        tracing::warn!(path = %options.log_file.display(), %error, "the cleanup was not written down");
+    }
+    report
+}
+
+const DOCKER_TARGETS: [&str; 4] =
+    [images::DANGLING, images::UNUSED, volumes::CACHE, volumes::VOLUMES];
+const FILE_TARGETS: [&str; 3] = ["tmp_files", "logs_deleted", "logs_compressed"];
+
+async fn docker_targets(engine: &Engine, options: &Options, keep: &KeepSet) -> Vec<Target> {
+    let usage = match images::usage(engine).await {
+        Ok(usage) => usage,
+        Err(error) => {
+            let failed = |target| Target::failed(target, error.to_string());
+            return DOCKER_TARGETS.map(failed).to_vec();
+        }
+    };
+    let mut targets = images::clean(engine, &usage, options, keep).await;
+    targets.push(volumes::clean_build_cache(engine, &usage, options).await);
+    targets.push(volumes::clean(engine, &usage, options).await);
+    targets
+}
+
+fn file_targets(options: &Options) -> Vec<Target> {
+    let open = match open_files::OpenFiles::scan(&options.proc) {
+        Ok(open) => open,
+        // Which files are open is unknown, so none is known to be closed.
+        Err(error) => {
+            return FILE_TARGETS.map(|target| Target::failed(target, error.as_str())).to_vec();
+        }
+    };
+    let older_than = |age_ms| files::Rule { now_ms: options.now_ms, age_ms };
+    let delete = |target, root, age_ms| {
+        let plan = |entries| files::plan(entries, older_than(age_ms), &open);
+        files::clean(target, root, options.dry_run, &plan, &files::remove)
+    };
+    let compress = |entries| logs::plan(entries, older_than(LOG_COMPRESS_AGE_MS), &open);
+    let [tmp, deleted, compressed] = FILE_TARGETS;
+    vec![
+        delete(tmp, &options.tmp, TMP_AGE_MS),
+        delete(deleted, &options.logs, LOG_DELETE_AGE_MS),
+        files::clean(compressed, &options.logs, options.dry_run, &compress, &logs::compress),
+    ]
+}

@@ -1,0 +1,373 @@
+//! Configuration of the host server, read once from the environment; every error is reported at once, none is defaulted.
+//!
+//! | Variable | Default | Meaning |
+//! |---|---|---|
+//! | `GH_DEPLOY_SECRET` | required | what `X-Deploy-Secret` must say; at least 16 characters |
+//! | `GH_DEPLOY_SECRET_PREVIOUS` | none | also accepted, while callers change over |
+//! | `GH_DEPLOY_PORT` | 8000 | TCP port |
+//! | `GH_DEPLOY_HOSTNAME` | 0.0.0.0 | TCP address to bind |
+//! | `GH_DEPLOY_SOCKET` | /run/ghosthands-deploy/control.sock | root-only socket for the local commands |
+//! | `GH_DEPLOY_STATE_DIR` | /var/lib/ghosthands-deploy | journal, history, terminating marker |
+//! | `DOCKER_SOCKET` | /var/run/docker.sock | Docker Engine |
+//! | `GH_ENVIRONMENT` | from `NODE_ENV`, else staging | `staging` or `production` |
+//! | `ECR_REGISTRY`, `ECR_REPOSITORY` | none, ghosthands | where images come from; a request cannot name another place |
+//! | `GH_API_HOST`, `GH_API_PORT` | localhost, 3100 | where the API answers |
+//! | `GH_WORKER_HOST`, `GH_WORKER_PORT` | localhost, 3101 | where the worker answers |
+//! | `GH_API_CONTAINER`, `GH_WORKER_CONTAINER` | ghosthands-api, ghosthands-worker | container names this server owns |
+//! | `GH_API_COMMAND`, `GH_WORKER_COMMAND` | the seed's | command, split at spaces; `image` means the image's own |
+//! | `GH_API_MEMORY_MB`, `GH_WORKER_MEMORY_MB` | 512, 2048 | memory limit of the container |
+//! | `GH_DEPLOY_COMPOSE_PROJECT` | ghosthands | containers of this compose project are adopted |
+//! | `GH_DEPLOY_HEALTHY_SECONDS` | 10 | how long a new container must stay healthy |
+//! | `GH_DEPLOY_START_SECONDS` | 90 | how long it may take to become healthy |
+//! | `GH_DEPLOY_DRAIN_SECONDS` | 300 | how long a deploy waits for the running job |
+//! | `GH_DEPLOY_STOP_SECONDS` | 35 | grace between SIGTERM and SIGKILL |
+//! | `EC2_INSTANCE_ID` | none | ties the terminating marker to this machine |
+//!
+//! Everything named `GH_DEPLOY_…` stays on the host: no container ever gets it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::service::{Place, Service, ServiceKind};
+
+/// A shorter secret can be guessed over the network in reasonable time.
+const SHORTEST_SECRET: usize = 16;
+
+/// The environment as the server sees it: names to values.
+pub type Strings = BTreeMap<String, String>;
+
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub listen: SocketAddr,
+    pub control_socket: PathBuf,
+    pub state_dir: PathBuf,
+    pub docker_socket: PathBuf,
+    pub environment: Environment,
+    pub images: ImageSource,
+    pub api: Service,
+    pub worker: Service,
+    pub compose_project: String,
+    pub timing: Timing,
+    pub instance_id: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Environment {
+    Staging,
+    Production,
+}
+
+/// Where images come from. Host configuration only.
+#[derive(Debug, Clone)]
+pub struct ImageSource {
+    pub registry: Option<String>,
+    pub repository: String,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct Timing {
+    /// A new container must be healthy this long, without a break, before it is committed.
+    pub healthy_for: Duration,
+    /// It must begin to be so within this time.
+    pub start_within: Duration,
+    /// How long a deploy waits for the running job before it gives up (or goes on, when forced).
+    pub drain_within: Duration,
+    /// Between SIGTERM and SIGKILL.
+    pub stop_grace: Duration,
+}
+
+/// Everything that is wrong with the environment, one line each.
+#[derive(Debug, thiserror::Error)]
+pub struct ConfigErrors(pub Vec<String>);
+
+// === impl Config ===
+
+impl Config {
+    /// Reads the whole configuration.
+    ///
+    /// # Errors
+    /// Every problem found, each naming its variable and what it may be.
+    pub fn from_env(env: &Strings) -> Result<Self, ConfigErrors> {
+        let mut read = Reader { env, errors: Vec::new() };
+        read.secret();
+        let port = read.port("GH_DEPLOY_PORT", 8000);
+        let hostname = read.text("GH_DEPLOY_HOSTNAME", "0.0.0.0");
+        let address: IpAddr = read.parsed("GH_DEPLOY_HOSTNAME", &hostname, "an IP address");
+        let config = Self {
+            listen: SocketAddr::new(address, port),
+            control_socket: read.path("GH_DEPLOY_SOCKET", "/run/ghosthands-deploy/control.sock"),
+            state_dir: read.path("GH_DEPLOY_STATE_DIR", "/var/lib/ghosthands-deploy"),
+            docker_socket: read.path("DOCKER_SOCKET", "/var/run/docker.sock"),
+            environment: read.environment(),
+            images: read.images(),
+            api: read.service(ServiceKind::Api),
+            worker: read.service(ServiceKind::Worker),
+            compose_project: read.text("GH_DEPLOY_COMPOSE_PROJECT", "ghosthands"),
+            timing: Timing {
+                healthy_for: read.seconds("GH_DEPLOY_HEALTHY_SECONDS", 10.0),
+                start_within: read.seconds("GH_DEPLOY_START_SECONDS", 90.0),
+                drain_within: read.seconds("GH_DEPLOY_DRAIN_SECONDS", 300.0),
+                stop_grace: read.seconds("GH_DEPLOY_STOP_SECONDS", 35.0),
+            },
+            instance_id: read.given("EC2_INSTANCE_ID"),
+        };
+        read.distinct(&config);
+        if read.errors.is_empty() { Ok(config) } else { Err(ConfigErrors(read.errors)) }
+    }
+
+    #[must_use]
+    pub fn service(&self, kind: ServiceKind) -> &Service {
+        match kind {
+            ServiceKind::Api => &self.api,
+            ServiceKind::Worker => &self.worker,
+        }
+    }
+}
+
+impl ImageSource {
+    /// The full repository (`registry/repository`), or `None` when no registry is configured.
+    #[must_use]
+    pub fn full(&self) -> Option<String> {
+        self.registry.as_ref().map(|registry| format!("{registry}/{}", self.repository))
+    }
+}
+
+impl fmt::Display for Environment {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Staging => "staging",
+            Self::Production => "production",
+        })
+    }
+}
+
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "the configuration has {} error(s):", self.0.len())?;
+        self.0.iter().try_for_each(|error| write!(out, "\n  {error}"))
+    }
+}
+
+/// Where the local commands find the server, without needing the rest of the configuration.
+#[must_use]
+pub fn control_socket(env: &Strings) -> PathBuf {
+    let given = env.get("GH_DEPLOY_SOCKET").map(String::as_str).filter(|path| !path.is_empty());
+    Path::new(given.unwrap_or("/run/ghosthands-deploy/control.sock")).to_owned()
+}
+
+/// Reads variables and collects what is wrong with them.
+struct Reader<'a> {
+    env: &'a Strings,
+    errors: Vec<String>,
+}
+
+impl Reader<'_> {
+    /// An empty variable counts as absent: compose and systemd both write `NAME=` for "not set".
+    fn given(&self, name: &str) -> Option<String> {
+        self.env.get(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
+    }
+
+    fn text(&self, name: &str, default: &str) -> String {
+        self.given(name).unwrap_or_else(|| default.to_owned())
+    }
+
+    fn parsed<T>(&mut self, name: &str, value: &str, what: &str) -> T
+    where
+        T: std::str::FromStr + Placeholder,
+    {
+        value.parse().unwrap_or_else(|_| {
+            self.errors.push(format!("{name}={value:?} is not {what}"));
+            T::placeholder()
+        })
+    }
+
+    fn port(&mut self, name: &str, default: u16) -> u16 {
+        let value = self.text(name, &default.to_string());
+        self.parsed(name, &value, "a TCP port (0 to 65535)")
+    }
+
+    fn seconds(&mut self, name: &str, default: f64) -> Duration {
+        let value = self.text(name, &default.to_string());
+        let seconds: f64 = self.parsed(name, &value, "a number of seconds");
+        match Duration::try_from_secs_f64(seconds) {
+            Ok(duration) if seconds <= 86_400.0 => duration,
+            _ => {
+                self.errors.push(format!("{name}={value:?} is not between 0 and 86400 seconds"));
+                Duration::ZERO
+            }
+        }
+    }
+
+    fn path(&mut self, name: &str, default: &str) -> PathBuf {
+        let value = self.text(name, default);
+        if !value.starts_with('/') {
+            self.errors.push(format!("{name}={value:?} is not an absolute path"));
+        }
+        PathBuf::from(value)
+    }
+
+    /// Only checked here; it is compared where it lives, so that a refresh can change it.
+    fn secret(&mut self) {
+        match self.given("GH_DEPLOY_SECRET") {
+            None => self.errors.push(
+                "GH_DEPLOY_SECRET is not set: put it into the Secrets Manager secret or the environment file".to_owned(),
+            ),
+            Some(secret) if secret.len() < SHORTEST_SECRET => self.errors.push(format!(
+                "GH_DEPLOY_SECRET is shorter than {SHORTEST_SECRET} characters"
+            )),
+            Some(_) => {}
+        }
+    }
+
+    fn environment(&mut self) -> Environment {
+        match self.given("GH_ENVIRONMENT").as_deref() {
+            Some("staging") => Environment::Staging,
+            Some("production") => Environment::Production,
+            None if self.given("NODE_ENV").as_deref() == Some("production") => {
+                Environment::Production
+            }
+            None => Environment::Staging,
+            Some(other) => {
+                let error = format!("GH_ENVIRONMENT={other:?} is not staging or production");
+                self.errors.push(error);
+                Environment::Staging
+            }
+        }
+    }
+
+    fn images(&mut self) -> ImageSource {
+        let source = ImageSource {
+            registry: self.given("ECR_REGISTRY"),
+            repository: self.text("ECR_REPOSITORY", "ghosthands"),
+        };
+        let registry = |c: char| c.is_ascii_alphanumeric() || ".-:".contains(c);
+        if let Some(name) = source.registry.as_ref().filter(|name| !name.chars().all(registry)) {
+            self.errors.push(format!("ECR_REGISTRY={name:?} is not a registry host (host[:port])"));
+        }
+        let repository =
+            |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-/".contains(c);
+        if !source.repository.chars().all(repository) {
+            let name = &source.repository;
+            self.errors.push(format!("ECR_REPOSITORY={name:?} is not a repository name"));
+        }
+        source
+    }
+
+    fn service(&mut self, kind: ServiceKind) -> Service {
+        let upper = kind.name().to_ascii_uppercase();
+        let port = self.port(&format!("GH_{upper}_PORT"), kind.default_port());
+        let memory = self.text(&format!("GH_{upper}_MEMORY_MB"), kind.default_memory_mb());
+        let container =
+            self.text(&format!("GH_{upper}_CONTAINER"), &format!("ghosthands-{}", kind.name()));
+        let legal = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+        if !container.chars().all(legal) {
+            self.errors.push(format!("GH_{upper}_CONTAINER={container:?} is not a container name"));
+        }
+        let command = self.text(&format!("GH_{upper}_COMMAND"), kind.default_command());
+        Service {
+            kind,
+            container,
+            place: Place { host: self.text(&format!("GH_{upper}_HOST"), "localhost"), port },
+            command: (command != "image")
+                .then(|| command.split_whitespace().map(str::to_owned).collect()),
+            memory_mb: self.parsed(
+                &format!("GH_{upper}_MEMORY_MB"),
+                &memory,
+                "a number of megabytes",
+            ),
+        }
+    }
+
+    fn distinct(&mut self, config: &Config) {
+        if config.api.container == config.worker.container {
+            self.errors.push("GH_API_CONTAINER and GH_WORKER_CONTAINER are the same".to_owned());
+        }
+        let ports = [
+            ("GH_API_PORT", config.api.place.port),
+            ("GH_WORKER_PORT", config.worker.place.port),
+            ("GH_DEPLOY_PORT", config.listen.port()),
+        ];
+        for (i, (name, port)) in ports.iter().enumerate() {
+            for (other, same) in &ports[i + 1..] {
+                if port == same && *port != 0 {
+                    self.errors.push(format!("{name} and {other} are both {port}"));
+                }
+            }
+        }
+    }
+}
+
+/// What stands in for a value that could not be read, so that reading goes on and finds every error.
+trait Placeholder {
+    fn placeholder() -> Self;
+}
+impl Placeholder for IpAddr {
+    fn placeholder() -> Self {
+        Self::from([0, 0, 0, 0])
+    }
+}
+impl Placeholder for u16 {
+    fn placeholder() -> Self {
+        0
+    }
+}
+impl Placeholder for u64 {
+    fn placeholder() -> Self {
+        0
+    }
+}
+impl Placeholder for f64 {
+    fn placeholder() -> Self {
+        0.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Config, Environment, Strings};
+
+    fn env(pairs: &[(&str, &str)]) -> Strings {
+        let secret = ("GH_DEPLOY_SECRET", "0123456789abcdef");
+        std::iter::once(&secret)
+            .chain(pairs)
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect()
+    }
+
+    #[test]
+    fn the_seeds_defaults() {
+        let config = Config::from_env(&env(&[])).unwrap();
+        assert_eq!(config.listen.to_string(), "0.0.0.0:8000");
+        assert_eq!((config.api.place.port, config.worker.place.port), (3100, 3101));
+        assert_eq!(config.environment, Environment::Staging);
+        assert_eq!(config.timing.healthy_for.as_secs(), 10);
+        assert_eq!(config.images.full(), None);
+    }
+
+    #[test]
+    fn every_error_is_reported_at_once_and_the_secret_in_none() {
+        let bad = env(&[
+            ("GH_DEPLOY_SECRET", "hunter2"),
+            ("GH_DEPLOY_PORT", "80000"),
+            ("GH_ENVIRONMENT", "prod"),
+            ("GH_DEPLOY_HEALTHY_SECONDS", "-1"),
+            ("GH_API_PORT", "3101"),
+            ("GH_DEPLOY_STATE_DIR", "state"),
+            ("GH_WORKER_MEMORY_MB", "2g"),
+        ]);
+        let text = Config::from_env(&bad).unwrap_err().to_string();
+        insta::assert_snapshot!(text, @r#"
+        the configuration has 7 error(s):
+          GH_DEPLOY_SECRET is shorter than 16 characters
+          GH_DEPLOY_PORT="80000" is not a TCP port (0 to 65535)
+          GH_DEPLOY_STATE_DIR="state" is not an absolute path
+          GH_ENVIRONMENT="prod" is not staging or production
+          GH_WORKER_MEMORY_MB="2g" is not a number of megabytes
+          GH_DEPLOY_HEALTHY_SECONDS="-1" is not between 0 and 86400 seconds
+          GH_API_PORT and GH_WORKER_PORT are both 3101
+        "#);
+    }
+}

@@ -1,0 +1,224 @@
+//! What a deploy does next: a pure function of what its journal says and what Docker shows.
+//!
+//! The same function drives a deploy from its beginning and after a crash, so there is no second way to recover.
+//! A step is not repeated once the world shows its effect; a step whose effect cannot be seen is repeated until the
+//! journal holds its `Did`. All steps are safe to repeat.
+
+use std::collections::BTreeMap;
+
+use super::model::{Outcome, Run, Step};
+use crate::service::ServiceKind::{self, Api, Worker};
+
+/// What Docker shows of one deploy's containers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct World {
+    pub services: BTreeMap<ServiceKind, ServiceWorld>,
+    /// The host is going away: no worker may be started on it.
+    pub terminating: bool,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ServiceWorld {
+    pub old: Option<Seen>,
+    pub next: Option<Seen>,
+    /// Another container has the `.prev` name.
+    pub prev_taken: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    pub life: Life,
+    pub role: Role,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Life {
+    Running,
+    /// Between two restarts: nothing runs now, and something will.
+    Restarting,
+    Down,
+}
+
+impl Seen {
+    fn runs(&self) -> bool {
+        self.life == Life::Running
+    }
+}
+
+/// What a container is called, as far as a deploy cares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    Next,
+    /// The service's own name, or the name that the old container had when it was found.
+    Current,
+    Prev,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Next {
+    Do(Step),
+    /// The way forward is closed, for this reason.
+    Fail(Step, &'static str),
+    End(Outcome),
+}
+
+/// The next move of a deploy whose preparation is done (or whose failure is recorded).
+#[must_use]
+pub fn decide(run: &Run, world: &World) -> Next {
+    if run.failure.is_some() { backward(run, world) } else { forward(run, world) }
+}
+
+/// For a deploy that a crash interrupted: why it cannot go on, or `None` when it can.
+///
+/// Before the first new container was started the old ones are the surer way, and after that the new ones are, as long
+/// as they still run.
+#[must_use]
+pub fn interrupted(run: &Run, world: &World) -> Option<&'static str> {
+    if run.failure.is_some() {
+        return None;
+    }
+    let runs = |service: ServiceKind| {
+        let seen = world.services.get(&service).and_then(|seen| seen.next.as_ref());
+        run.doing.contains(&Step::Start(service)) && seen.is_some_and(Seen::runs)
+    };
+    if ServiceKind::ALL.into_iter().any(runs) {
+        return None;
+    }
+    Some("the host server was interrupted before a new container ran")
+}
+
+fn forward(run: &Run, world: &World) -> Next {
+    let none = ServiceWorld::default();
+    let see = |service| world.services.get(&service).unwrap_or(&none);
+
+    for service in ServiceKind::ALL {
+        if see(service).next.is_none() {
+            return Next::Fail(Step::Create(service), "the new container has disappeared");
+        }
+    }
+    if world.terminating && !run.did.contains(&Step::Gate(Worker)) {
+        return Next::Fail(Step::Drain, "the host is terminating");
+    }
+    // Cleared before the drain: an old worker is stopped at the instant it is idle, with nothing in between.
+    for service in ServiceKind::ALL {
+        if see(service).prev_taken {
+            return Next::Do(Step::ClearPrev(service));
+        }
+    }
+    let take_out = |service| {
+        let old = see(service).old.as_ref()?;
+        if old.life != Life::Down {
+            let undrained = service == Worker && old.runs() && !run.did.contains(&Step::Drain);
+            return Some(if undrained { Step::Drain } else { Step::Stop(service) });
+        }
+        (old.role != Role::Prev).then_some(Step::RenameOld(service))
+    };
+    let bring_in = |service| {
+        if run.did.contains(&Step::Gate(service)) {
+            None
+        } else if run.doing.contains(&Step::Start(service)) {
+            Some(Step::Gate(service))
+        } else {
+            Some(Step::Start(service))
+        }
+    };
+    let commit = |service| {
+        let new = see(service).next.as_ref()?;
+        if !new.runs() {
+            return None;
+        }
+        if new.role != Role::Current {
+            return Some(Step::Promote(service));
+        }
+        let retire = see(service).old.is_some() && !run.did.contains(&Step::Retire(service));
+        if retire {
+            return Some(Step::Retire(service));
+        }
+        (!run.did.contains(&Step::Keep(service))).then_some(Step::Keep(service))
+    };
+
+    let step = take_out(Worker)
+        .or_else(|| take_out(Api))
+        .or_else(|| bring_in(Api))
+        .or_else(|| bring_in(Worker));
+    if let Some(step) = step {
+        return Next::Do(step);
+    }
+    for service in ServiceKind::ALL {
+        let kept = run.did.contains(&Step::Keep(service));
+        if !kept && see(service).next.as_ref().is_some_and(|next| !next.runs()) {
+            return Next::Fail(
+                Step::Gate(service),
+                "the new container went down before it was committed",
+            );
+        }
+    }
+    let step = commit(Api).or_else(|| commit(Worker));
+    step.map_or(Next::End(Outcome::Deployed), Next::Do)
+}
+
+fn backward(run: &Run, world: &World) -> Next {
+    let none = ServiceWorld::default();
+    let see = |service| world.services.get(&service).unwrap_or(&none);
+    let given_up = |service| run.restore_failed.contains_key(&service);
+
+    for service in [Worker, Api] {
+        if given_up(service) {
+            continue;
+        }
+        let step = match (&see(service).next, &see(service).old) {
+            (Some(next), _) if next.life != Life::Down => Some(Step::StopNew(service)),
+            (Some(_), _) => Some(Step::RemoveNew(service)),
+            (None, Some(old)) if old.role == Role::Prev => Some(Step::RestoreName(service)),
+            _ => None,
+        };
+        if let Some(step) = step {
+            return Next::Do(step);
+        }
+    }
+    let held_back = |service| service == Worker && world.terminating;
+    let comes_back = |service| {
+        run.old.get(&service).is_some_and(|old| old.runs)
+            && !held_back(service)
+            && !given_up(service)
+            // Nothing was ever done to it: it is not ours to start.
+            && run.touched()
+    };
+    for service in [Api, Worker] {
+        let running = see(service).old.as_ref().is_some_and(Seen::runs);
+        // Once: whether it then stays up is for its gate to say.
+        if comes_back(service) && !running && !run.did.contains(&Step::StartOld(service)) {
+            return Next::Do(Step::StartOld(service));
+        }
+    }
+    for service in [Api, Worker] {
+        let retired = run.doing.contains(&Step::Retire(service));
+        if retired && !given_up(service) && !run.did.contains(&Step::RestorePolicy(service)) {
+            return Next::Do(Step::RestorePolicy(service));
+        }
+    }
+    for service in [Api, Worker] {
+        if comes_back(service)
+            && run.doing.contains(&Step::StartOld(service))
+            && !run.did.contains(&Step::GateOld(service))
+        {
+            return Next::Do(Step::GateOld(service));
+        }
+    }
+    let same_process = !run.doing.contains(&Step::StartOld(Worker));
+    if run.doing.contains(&Step::Drain)
+        && same_process
+        && !world.terminating
+        && !given_up(Worker)
+        && !run.did.contains(&Step::Resume)
+    {
+        return Next::Do(Step::Resume);
+    }
+    Next::End(if !run.restore_failed.is_empty() {
+        Outcome::Down
+    } else if run.touched() {
+        Outcome::RolledBack
+    } else {
+        Outcome::Failed
+    })
+}

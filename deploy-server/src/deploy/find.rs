@@ -1,0 +1,97 @@
+//! Which containers of the host are ours: exact names, exact labels, and the owner of the port. Never a prefix.
+
+use std::collections::BTreeMap;
+
+use super::decide::{Life, Role, Seen, ServiceWorld, World};
+use super::model::Run;
+use crate::config::Config;
+use crate::docker::ContainerSummary;
+use crate::service::{Service, ServiceKind, label};
+
+const COMPOSE_PROJECT: &str = "com.docker.compose.project";
+const COMPOSE_SERVICE: &str = "com.docker.compose.service";
+
+/// The container that plays `service` now: the one that owns its port, else one that runs, else the newest.
+#[must_use]
+pub fn current<'a>(
+    config: &Config,
+    service: &Service,
+    containers: &'a [ContainerSummary],
+    port_owner: Option<&str>,
+) -> Option<&'a ContainerSummary> {
+    containers.iter().filter(|container| plays(config, service, container)).max_by_key(
+        |container| {
+            let owns = port_owner == Some(container.id.as_str());
+            (owns, life(container) != Life::Down, container.created)
+        },
+    )
+}
+
+/// True for the container under the service's own name and for the one that compose made for it.
+#[must_use]
+pub fn plays(config: &Config, service: &Service, container: &ContainerSummary) -> bool {
+    let name = container.name();
+    if name == service.next_name() || name == service.prev_name() {
+        return false;
+    }
+    let label = |key: &str| container.labels.get(key).map(String::as_str);
+    let composed = label(COMPOSE_PROJECT) == Some(config.compose_project.as_str())
+        && matches!(label(COMPOSE_SERVICE), Some(of) if of == service.kind.name() || of == service.container);
+    // Old compose files were run without a project that we know; their names are as good as labels.
+    let numbered = ["-1", "_1"].iter().any(|end| name == format!("{}{end}", service.container));
+    name == service.container || composed || numbered
+}
+
+/// The version that a container runs, as its labels and its image name tell.
+#[must_use]
+pub fn image_tag_of(container: &ContainerSummary) -> String {
+    container.labels.get(label::IMAGE_TAG).cloned().unwrap_or_else(|| {
+        let image = container.image.as_str();
+        let (_, last) = image.rsplit_once('/').unwrap_or(("", image));
+        last.split_once(':').map_or(last, |(_, tag)| tag).to_owned()
+    })
+}
+
+/// What Docker shows of one deploy.
+#[must_use]
+pub fn world(
+    config: &Config,
+    run: &Run,
+    containers: &[ContainerSummary],
+    terminating: bool,
+) -> World {
+    let by_id: BTreeMap<&str, &ContainerSummary> =
+        containers.iter().map(|container| (container.id.as_str(), container)).collect();
+    let services = ServiceKind::ALL.into_iter().map(|kind| {
+        let service = config.service(kind);
+        let old = run.old.get(&kind);
+        let see = |id: &str| {
+            let container = by_id.get(id)?;
+            let name = container.name();
+            let role = if name == service.next_name() {
+                Role::Next
+            } else if name == service.prev_name() {
+                Role::Prev
+            } else {
+                Role::Current
+            };
+            Some(Seen { life: life(container), role })
+        };
+        let next = run.created.get(&kind).and_then(|id| see(id));
+        let old_id = old.map(|old| old.id.as_str());
+        let prev_taken = containers.iter().any(|container| {
+            container.name() == service.prev_name() && Some(container.id.as_str()) != old_id
+        });
+        (kind, ServiceWorld { old: old_id.and_then(see), next, prev_taken })
+    });
+    World { services: services.collect(), terminating }
+}
+
+#[must_use]
+pub fn life(container: &ContainerSummary) -> Life {
+    match container.state.as_str() {
+        "running" | "paused" => Life::Running,
+        "restarting" => Life::Restarting,
+        _ => Life::Down,
+    }
+}

@@ -1,0 +1,244 @@
+//! What a deploy does before anything is touched: image, ports, new containers. A failure here costs nobody anything.
+
+use super::find;
+use super::gate;
+use super::model::{Image, OldContainer, Record, Step, Version};
+use super::run::Deployment;
+use super::steps::remove_by_name;
+use crate::docker::{self, ContainerDetail, ContainerSummary, ImageDetail};
+use crate::listener;
+use crate::service::{Marks, ServiceKind, label};
+
+/// What to run.
+#[derive(Debug, Clone)]
+pub enum Target {
+    /// A tag or a `sha256:` digest of the configured repository.
+    Tag(String),
+    /// A version that ran here before.
+    Version(Version),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Prepared {
+    Ready,
+    /// It runs already, made from the same image and settings, and it is healthy.
+    Unchanged,
+}
+
+/// The name of the step that failed, the service, and the reason.
+type Failed = (&'static str, Option<ServiceKind>, String);
+
+impl Deployment<'_> {
+    /// Gets everything ready beside what runs.
+    ///
+    /// # Errors
+    /// Says which step failed. Nothing that runs was touched; a new container may have been made.
+    pub(super) async fn prepare(&mut self, target: &Target) -> Result<Prepared, Failed> {
+        let image = self.fetch(target).await?;
+        self.note(Record::Image(image.clone()));
+        let engine = &self.server.engine;
+        let list = engine.list_containers(true).await;
+        let containers = list.map_err(|error| ("load-configs", None, error.to_string()))?;
+        let mut olds = Vec::new();
+        for kind in ServiceKind::ALL {
+            olds.push((kind, self.find_old(kind, &containers).await?));
+        }
+        if self.is_unchanged(&image, &olds).await {
+            return Ok(Prepared::Unchanged);
+        }
+        for (kind, old) in &olds {
+            if let Some(old) = old {
+                let container = self.old_record(old);
+                self.note(Record::Old { service: *kind, container });
+            }
+        }
+        for kind in ServiceKind::ALL {
+            self.create(kind, &image).await?;
+        }
+        match &self.run.failure {
+            Some(failure) => Err(("journal", None, failure.reason.clone())),
+            None => Ok(Prepared::Ready),
+        }
+    }
+
+    async fn fetch(&mut self, target: &Target) -> Result<Image, Failed> {
+        let failed = |error: docker::Error| ("pull-image", None, error.to_string());
+        let repository = self.server.config.images.full();
+        let tag = match target {
+            Target::Tag(tag) => tag.clone(),
+            Target::Version(version) => {
+                let known = self.server.engine.inspect_image(&version.image_id).await;
+                if let Some(image) = known.map_err(failed)? {
+                    return Ok(self
+                        .by_tag_or_id(&version.image_tag, &image, version.digest.clone())
+                        .await);
+                }
+                version.digest.clone().ok_or_else(|| {
+                    let id = &version.image_id;
+                    (
+                        "pull-image",
+                        None,
+                        format!(
+                            "image {id} is no longer on this host, and no digest of it is known"
+                        ),
+                    )
+                })?
+            }
+        };
+        let repository = repository.ok_or_else(|| {
+            let reason = "ECR_REGISTRY is not set: this host does not know where to pull from";
+            ("pull-image", None, reason.to_owned())
+        })?;
+        self.ticket.step("pull-image");
+        self.note(Record::Doing { step: Step::Pull });
+        let image = self.pull(&repository, &tag).await?;
+        let digest = image.digest_in(&repository).map(str::to_owned);
+        Ok(self.by_tag_or_id(&tag, &image, digest).await)
+    }
+
+    async fn pull(&self, repository: &str, tag: &str) -> Result<ImageDetail, Failed> {
+        let server = self.server;
+        let mut renewed = false;
+        loop {
+            let credential = server.registry.credential().await;
+            let credential = credential.map_err(|error| ("ecr-auth", None, error.to_string()))?;
+            let header = credential.as_ref().map(crate::ecr::Credential::header);
+            match server.engine.pull_image(repository, tag, header.as_ref()).await {
+                Err(error) if error.is_refused_credential() && credential.is_some() && !renewed => {
+                    server.registry.forget();
+                    renewed = true;
+                }
+                result => return result.map_err(|error| ("pull-image", None, error.to_string())),
+            }
+        }
+    }
+
+    /// A name that people can read, when it means this very image; else the image's id.
+    async fn by_tag_or_id(&self, tag: &str, image: &ImageDetail, digest: Option<String>) -> Image {
+        let named = match self.server.config.images.full() {
+            Some(repository) if !tag.starts_with("sha256:") => {
+                let reference = format!("{repository}:{tag}");
+                let found = self.server.engine.inspect_image(&reference).await;
+                let same = found.is_ok_and(|found| found.is_some_and(|found| found.id == image.id));
+                same.then_some(reference)
+            }
+            _ => None,
+        };
+        Image { reference: named.unwrap_or_else(|| image.id.clone()), id: image.id.clone(), digest }
+    }
+
+    /// The container that plays `kind` now. The port must be its own or nobody's.
+    async fn find_old(
+        &self,
+        kind: ServiceKind,
+        containers: &[ContainerSummary],
+    ) -> Result<Option<ContainerDetail>, Failed> {
+        let config = &self.server.config;
+        let service = config.service(kind);
+        let port = service.place.port;
+        let failed = |reason: String| ("port-preflight", Some(kind), reason);
+        let taken = !listener::on_port(port).sockets.is_empty();
+        let mut owner = None;
+        if taken {
+            for container in containers.iter().filter(|container| container.state == "running") {
+                let detail = self.server.engine.inspect_container(&container.id).await;
+                let detail = detail.map_err(|error| failed(error.to_string()))?;
+                if detail.is_some_and(|detail| listener::belongs_to(port, detail.state.pid)) {
+                    owner = Some(container);
+                    break;
+                }
+            }
+        }
+        let owner_id = owner.map(|owner| owner.id.as_str());
+        let old = find::current(config, service, containers, owner_id);
+        if taken && (owner_id.is_none() || old.map(|old| old.id.as_str()) != owner_id) {
+            let who = match owner {
+                Some(container) => format!("container {}", container.name()),
+                None => listener::owner_of(port).map_or_else(
+                    || "an unknown process".to_owned(),
+                    |pid| format!("process {pid} ({})", listener::name_of(pid)),
+                ),
+            };
+            return Err(failed(format!(
+                "port_conflict: port {port} belongs to {who}, which is not ours"
+            )));
+        }
+        match old {
+            None => Ok(None),
+            Some(old) => {
+                let detail = self.server.engine.inspect_container(&old.id).await;
+                detail.map_err(|error| failed(error.to_string()))
+            }
+        }
+    }
+
+    fn old_record(&self, old: &ContainerDetail) -> OldContainer {
+        let drained = self.server.state.stopped_by_drain();
+        OldContainer {
+            id: old.id.clone(),
+            name: old.name().to_owned(),
+            runs: old.state.running || old.state.restarting || drained.as_deref() == Some(&old.id),
+            policy: old.host_config.restart_policy.name.clone(),
+        }
+    }
+
+    async fn is_unchanged(
+        &self,
+        image: &Image,
+        olds: &[(ServiceKind, Option<ContainerDetail>)],
+    ) -> bool {
+        if self.run.begin.force {
+            return false;
+        }
+        let host = self.server.secrets.environment();
+        for (kind, old) in olds {
+            let service = self.server.config.service(*kind);
+            let Some(old) = old else { return false };
+            let spec =
+                service.spec(&service.environment(&host), self.server.config.timing.stop_grace);
+            let same = old.image == image.id
+                && old.name() == service.container
+                && old.label(label::SPEC) == Some(&spec);
+            if !same || !old.is_running() {
+                return false;
+            }
+            let sample = gate::look(service, Some(old), None).await;
+            if sample.listener != gate::Listener::Ours || sample.answer.is_err() {
+                return false;
+            }
+        }
+        true
+    }
+
+    async fn create(&mut self, kind: ServiceKind, image: &Image) -> Result<(), Failed> {
+        self.ticket.step(Step::Create(kind).public_name());
+        self.note(Record::Doing { step: Step::Create(kind) });
+        let server = self.server;
+        let service = server.config.service(kind);
+        let failed = |error: docker::Error| {
+            (Step::Create(kind).public_name(), Some(kind), error.to_string())
+        };
+        remove_by_name(server, &service.next_name()).await.map_err(failed)?;
+        let marks = Marks {
+            deploy: self.run.begin.deploy.clone(),
+            generation: self.run.begin.generation,
+            image_tag: self.run.begin.image_tag.clone(),
+        };
+        let environment = service.environment(&server.secrets.environment());
+        let grace = server.config.timing.stop_grace;
+        let body = service.create_body(&image.reference, &environment, &marks, grace);
+        let id =
+            server.engine.create_container(&service.next_name(), &body).await.map_err(failed)?;
+        self.note(Record::Created { service: kind, id: id.clone() });
+        let made = server.engine.inspect_container(&id).await.map_err(failed)?;
+        match made {
+            // Somebody may have moved the tag between the pull and now.
+            Some(made) if made.image == image.id => Ok(()),
+            _ => Err((
+                Step::Create(kind).public_name(),
+                Some(kind),
+                format!("the new container was not made from image {}", image.id),
+            )),
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! After a crash or a reboot: finish or undo what the journal says was under way.
+
+use super::decide::interrupted;
+use super::model::{Record, Run, Step};
+use super::run::Deployment;
+use super::steps::remove_by_name;
+use crate::ops::What;
+use crate::server::Server;
+use crate::service::ServiceKind;
+use crate::state::Journal;
+
+/// Takes up the last deploy if it has no end. Must run before anything else may take the lock; returns when the host
+/// has one owner per service again.
+pub async fn recover(server: &'static Server) {
+    let records = match Journal::read(&server.state) {
+        Ok(records) => records,
+        Err(error) => {
+            tracing::error!(error = %error, "the journal cannot be read; nothing is recovered");
+            return;
+        }
+    };
+    let Some(mut run) = Run::from_records(records) else { return };
+    server.saw_generation(run.begin.generation);
+    if run.outcome.is_some() {
+        return;
+    }
+    let Ok(ticket) = server.ops.admit(What::Recovery) else { return };
+    tracing::warn!(deploy = run.begin.deploy, step = ?run.step, "a deploy was interrupted");
+    // Old proofs: the worker may have taken a job since, and a reboot stops what was started.
+    run.did.remove(&Step::Drain);
+    for kind in ServiceKind::ALL {
+        run.did.remove(&Step::StartOld(kind));
+    }
+
+    let mut deployment = match Deployment::resume(server, &ticket, run) {
+        Ok(deployment) => deployment,
+        Err(error) => {
+            tracing::error!(error = %error, "the journal cannot be written; nothing is recovered");
+            return;
+        }
+    };
+    let id = &deployment.run.begin.deploy;
+    let ended =
+        server.state.history().unwrap_or_default().into_iter().find(|entry| entry.id == *id);
+    if let Some(entry) = ended {
+        deployment.note(Record::End { outcome: entry.status });
+        return;
+    }
+    let world = deployment.look().await;
+    // A container may have been made and not been written down.
+    for kind in ServiceKind::ALL {
+        if !deployment.run.created.contains_key(&kind) {
+            let name = server.config.service(kind).next_name();
+            if let Err(error) = remove_by_name(server, &name).await {
+                tracing::warn!(error = %error, container = name, "a leftover container stays");
+            }
+        }
+    }
+    if let Some(reason) = interrupted(&deployment.run, &world) {
+        let step = deployment.run.step.map_or("initializing", Step::public_name);
+        let service = deployment.run.step.and_then(Step::service);
+        deployment.fail(step, service, reason.to_owned(), Vec::new());
+    }
+    let entry = deployment.drive().await;
+    server.readings.forget();
+    ticket.finish(entry);
+}

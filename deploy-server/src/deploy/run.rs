@@ -1,0 +1,231 @@
+//! The shell around [`decide`]: looks, asks, writes down, does.
+
+use std::time::{Duration, Instant};
+
+use super::decide::{Next, World, decide};
+use super::find;
+use super::model::{Begin, Failure, Outcome, Record, Run, Step};
+use super::steps::{self, Trouble};
+use crate::clock::now_ms;
+use crate::ops::Ticket;
+use crate::server::{Server, rfc3339};
+use crate::service::ServiceKind;
+use crate::state::{Entry, Journal, UNDRAIN};
+
+/// A restarting engine is waited for this long before a step counts as failed.
+const ENGINE_PATIENCE: Duration = Duration::from_secs(90);
+
+/// A deploy in progress: what is known, and where it is written.
+#[derive(Debug)]
+pub(super) struct Deployment<'a> {
+    pub(super) server: &'a Server,
+    pub(super) ticket: &'a Ticket<'a>,
+    pub(super) run: Run,
+    journal: Journal,
+}
+
+// === impl Deployment ===
+
+impl<'a> Deployment<'a> {
+    /// Begins a deploy: from here on it will be in the history.
+    ///
+    /// # Errors
+    /// When the journal cannot be written; nothing has happened then.
+    pub(super) fn begin(
+        server: &'a Server,
+        ticket: &'a Ticket<'a>,
+        begin: Begin,
+    ) -> Result<Self, crate::state::StateError> {
+        let at = now_ms();
+        let journal = Journal::begin(&server.state, at, Record::Begin(begin.clone()))?;
+        Ok(Self { server, ticket, run: Run::new(begin, at), journal })
+    }
+
+    /// Goes on with a deploy that an earlier process had begun.
+    ///
+    /// # Errors
+    /// When the journal cannot be opened.
+    pub(super) fn resume(
+        server: &'a Server,
+        ticket: &'a Ticket<'a>,
+        run: Run,
+    ) -> Result<Self, crate::state::StateError> {
+        let journal = Journal::resume(&server.state)?;
+        Ok(Self { server, ticket, run, journal })
+    }
+
+    /// Writes a record and takes it in.
+    ///
+    /// A disk that refuses closes the way forward. It does not close the way back: a host without its journal is
+    /// better than a host without its services.
+    pub(super) fn note(&mut self, record: Record) {
+        let at = now_ms();
+        let written = self.journal.append(at, record.clone());
+        self.run.apply(at, record);
+        if let Err(error) = written {
+            tracing::error!(error = %error, deploy = self.run.begin.deploy, "the journal cannot be written");
+            self.run.apply(
+                at,
+                Record::Failed(Failure {
+                    step: "journal".to_owned(),
+                    service: None,
+                    reason: error.to_string(),
+                    log: Vec::new(),
+                }),
+            );
+        }
+    }
+
+    pub(super) fn fail(
+        &mut self,
+        step: &str,
+        service: Option<ServiceKind>,
+        reason: String,
+        log: Vec<String>,
+    ) {
+        tracing::warn!(
+            deploy = self.run.begin.deploy,
+            step,
+            service = service.map(ServiceKind::name),
+            reason,
+            "the deploy fails"
+        );
+        self.note(Record::Failed(Failure { step: step.to_owned(), service, reason, log }));
+    }
+
+    /// Does step after step until there is none, and returns what became of it.
+    pub(super) async fn drive(mut self) -> Entry {
+        let outcome = loop {
+            let world = self.look().await;
+            match decide(&self.run, &world) {
+                Next::End(outcome) => break outcome,
+                Next::Fail(step, reason) => {
+                    self.fail(step.public_name(), step.service(), reason.to_owned(), Vec::new());
+                }
+                Next::Do(step) => self.perform(step).await,
+            }
+        };
+        self.end(outcome)
+    }
+
+    pub(super) fn has_made_containers(&self) -> bool {
+        self.run.doing.iter().any(|step| matches!(step, Step::Create(_)))
+    }
+
+    async fn perform(&mut self, step: Step) {
+        self.ticket.step(step.public_name());
+        let began = Instant::now();
+        let going_back = self.run.failure.is_some();
+        self.note(Record::Doing { step });
+        if !going_back && self.run.failure.is_some() {
+            return;
+        }
+        let outcome = loop {
+            match steps::perform(self, step).await {
+                Err(Trouble::EngineAway(_)) if began.elapsed() < ENGINE_PATIENCE => {
+                    tokio::time::sleep(Duration::from_millis(500)).await;
+                }
+                outcome => break outcome,
+            }
+        };
+        match outcome {
+            Ok(done) if done.invisible => self.note(Record::Did {
+                step,
+                caught_jobs: done.caught_jobs,
+                waited_ms: done.waited_ms,
+            }),
+            Ok(_) => {}
+            Err(trouble) => {
+                let (reason, log) = trouble.into_parts();
+                match (going_back, step.service()) {
+                    (true, Some(service)) => {
+                        tracing::error!(
+                            deploy = self.run.begin.deploy,
+                            service = service.name(),
+                            reason,
+                            "the old container cannot be restored"
+                        );
+                        self.note(Record::RestoreFailed { service, reason });
+                    }
+                    (_, service) => self.fail(step.public_name(), service, reason, log),
+                }
+            }
+        }
+    }
+
+    /// What Docker shows. Waits for an engine that is away: nothing can be decided blind.
+    pub(super) async fn look(&self) -> World {
+        loop {
+            match self.server.engine.list_containers(true).await {
+                Ok(containers) => {
+                    let terminating = self.server.is_terminating();
+                    return find::world(&self.server.config, &self.run, &containers, terminating);
+                }
+                Err(error) => {
+                    tracing::warn!(error = %error, deploy = self.run.begin.deploy, "waiting for the Docker Engine");
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+            }
+        }
+    }
+
+    /// Writes the result into the history, and only then the end into the journal: a crash between the two repeats
+    /// the entry, which replaces itself.
+    pub(super) fn end(mut self, outcome: Outcome) -> Entry {
+        let entry = self.entry(outcome);
+        if let Err(error) = self.server.state.record(entry.clone()) {
+            tracing::error!(error = %error, deploy = entry.id, "the history cannot be written");
+        }
+        self.note(Record::End { outcome });
+        let worker_replaced = matches!(outcome, Outcome::Deployed)
+            || self.run.doing.contains(&Step::StartOld(ServiceKind::Worker));
+        if worker_replaced {
+            let state = &self.server.state;
+            let forgotten = state.clear_stopped_by_drain().and_then(|()| state.remove(UNDRAIN));
+            if let Err(error) = forgotten {
+                tracing::warn!(error = %error, "a drain of the former worker is still on record");
+            }
+        }
+        tracing::info!(
+            deploy = entry.id,
+            image_tag = entry.image_tag,
+            outcome = outcome.name(),
+            duration_ms = entry.duration,
+            "the deploy ended"
+        );
+        entry
+    }
+
+    fn entry(&self, outcome: Outcome) -> Entry {
+        let run = &self.run;
+        let now = now_ms();
+        let failure = run.failure.as_ref();
+        let container = |service| self.server.config.service(service).container.clone();
+        let mut error = failure.map(|failure| failure.reason.clone());
+        if let (Some(text), false) = (&mut error, run.restore_failed.is_empty()) {
+            for (service, reason) in &run.restore_failed {
+                text.push_str(&format!("; {service} could not be restored: {reason}"));
+            }
+        }
+        Entry {
+            id: run.begin.deploy.clone(),
+            generation: run.begin.generation,
+            kind: run.begin.kind,
+            status: outcome,
+            image_tag: run.begin.image_tag.clone(),
+            image_id: run.image.as_ref().map(|image| image.id.clone()),
+            digest: run.image.as_ref().and_then(|image| image.digest.clone()),
+            previous: run.begin.previous.clone(),
+            actor: run.begin.actor.clone(),
+            started_at: rfc3339(run.began_at),
+            finished_at: rfc3339(now),
+            duration: now - run.began_at,
+            failed_step: failure.map(|failure| failure.step.clone()),
+            failed_service: failure.and_then(|failure| failure.service).map(container),
+            error,
+            log: failure.map(|failure| failure.log.clone()).unwrap_or_default(),
+            caught_jobs: run.caught_jobs,
+            drain_waited_ms: run.drain_waited_ms,
+        }
+    }
+}

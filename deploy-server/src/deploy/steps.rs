@@ -1,0 +1,318 @@
+//! How each step is done. Every one may be repeated: a crash can come between its doing and its being noted.
+
+use std::time::{Duration, Instant};
+
+use super::drain::{self, Idle};
+use super::gate::{self, Gate, Verdict};
+use super::model::{Record, Step};
+use super::run::Deployment;
+use crate::clock::now_ms;
+use crate::docker::{self, ContainerDetail};
+use crate::listener;
+use crate::server::Server;
+use crate::service::{Service, ServiceKind};
+use crate::state::UNDRAIN;
+use crate::worker;
+
+const LOG_LINES: usize = 50;
+/// Between two looks of the gate.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
+/// A process that ended lets go of its port within this time.
+const PORT_FREE_WITHIN: Duration = Duration::from_secs(2);
+
+/// A step that was done.
+#[derive(Debug, Default)]
+pub(super) struct Done {
+    /// Docker does not show its effect, so the journal must.
+    pub invisible: bool,
+    pub caught_jobs: u64,
+    pub waited_ms: u64,
+}
+
+/// A step that was not.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    EngineAway(docker::Error),
+    Engine(docker::Error),
+    Reason { text: String, log: Vec<String> },
+}
+
+type StepResult = Result<Done, Trouble>;
+
+impl From<docker::Error> for Trouble {
+    fn from(error: docker::Error) -> Self {
+        if error.is_engine_away() { Self::EngineAway(error) } else { Self::Engine(error) }
+    }
+}
+
+impl From<String> for Trouble {
+    fn from(text: String) -> Self {
+        Self::Reason { text, log: Vec::new() }
+    }
+}
+
+impl Trouble {
+    pub(super) fn into_parts(self) -> (String, Vec<String>) {
+        match self {
+            Self::EngineAway(error) | Self::Engine(error) => (error.to_string(), Vec::new()),
+            Self::Reason { text, log } => (text, log),
+        }
+    }
+}
+
+/// Does one step of the swap, of the commit or of the way back.
+pub(super) async fn perform(deployment: &mut Deployment<'_>, step: Step) -> StepResult {
+    let server = deployment.server;
+    let engine = &server.engine;
+    let config = &server.config;
+    let run = &deployment.run;
+    let old = |kind: ServiceKind| {
+        run.old.get(&kind).ok_or_else(|| Trouble::from(format!("there is no old {kind} container")))
+    };
+    let new = |kind: ServiceKind| {
+        run.created
+            .get(&kind)
+            .ok_or_else(|| Trouble::from(format!("there is no new {kind} container")))
+    };
+    let visible = Ok(Done::default());
+    let invisible = Ok(Done { invisible: true, ..Done::default() });
+    match step {
+        Step::Pull | Step::Create(_) => visible,
+        Step::ClearPrev(kind) => {
+            remove_by_name(server, &config.service(kind).prev_name()).await?;
+            visible
+        }
+        Step::Drain => drain_worker(deployment).await,
+        Step::Stop(kind) => {
+            engine.stop_container(&old(kind)?.id, config.timing.stop_grace).await?;
+            visible
+        }
+        Step::RenameOld(kind) => {
+            engine.rename_container(&old(kind)?.id, &config.service(kind).prev_name()).await?;
+            visible
+        }
+        Step::Start(kind) => {
+            start_new(server, config.service(kind), new(kind)?).await?;
+            visible
+        }
+        Step::Gate(kind) => {
+            let id = new(kind)?.clone();
+            let since = run.started_at.get(&kind).copied().unwrap_or_else(now_ms);
+            let deploy = run.begin.deploy.clone();
+            pass_gate(server, config.service(kind), &id, since, Some(&deploy)).await?;
+            invisible
+        }
+        Step::Promote(kind) => {
+            promote(server, config.service(kind), new(kind)?).await?;
+            visible
+        }
+        Step::Retire(kind) => {
+            engine.set_restart_policy(&old(kind)?.id, "no").await?;
+            invisible
+        }
+        Step::Keep(kind) => {
+            engine.set_restart_policy(new(kind)?, "unless-stopped").await?;
+            invisible
+        }
+        Step::StopNew(kind) => {
+            stop_new(server, kind, new(kind)?).await?;
+            visible
+        }
+        Step::RemoveNew(kind) => {
+            engine.remove_container(new(kind)?).await?;
+            visible
+        }
+        Step::RestoreName(kind) => {
+            engine.rename_container(&old(kind)?.id, &old(kind)?.name).await?;
+            visible
+        }
+        Step::RestorePolicy(kind) => {
+            let policy = Some(old(kind)?.policy.as_str()).filter(|policy| !policy.is_empty());
+            engine.set_restart_policy(&old(kind)?.id, policy.unwrap_or("no")).await?;
+            invisible
+        }
+        Step::StartOld(kind) => {
+            engine.start_container(&old(kind)?.id).await?;
+            invisible
+        }
+        Step::GateOld(kind) => {
+            let id = old(kind)?.id.clone();
+            let since = run.started_at.get(&kind).copied().unwrap_or_else(now_ms);
+            pass_gate(server, config.service(kind), &id, since, None).await?;
+            invisible
+        }
+        Step::Resume => {
+            resume_worker(server).await?;
+            invisible
+        }
+    }
+}
+
+async fn drain_worker(deployment: &mut Deployment<'_>) -> StepResult {
+    let server = deployment.server;
+    let place = &server.config.worker.place;
+    let within = server.config.timing.drain_within;
+    let id = deployment.run.old.get(&ServiceKind::Worker).map(|old| old.id.clone());
+    let id = id.ok_or_else(|| Trouble::from("there is no worker to drain".to_owned()))?;
+    let began = Instant::now();
+    let waited_ms = || u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+
+    let gone = until_it_goes_down(server, &id);
+    let idle = tokio::select! {
+        idle = drain::wait_until_idle(place, within) => idle,
+        () = gone => return Ok(Done { invisible: true, caught_jobs: 0, waited_ms: waited_ms() }),
+    };
+    let mut caught_jobs = 0;
+    match idle {
+        Ok(Idle::Proven) => {}
+        Ok(Idle::ThisInstant) => {
+            // Nothing may come between the idle reading and the stop, so the record of the stop is written here.
+            deployment.note(Record::Doing { step: Step::Stop(ServiceKind::Worker) });
+            caught_jobs = stop_and_watch(server, &id).await?;
+        }
+        Err(not_idle) if deployment.run.begin.force => {
+            tracing::warn!(
+                reason = not_idle.reason,
+                "the worker is not idle; the deploy is forced"
+            );
+            caught_jobs = not_idle.last.map_or(0, |reading| reading.active_jobs);
+        }
+        Err(not_idle) => {
+            let seconds = within.as_secs_f64();
+            return Err(format!("not drained within {seconds} s: {}", not_idle.reason).into());
+        }
+    }
+    Ok(Done { invisible: true, caught_jobs, waited_ms: waited_ms() })
+}
+
+/// Stops the worker and returns how many jobs it had taken after its last idle answer.
+///
+/// # Errors
+/// When the engine cannot stop it.
+pub(crate) async fn stop_and_watch(server: &Server, id: &str) -> Result<u64, docker::Error> {
+    let mut outcome = Ok(());
+    let stopping = async {
+        outcome = server.engine.stop_container(id, server.config.timing.stop_grace).await;
+    };
+    let caught = drain::watch_for_caught_jobs(&server.config.worker.place, stopping).await;
+    if caught > 0 {
+        tracing::warn!(
+            jobs = caught,
+            "the worker took work between its last idle answer and its end"
+        );
+    }
+    outcome.map(|()| caught)
+}
+
+/// Returns when the container does not run any more (or only comes and goes). An engine that is away proves nothing.
+pub(crate) async fn until_it_goes_down(server: &Server, id: &str) {
+    loop {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        match server.engine.inspect_container(id).await {
+            Ok(Some(detail)) if detail.is_running() => {}
+            Ok(_) => return,
+            Err(_) => {}
+        }
+    }
+}
+
+async fn start_new(server: &Server, service: &Service, id: &str) -> Result<(), Trouble> {
+    let began = Instant::now();
+    let port = service.place.port;
+    while !listener::on_port(port).sockets.is_empty() {
+        if began.elapsed() >= PORT_FREE_WITHIN {
+            // Unless it is the container itself, started before a crash.
+            let detail = server.engine.inspect_container(id).await?;
+            if detail.is_some_and(|detail| listener::belongs_to(port, detail.state.pid)) {
+                return Ok(());
+            }
+            let owner = listener::owner_of(port);
+            let owner = owner.map_or_else(
+                || "an unknown process".to_owned(),
+                |pid| format!("process {pid} ({})", listener::name_of(pid)),
+            );
+            return Err(format!("port {port} is not free: {owner} listens on it").into());
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    Ok(server.engine.start_container(id).await?)
+}
+
+async fn pass_gate(
+    server: &Server,
+    service: &Service,
+    id: &str,
+    since_ms: i64,
+    deploy: Option<&str>,
+) -> Result<(), Trouble> {
+    let timing = server.config.timing;
+    let mut gate = Gate::new(timing.healthy_for, timing.start_within, service.place.port);
+    loop {
+        let detail: Option<ContainerDetail> = server.engine.inspect_container(id).await?;
+        let sample = gate::look(service, detail.as_ref(), deploy).await;
+        let at = u64::try_from(now_ms() - since_ms).unwrap_or(0);
+        match gate.observe(Duration::from_millis(at), &sample) {
+            Verdict::Passed => return Ok(()),
+            Verdict::Wait => tokio::time::sleep(BETWEEN_LOOKS).await,
+            Verdict::Failed(text) => {
+                let log = server.engine.last_log_lines(id, LOG_LINES).await.unwrap_or_default();
+                return Err(Trouble::Reason { text, log });
+            }
+        }
+    }
+}
+
+/// Gives the new container the service's own name. A leftover under that name is removed if nothing runs in it.
+async fn promote(server: &Server, service: &Service, id: &str) -> Result<(), Trouble> {
+    let engine = &server.engine;
+    if let Some(other) = engine.inspect_container(&service.container).await?
+        && other.id != id
+        && other.name() == service.container
+    {
+        if other.is_running() || other.state.restarting {
+            return Err(
+                format!("another container runs under the name {}", service.container).into()
+            );
+        }
+        engine.remove_container(&other.id).await?;
+    }
+    Ok(engine.rename_container(id, &service.container).await?)
+}
+
+/// Stops a new container on the way back. A worker that already works finishes its job first.
+async fn stop_new(server: &Server, kind: ServiceKind, id: &str) -> Result<(), Trouble> {
+    let place = &server.config.worker.place;
+    if kind == ServiceKind::Worker
+        && worker::read(place).await.is_ok_and(|reading| reading.active_jobs > 0)
+    {
+        let within = server.config.timing.drain_within;
+        tokio::select! {
+            idle = drain::wait_until_idle(place, within) => if let Err(not_idle) = idle {
+                tracing::warn!(reason = not_idle.reason, "the new worker is stopped at work");
+            },
+            () = until_it_goes_down(server, id) => {}
+        }
+    }
+    Ok(server.engine.stop_container(id, server.config.timing.stop_grace).await?)
+}
+
+/// Opens the worker's intake. One that cannot is restarted once it is idle, by the keeper.
+async fn resume_worker(server: &Server) -> Result<(), Trouble> {
+    let place = &server.config.worker.place;
+    for _ in 0..5 {
+        if worker::open_intake(place).await.is_ok() {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    server.state.replace(UNDRAIN, b"{}").map_err(|error| Trouble::from(error.to_string()))
+}
+
+/// Removes the container of exactly that name.
+pub(super) async fn remove_by_name(server: &Server, name: &str) -> Result<(), docker::Error> {
+    match server.engine.inspect_container(name).await? {
+        // The engine also finds containers by the beginning of their id.
+        Some(found) if found.name() == name => server.engine.remove_container(&found.id).await,
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,290 @@
+//! Draining the host: close the worker's intake, wait, and answer with the reading that was seen.
+
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use crate::clock::now_ms;
+use crate::deploy::decide::Life;
+use crate::deploy::drain::{self, Idle};
+use crate::deploy::{find, steps};
+use crate::docker::ContainerSummary;
+use crate::listener;
+use crate::ops::What;
+use crate::server::{Server, rfc3339};
+use crate::state::{Terminating, UNDRAIN};
+use crate::worker;
+
+/// The predecessor's time for a drain by HTTP.
+pub const HTTP_WAIT: Duration = Duration::from_secs(60);
+
+/// What a drain is asked to do.
+#[derive(Debug, Clone, Copy)]
+pub struct DrainWish {
+    pub within: Duration,
+    /// The machine goes away: nothing may undo this drain.
+    pub terminating: bool,
+    /// When the time is up and a job still runs: end the worker by SIGTERM, with its own grace to release the job.
+    pub stop: bool,
+}
+
+/// What a drain saw.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DrainReply {
+    pub success: bool,
+    pub message: String,
+    pub drained: bool,
+    /// `null` when the worker could not be asked: unknown is not zero.
+    pub active_jobs: Option<u64>,
+    /// What the worker says about its intake; `null` from one that cannot say it.
+    pub accepting: Option<bool>,
+    pub waited_ms: u64,
+    /// There is no running worker: it was stopped by this drain, or there was none.
+    pub worker_stopped: bool,
+    /// Jobs that an old worker took between its last idle answer and its end.
+    pub caught_jobs: u64,
+    /// Jobs that ran when the worker was told to end because its time was up; `null` when it could not be asked.
+    pub stopped_jobs: Option<u64>,
+    pub terminating: bool,
+    pub instance_id: Option<String>,
+    pub boot_id: Option<String>,
+    pub observed_at: String,
+    #[serde(skip)]
+    pub verdict: DrainVerdict,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DrainVerdict {
+    Drained,
+    /// A job runs, or another operation does.
+    Busy,
+    /// The worker's state cannot be known.
+    Unknown,
+}
+
+/// What was seen, before it is put into words.
+struct Finding {
+    verdict: DrainVerdict,
+    active_jobs: Option<u64>,
+    accepting: Option<bool>,
+    worker_stopped: bool,
+    caught_jobs: u64,
+    stopped_jobs: Option<u64>,
+    message: String,
+}
+
+impl Finding {
+    fn plain(verdict: DrainVerdict, message: impl Into<String>) -> Self {
+        let (active_jobs, accepting, message) = (None, None, message.into());
+        let (worker_stopped, caught_jobs, stopped_jobs) = (false, 0, Some(0));
+        Self { verdict, active_jobs, accepting, worker_stopped, caught_jobs, stopped_jobs, message }
+    }
+
+    fn no_worker(message: &str, caught_jobs: u64) -> Self {
+        Self {
+            active_jobs: Some(0),
+            accepting: Some(false),
+            worker_stopped: true,
+            caught_jobs,
+            ..Self::plain(DrainVerdict::Drained, message)
+        }
+    }
+}
+
+/// Drains the host. A terminating drain leaves its marker first of all, and waits for whatever else runs.
+pub async fn drain_host(server: &'static Server, wish: DrainWish) -> DrainReply {
+    let began = Instant::now();
+    let finding = attempt(server, wish, began).await;
+    server.readings.forget();
+    let drained = finding.verdict == DrainVerdict::Drained;
+    DrainReply {
+        success: drained,
+        drained,
+        message: finding.message,
+        active_jobs: finding.active_jobs,
+        accepting: finding.accepting,
+        waited_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+        worker_stopped: finding.worker_stopped,
+        caught_jobs: finding.caught_jobs,
+        stopped_jobs: finding.stopped_jobs,
+        terminating: server.is_terminating(),
+        instance_id: server.config.instance_id.clone(),
+        boot_id: boot_id(),
+        observed_at: rfc3339(now_ms()),
+        verdict: finding.verdict,
+    }
+}
+
+async fn attempt(server: &'static Server, wish: DrainWish, began: Instant) -> Finding {
+    if wish.terminating && !server.is_terminating() {
+        let marker = Terminating {
+            since: rfc3339(now_ms()),
+            instance_id: server.config.instance_id.clone(),
+        };
+        if let Err(error) = server.state.mark_terminating(&marker) {
+            let message = format!("the terminating marker cannot be written: {error}");
+            return Finding::plain(DrainVerdict::Unknown, message);
+        }
+    }
+    let _ticket = loop {
+        match server.ops.admit(What::Drain) {
+            Ok(ticket) => {
+                ticket.step("drain-worker");
+                break Some(ticket);
+            }
+            // Two drains of a machine that goes away want the same, and the second may be in more of a hurry.
+            Err(running) if wish.terminating && running.what == What::Drain => break None,
+            Err(_) if wish.terminating && began.elapsed() < wish.within => {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            Err(running) => return Finding::plain(DrainVerdict::Busy, running.describe()),
+        }
+    };
+
+    let container = match worker_container(server).await {
+        Ok(Some(container)) if find::life(&container) != Life::Down => Some(container),
+        // Docker says that there is none, and the kernel that nobody plays it either.
+        Ok(_) if listener::on_port(server.config.worker.place.port).sockets.is_empty() => {
+            return Finding::no_worker("No worker runs on this host", 0);
+        }
+        Ok(_) => None,
+        Err(error) => {
+            tracing::warn!(error = %error, "draining without the Docker Engine");
+            None
+        }
+    };
+    let left = wish.within.saturating_sub(began.elapsed());
+    let id = container.as_ref().map(|container| container.id.as_str());
+    let gone = async {
+        match id {
+            Some(id) => steps::until_it_goes_down(server, id).await,
+            None => std::future::pending().await,
+        }
+    };
+    let idle = tokio::select! {
+        idle = drain::wait_until_idle(&server.config.worker.place, left) => idle,
+        () = gone => return Finding::no_worker("The worker has ended", 0),
+    };
+    match idle {
+        Ok(Idle::Proven) => {
+            if let (true, Some(id)) = (wish.terminating, id)
+                && let Err(error) = server.engine.set_restart_policy(id, "no").await
+            {
+                tracing::warn!(error = %error, "a reboot would start the drained worker again");
+            }
+            Finding {
+                active_jobs: Some(0),
+                accepting: Some(false),
+                ..Finding::plain(DrainVerdict::Drained, "Drain complete")
+            }
+        }
+        Ok(Idle::ThisInstant) => stop_at_this_instant(server, id).await,
+        Err(not_idle) => {
+            let reading = not_idle.last.as_ref().ok();
+            if let (true, Some(id)) = (wish.stop, id) {
+                return stop_at_work(server, id, reading.map(|reading| reading.active_jobs)).await;
+            }
+            let busy = reading.is_some_and(|reading| reading.active_jobs > 0);
+            let verdict = if busy { DrainVerdict::Busy } else { DrainVerdict::Unknown };
+            Finding {
+                active_jobs: reading.map(|reading| reading.active_jobs),
+                accepting: reading.and_then(|reading| reading.accepting),
+                ..Finding::plain(verdict, format!("Not drained: {}", not_idle.reason))
+            }
+        }
+    }
+}
+
+/// An old worker is idle now and may fetch the next job in a moment: only its end makes it a proof.
+async fn stop_at_this_instant(server: &Server, id: Option<&str>) -> Finding {
+    let Some(id) = id else {
+        return Finding {
+            active_jobs: Some(0),
+            ..Finding::plain(
+                DrainVerdict::Unknown,
+                "Not drained: the worker cannot say whether it takes more work, and it runs in no container of ours",
+            )
+        };
+    };
+    let stopped = match server.state.mark_stopped_by_drain(id) {
+        Ok(()) => steps::stop_and_watch(server, id).await.map_err(|error| error.to_string()),
+        Err(error) => Err(error.to_string()),
+    };
+    match stopped {
+        Ok(0) => Finding::no_worker("Drain complete: the worker was stopped while it was idle", 0),
+        Ok(caught) => Finding::no_worker(
+            "Drain complete: the worker was stopped, and had taken work in the last instant",
+            caught,
+        ),
+        Err(reason) => Finding {
+            active_jobs: Some(0),
+            ..Finding::plain(
+                DrainVerdict::Unknown,
+                format!("Not drained: the worker cannot be stopped: {reason}"),
+            )
+        },
+    }
+}
+
+/// The time is up: the worker is told to end, and has its own grace to release its job.
+async fn stop_at_work(server: &Server, id: &str, jobs: Option<u64>) -> Finding {
+    let engine = &server.engine;
+    // First, so that a reboot in between does not start it again.
+    if let Err(error) = engine.set_restart_policy(id, "no").await {
+        tracing::warn!(error = %error, "a reboot would start the stopped worker again");
+    }
+    match engine.stop_container(id, server.config.timing.stop_grace).await {
+        Ok(()) => Finding {
+            stopped_jobs: jobs,
+            ..Finding::no_worker("The time was up: the worker was told to end, and has ended", 0)
+        },
+        Err(error) => Finding {
+            active_jobs: jobs,
+            ..Finding::plain(
+                DrainVerdict::Unknown,
+                format!("Not drained: the worker cannot be stopped: {error}"),
+            )
+        },
+    }
+}
+
+/// Puts a drained worker back to work.
+///
+/// # Errors
+/// Why it stays drained.
+pub async fn resume_host(server: &'static Server) -> Result<&'static str, String> {
+    if server.is_terminating() {
+        return Err("This host is terminating: its worker stays drained".to_owned());
+    }
+    let ticket = server.ops.admit(What::Resume).map_err(|running| running.describe())?;
+    ticket.step("resume-worker");
+    server.readings.forget();
+    if let Some(id) = server.state.stopped_by_drain() {
+        server.engine.start_container(&id).await.map_err(|error| error.to_string())?;
+        server.state.clear_stopped_by_drain().map_err(|error| error.to_string())?;
+        return Ok("The worker was started again");
+    }
+    if worker::open_intake(&server.config.worker.place).await.is_ok() {
+        return Ok("The worker takes work again");
+    }
+    worker::read(&server.config.worker.place).await.map_err(|unknown| unknown.to_string())?;
+    server.state.replace(UNDRAIN, b"{}").map_err(|error| error.to_string())?;
+    Ok("The worker cannot resume: it will be restarted as soon as it is idle")
+}
+
+/// The container that plays the worker.
+///
+/// # Errors
+/// When Docker cannot be asked.
+pub async fn worker_container(
+    server: &Server,
+) -> Result<Option<ContainerSummary>, crate::docker::Error> {
+    let containers = server.engine.list_containers(true).await?;
+    Ok(find::current(&server.config, &server.config.worker, &containers, None).cloned())
+}
+
+fn boot_id() -> Option<String> {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(text.trim().to_owned())
+}

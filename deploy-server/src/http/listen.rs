@@ -1,0 +1,128 @@
+//! Accepting connections: with a deadline for everything a caller may be slow at, and a bound on how many there are.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
+
+use super::{Caller, answer};
+use crate::server::Server;
+
+/// A head that is not complete by then closes the connection; so does an idle one.
+const HEAD_WITHIN: Duration = Duration::from_secs(5);
+const MOST_HEADERS: usize = 64;
+const LONGEST_HEAD: usize = 16 * 1024;
+/// From the network altogether. The unix socket is not counted: local commands always get through.
+const MOST_CONNECTIONS: usize = 256;
+/// One address cannot take them all.
+const MOST_PER_ADDRESS: usize = 64;
+
+/// Serves callers from the network until the process ends.
+pub async fn tcp(server: &'static Server, listener: TcpListener) {
+    let crowd = Arc::new(Crowd::default());
+    loop {
+        let (stream, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of file descriptors, most likely: give some time to close.
+                tracing::warn!(error = %error, "a connection cannot be accepted");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        // Refused at once rather than kept waiting behind whoever fills the house.
+        let Some(place) = Crowd::enter(&crowd, peer.ip()) else { continue };
+        tokio::spawn(async move {
+            let _place = place;
+            converse(server, Caller::Remote, stream).await;
+        });
+    }
+}
+
+/// Serves local callers. The socket file is root's alone, and the kernel's word on the peer is checked as well.
+pub async fn unix(server: &'static Server, listener: UnixListener) {
+    let own = rustix::process::geteuid().as_raw();
+    loop {
+        let (stream, peer) = match listener.accept().await {
+            Ok((stream, _)) => {
+                let peer = stream.peer_cred();
+                (stream, peer)
+            }
+            Err(error) => {
+                tracing::warn!(error = %error, "a local connection cannot be accepted");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        match peer.map(|peer| peer.uid()) {
+            Ok(uid) if uid == 0 || uid == own => {
+                tokio::spawn(converse(server, Caller::Local { uid }, stream));
+            }
+            Ok(uid) => tracing::warn!(uid, "a local caller that is not root was turned away"),
+            Err(error) => {
+                tracing::warn!(error = %error, "a local caller without credentials was turned away")
+            }
+        }
+    }
+}
+
+async fn converse<S>(server: &'static Server, caller: Caller, stream: S)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let service = service_fn(move |request: Request<Incoming>| answer(server, caller, request));
+    let conversation = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_WITHIN)
+        .max_headers(MOST_HEADERS)
+        .max_buf_size(LONGEST_HEAD)
+        .serve_connection(TokioIo::new(stream), service);
+    if let Err(error) = conversation.await {
+        tracing::debug!(error = %error, "a connection ended early");
+    }
+}
+
+/// Who is connected, by address.
+#[derive(Debug, Default)]
+struct Crowd {
+    by_address: Mutex<HashMap<IpAddr, usize>>,
+}
+
+/// One connection's place; dropping it makes room.
+struct Place {
+    crowd: Arc<Crowd>,
+    address: IpAddr,
+}
+
+impl Crowd {
+    fn enter(crowd: &Arc<Self>, address: IpAddr) -> Option<Place> {
+        let mut present = crowd.by_address.lock().unwrap_or_else(PoisonError::into_inner);
+        let all: usize = present.values().sum();
+        let same = present.get(&address).copied().unwrap_or(0);
+        if all >= MOST_CONNECTIONS || same >= MOST_PER_ADDRESS {
+            return None;
+        }
+        present.insert(address, same + 1);
+        Some(Place { crowd: Arc::clone(crowd), address })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut present = self.crowd.by_address.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = present.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                present.remove(&self.address);
+            }
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! What must stay true without anybody asking: a terminating host stays drained, and a worker that was drained for
+//! nothing goes back to work.
+
+use std::time::Duration;
+
+use crate::deploy::decide::Life;
+use crate::deploy::find;
+use crate::host_drain::{DrainWish, drain_host, worker_container};
+use crate::ops::What;
+use crate::server::Server;
+use crate::state::UNDRAIN;
+use crate::worker;
+
+const BETWEEN_LOOKS: Duration = Duration::from_secs(2);
+const BETWEEN_SAMPLES: Duration = Duration::from_secs(10);
+
+/// Looks after the host until the process ends.
+pub async fn keep(server: &'static Server) {
+    let mut sampled = tokio::time::Instant::now();
+    loop {
+        tokio::time::sleep(BETWEEN_LOOKS).await;
+        if sampled.elapsed() >= BETWEEN_SAMPLES {
+            server.sampler.tick();
+            sampled = tokio::time::Instant::now();
+        }
+        if server.ops.running().is_some() {
+            continue;
+        }
+        if server.is_terminating() {
+            keep_drained(server).await;
+        } else if matches!(server.state.read(UNDRAIN), Ok(Some(_))) {
+            restart_when_idle(server).await;
+        }
+    }
+}
+
+/// A new or restarted worker on a terminating host is drained before it can take much.
+async fn keep_drained(server: &'static Server) {
+    let drained = match worker::read(&server.config.worker.place).await {
+        Ok(reading) => reading.is_drained(),
+        Err(_) => match worker_container(server).await {
+            Ok(Some(container)) => find::life(&container) == Life::Down,
+            Ok(None) => true,
+            Err(_) => false,
+        },
+    };
+    if !drained {
+        let wish = DrainWish { within: Duration::from_secs(30), terminating: true, stop: false };
+        let reply = drain_host(server, wish).await;
+        tracing::info!(
+            drained = reply.drained,
+            message = reply.message,
+            "a worker ran on a terminating host"
+        );
+    }
+}
+
+async fn restart_when_idle(server: &'static Server) {
+    let Ok(reading) = worker::read(&server.config.worker.place).await else { return };
+    if reading.active_jobs > 0 {
+        return;
+    }
+    let Ok(ticket) = server.ops.admit(What::Resume) else { return };
+    ticket.step("resume-worker");
+    let restarted = async {
+        if reading.draining || reading.accepting == Some(false) {
+            let Some(container) = worker_container(server).await? else { return Ok(()) };
+            let grace = server.config.timing.stop_grace;
+            server.engine.stop_container(&container.id, grace).await?;
+            server.engine.start_container(&container.id).await?;
+        }
+        Ok::<(), crate::docker::Error>(())
+    };
+    match restarted.await {
+        Ok(()) => {
+            if let Err(error) = server.state.remove(UNDRAIN) {
+                tracing::warn!(error = %error, "the worker may be restarted once more");
+            }
+            tracing::info!("the drained worker was put back to work by a restart");
+        }
+        Err(error) => tracing::warn!(error = %error, "the drained worker cannot be restarted yet"),
+    }
+    server.readings.forget();
+}

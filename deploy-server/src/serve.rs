@@ -1,0 +1,110 @@
+//! The server's life: start, recover, serve, end.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, UnixListener};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::config::Strings;
+use crate::deploy;
+use crate::http::listen;
+use crate::keeper;
+use crate::server::{Server, StartError};
+
+/// A deploy in progress gets this long to end before the process does; what is left is recovered at the next start.
+const LAST_WORK: Duration = Duration::from_secs(20);
+
+/// Why the server ended or did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error("cannot listen on {at}: {source}")]
+    Listen { at: String, source: io::Error },
+    #[error("cannot wait for signals: {0}")]
+    Signals(io::Error),
+}
+
+impl ServeError {
+    /// True when a person must change the configuration first.
+    #[must_use]
+    pub fn is_configuration(&self) -> bool {
+        matches!(self, Self::Start(StartError::Config(_) | StartError::Registry(_)))
+    }
+}
+
+/// Serves until SIGTERM or SIGINT.
+///
+/// # Errors
+/// When it cannot start.
+pub async fn serve(process: Strings) -> Result<(), ServeError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Signals)?;
+    // Lives as long as the process; tasks hold it without counting.
+    let server: &'static Server = Box::leak(Box::new(Server::new(process).await?));
+
+    let at = server.config.listen;
+    let failed = |at: String| move |source| ServeError::Listen { at, source };
+    let tcp = TcpListener::bind(at).await.map_err(failed(at.to_string()))?;
+    let path = &server.config.control_socket;
+    let unix = control_socket(path).map_err(failed(path.display().to_string()))?;
+
+    let bound = tcp.local_addr().map_err(failed(at.to_string()))?;
+    tracing::info!(address = %bound, socket = %path.display(), "listening");
+    // Recovery takes the lock before the first request can: it has no await before that.
+    let recovery = tokio::spawn(deploy::recover(server));
+    tokio::task::yield_now().await;
+    tokio::spawn(listen::tcp(server, tcp));
+    tokio::spawn(listen::unix(server, unix));
+    tokio::spawn(async move {
+        // A failed recovery is logged where it happens.
+        drop(recovery.await);
+        keeper::keep(server).await;
+    });
+    tell_systemd("READY=1");
+
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tell_systemd("STOPPING=1");
+    tracing::info!("ending");
+    let last_work = async {
+        while server.ops.running().is_some() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    if tokio::time::timeout(LAST_WORK, last_work).await.is_err() {
+        tracing::warn!("work in progress is left to the next start");
+    }
+    Ok(())
+}
+
+/// Binds the socket for root alone. A file left by a dead server is replaced: the state directory's lock already
+/// proves that no other server lives.
+fn control_socket(path: &Path) -> io::Result<UnixListener> {
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = UnixListener::bind(path)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+/// Tells the service manager, if there is one.
+fn tell_systemd(state: &str) {
+    let Some(path) = std::env::var_os("NOTIFY_SOCKET") else { return };
+    let told = std::os::unix::net::UnixDatagram::unbound()
+        .and_then(|socket| socket.send_to(state.as_bytes(), path));
+    if let Err(error) = told {
+        tracing::debug!(error = %error, "the service manager was not told");
+    }
+}

@@ -1,0 +1,111 @@
+//! Everything the host server holds, built once at start.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use secrecy::ExposeSecret as _;
+
+use crate::clock;
+use crate::config::{Config, ConfigErrors, Strings};
+use crate::docker::Engine;
+use crate::ecr::{self, Registry};
+use crate::metrics::Sampler;
+use crate::ops::Ops;
+use crate::secrets::Secrets;
+use crate::state::{StateDir, StateError};
+use crate::views::Readings;
+
+#[derive(Debug)]
+pub struct Server {
+    pub config: Config,
+    pub engine: Engine,
+    pub state: StateDir,
+    pub secrets: Secrets,
+    pub registry: Registry,
+    pub sampler: Sampler,
+    pub ops: Ops,
+    pub readings: Readings,
+    pub started: Instant,
+    /// The number of the last deploy.
+    generation: AtomicU64,
+}
+
+/// Why the server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Config(#[from] ConfigErrors),
+    #[error(transparent)]
+    Registry(#[from] ecr::Error),
+    #[error(transparent)]
+    State(#[from] StateError),
+}
+
+impl Server {
+    /// Builds the server from the environment, over which Secrets Manager is merged when it answers.
+    ///
+    /// # Errors
+    /// A wrong configuration, or a state directory that cannot be used.
+    pub async fn new(process: Strings) -> Result<Self, StartError> {
+        let (secrets, trouble) = Secrets::at_start(process).await;
+        if let Some(error) = trouble {
+            tracing::warn!(error = %error, "Secrets Manager gave nothing; the host's own environment is used");
+        }
+        let env: BTreeMap<String, String> = secrets
+            .environment()
+            .iter()
+            .map(|(name, value)| (name.clone(), value.expose_secret().to_owned()))
+            .collect();
+        let config = Config::from_env(&env)?;
+        let registry = Registry::new(ecr::Settings::from_env(&secrets.host_environment())?);
+        let state = StateDir::open(&config.state_dir)?;
+        let last = state.history()?.last().map_or(0, |entry| entry.generation);
+        Ok(Self {
+            engine: Engine::connect(&config.docker_socket),
+            config,
+            state,
+            secrets,
+            registry,
+            sampler: Sampler::new(),
+            ops: Ops::default(),
+            readings: Readings::default(),
+            started: Instant::now(),
+            generation: AtomicU64::new(last),
+        })
+    }
+
+    /// True once the host was told that it goes away. A state directory that cannot be read counts as told: the
+    /// marker may be in it.
+    #[must_use]
+    pub fn is_terminating(&self) -> bool {
+        !matches!(self.state.terminating(self.config.instance_id.as_deref()), Ok(None))
+    }
+
+    /// The number and the name of a new deploy.
+    #[must_use]
+    pub fn next_deploy(&self) -> (u64, String) {
+        let generation = self.generation.fetch_add(1, Ordering::Relaxed) + 1;
+        let now = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
+        (generation, format!("d{generation}-{now}"))
+    }
+
+    /// Takes note of a deploy that an earlier process had begun.
+    pub fn saw_generation(&self, generation: u64) {
+        self.generation.fetch_max(generation, Ordering::Relaxed);
+    }
+
+    #[must_use]
+    pub fn uptime_ms(&self) -> u128 {
+        self.started.elapsed().as_millis()
+    }
+}
+
+/// A moment as RFC 3339 in UTC, to the millisecond.
+#[must_use]
+pub fn rfc3339(at_ms: i64) -> String {
+    jiff::Timestamp::from_millisecond(at_ms).map_or_else(
+        |_| clock::now_ms().to_string(),
+        |at| at.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string(),
+    )
+}

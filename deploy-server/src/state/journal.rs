@@ -1,0 +1,143 @@
+//! The journal: one JSON object per line, on the disk before the side effect that it announces.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write as _;
+
+use serde::{Deserialize, Serialize};
+
+use super::{StateDir, StateError};
+use crate::deploy::model::Record;
+
+const FILE: &str = "journal.jsonl";
+
+#[derive(Serialize, Deserialize)]
+struct Line {
+    /// Milliseconds since the Unix epoch.
+    at: i64,
+    #[serde(flatten)]
+    record: Record,
+}
+
+/// The journal of one deploy, open for writing.
+#[derive(Debug)]
+pub struct Journal {
+    file: File,
+    path: std::path::PathBuf,
+}
+
+// === impl Journal ===
+
+impl Journal {
+    /// Starts a new journal with its first record; the one before is replaced. Its deploy must have ended.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn begin(state: &StateDir, at: i64, record: Record) -> Result<Self, StateError> {
+        state.replace(FILE, &encode(at, record))?;
+        Self::open(state)
+    }
+
+    /// Goes on with the journal that is there. A torn last line is cut off first.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn resume(state: &StateDir) -> Result<Self, StateError> {
+        let bytes = state.read(FILE)?.unwrap_or_default();
+        let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        if whole < bytes.len() {
+            state.replace(FILE, &bytes[..whole])?;
+        }
+        Self::open(state)
+    }
+
+    fn open(state: &StateDir) -> Result<Self, StateError> {
+        let path = state.file(FILE);
+        let file = OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(&path)
+            .map_err(StateError::at(&path))?;
+        Ok(Self { file, path })
+    }
+
+    /// Writes one record and returns when it is on the disk.
+    ///
+    /// # Errors
+    /// When the disk refuses; the side effect must then not happen.
+    pub fn append(&mut self, at: i64, record: Record) -> Result<(), StateError> {
+        let line = encode(at, record);
+        // One write call: a kill leaves all of the line or a torn one, never two halves with something between.
+        let written = self.file.write_all(&line).and_then(|()| self.file.sync_data());
+        written.map_err(StateError::at(&self.path))
+    }
+
+    /// The records on the disk, with their times.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn read(state: &StateDir) -> Result<Vec<(i64, Record)>, StateError> {
+        Ok(parse_journal(&state.read(FILE)?.unwrap_or_default()))
+    }
+}
+
+fn encode(at: i64, record: Record) -> Vec<u8> {
+    let mut line = serde_json::to_vec(&Line { at, record }).expect("records are plain data");
+    line.push(b'\n');
+    line
+}
+
+/// Reads a journal. It ends at the first line that is not whole: what follows a torn line was never promised.
+#[must_use]
+pub fn parse_journal(bytes: &[u8]) -> Vec<(i64, Record)> {
+    let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+    bytes[..whole]
+        .split(|byte| *byte == b'\n')
+        .map_while(|line| serde_json::from_slice::<Line>(line).ok())
+        .map(|line| (line.at, line.record))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Journal, encode, parse_journal};
+    use crate::deploy::model::{Begin, Kind, Record, Step};
+    use crate::service::ServiceKind;
+    use crate::state::StateDir;
+
+    fn begin() -> Record {
+        Record::Begin(Begin {
+            deploy: "d-1".to_owned(),
+            generation: 1,
+            kind: Kind::Deploy,
+            image_tag: "v1".to_owned(),
+            force: false,
+            actor: "http".to_owned(),
+            previous: None,
+        })
+    }
+
+    #[test]
+    fn the_form_on_disk() {
+        let stop = Record::Doing { step: Step::Stop(ServiceKind::Worker) };
+        let text = [encode(5, begin()), encode(6, stop)].concat();
+        insta::assert_snapshot!(String::from_utf8(text).unwrap(), @r#"
+        {"at":5,"record":"begin","deploy":"d-1","generation":1,"kind":"deploy","image_tag":"v1","force":false,"actor":"http","previous":null}
+        {"at":6,"record":"doing","step":{"stop":"worker"}}
+        "#);
+    }
+
+    #[test]
+    fn a_torn_line_was_never_written_and_is_cut_off() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::open(dir.path()).unwrap();
+        drop(Journal::begin(&state, 1, begin()).unwrap());
+        let path = state.file("journal.jsonl");
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes.extend_from_slice(b"{\"at\":2,\"record\":\"doi");
+        std::fs::write(&path, &bytes).unwrap();
+        assert_eq!(parse_journal(&bytes).len(), 1);
+        let mut journal = Journal::resume(&state).unwrap();
+        journal.append(3, Record::Doing { step: Step::Drain }).unwrap();
+        assert_eq!(Journal::read(&state).unwrap().len(), 2);
+    }
+}

@@ -1,0 +1,101 @@
+//! The terminating marker: this machine is going away, and no worker of it takes another job.
+
+use serde::{Deserialize, Serialize};
+
+use super::{StateDir, StateError};
+
+const FILE: &str = "terminating.json";
+/// A worker that cannot open its intake again waits for its restart; see the keeper.
+pub const UNDRAIN: &str = "undrain.json";
+const STOPPED: &str = "stopped-by-drain.json";
+
+/// The container that a drain stopped, because it could not say that it takes no more work.
+#[derive(Serialize, Deserialize)]
+struct Stopped {
+    container: String,
+}
+
+/// Written before the drain begins; a restart, a deploy or a new container does not undo it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Terminating {
+    /// RFC 3339.
+    pub since: String,
+    /// The machine it was written on. A machine image made from it must not carry the order over.
+    pub instance_id: Option<String>,
+}
+
+impl StateDir {
+    /// The marker, if it is this machine's.
+    ///
+    /// # Errors
+    /// When the file cannot be read. A marker that is there and garbled counts: it was put there for a reason.
+    pub fn terminating(
+        &self,
+        instance_id: Option<&str>,
+    ) -> Result<Option<Terminating>, StateError> {
+        let Some(bytes) = self.read(FILE)? else { return Ok(None) };
+        let garbled = Terminating { since: "unknown".to_owned(), instance_id: None };
+        let marker: Terminating = serde_json::from_slice(&bytes).unwrap_or(garbled);
+        let foreign = match (&marker.instance_id, instance_id) {
+            (Some(theirs), Some(ours)) => theirs != ours,
+            _ => false,
+        };
+        Ok((!foreign).then_some(marker))
+    }
+
+    /// Writes the marker, durably.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn mark_terminating(&self, marker: &Terminating) -> Result<(), StateError> {
+        self.replace(FILE, &serde_json::to_vec(marker).expect("a marker is plain data"))
+    }
+
+    /// The worker container that a drain stopped, if one did.
+    #[must_use]
+    pub fn stopped_by_drain(&self) -> Option<String> {
+        let bytes = self.read(STOPPED).ok()??;
+        serde_json::from_slice(&bytes).ok().map(|stopped: Stopped| stopped.container)
+    }
+
+    /// Remembers that a drain stops this container.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn mark_stopped_by_drain(&self, container: &str) -> Result<(), StateError> {
+        let stopped = Stopped { container: container.to_owned() };
+        self.replace(STOPPED, &serde_json::to_vec(&stopped).expect("a marker is plain data"))
+    }
+
+    /// Forgets it: the worker runs again, or another took its place.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn clear_stopped_by_drain(&self) -> Result<(), StateError> {
+        self.remove(STOPPED)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Terminating;
+    use crate::state::StateDir;
+
+    #[test]
+    fn the_marker_binds_its_own_machine_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::open(dir.path()).unwrap();
+        assert_eq!(state.terminating(Some("i-1")).unwrap(), None);
+        let marker = Terminating {
+            since: "2026-01-01T00:00:00Z".to_owned(),
+            instance_id: Some("i-1".to_owned()),
+        };
+        state.mark_terminating(&marker).unwrap();
+        assert_eq!(state.terminating(Some("i-1")).unwrap(), Some(marker.clone()));
+        assert_eq!(state.terminating(None).unwrap(), Some(marker));
+        assert_eq!(state.terminating(Some("i-2")).unwrap(), None);
+        std::fs::write(state.file("terminating.json"), b"{").unwrap();
+        assert!(state.terminating(Some("i-2")).unwrap().is_some());
+    }
+}

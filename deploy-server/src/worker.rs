@@ -1,0 +1,160 @@
+//! What the worker says about itself, and what may be concluded from it. See `docs/WORKER-CONTRACT.md`.
+
+use std::time::Duration;
+
+use hyper::body::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::probe::{self, Reply};
+use crate::service::Place;
+
+/// A worker answers within this time or counts as unreachable; well below every caller's own limit.
+pub const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+
+/// One reading of `/worker/status`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reading {
+    pub active_jobs: u64,
+    pub draining: bool,
+    /// `None` from a worker that does not know the field: it may go on fetching while it says that it drains.
+    pub accepting: Option<bool>,
+    pub worker_id: Option<String>,
+    pub uptime_ms: Option<u64>,
+    /// The deploy that made its container, if it echoes it.
+    pub deploy_id: Option<String>,
+}
+
+/// A reading, or why there is none. Unknown is never idle.
+pub type Seen = Result<Reading, Unknown>;
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Unknown(pub String);
+
+/// In one word, for people and for the predecessor's clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WorkerState {
+    Idle,
+    Busy,
+    Draining,
+    Stopped,
+    Unknown,
+}
+
+#[derive(Deserialize)]
+struct StatusBody {
+    active_jobs: u64,
+    #[serde(default)]
+    is_draining: bool,
+    accepting: Option<bool>,
+    worker_id: Option<String>,
+    uptime_ms: Option<u64>,
+    deploy_id: Option<String>,
+}
+
+/// Asks for a reading.
+pub async fn read(place: &Place) -> Seen {
+    let reply = probe::get(place, "/worker/status", ANSWER_WITHIN).await;
+    parse_status(&reply.map_err(|error| Unknown(error.to_string()))?)
+}
+
+/// Closes the worker's intake. Returns what it said at once; the proof is a later reading.
+///
+/// # Errors
+/// When it does not answer, or not with a 2xx: then nothing was closed.
+pub async fn close_intake(place: &Place) -> Result<(), Unknown> {
+    order(place, "/worker/drain").await
+}
+
+/// Opens the worker's intake again, where the worker can.
+///
+/// # Errors
+/// As for [`close_intake`]; a 404 means that it has no such thing.
+pub async fn open_intake(place: &Place) -> Result<(), Unknown> {
+    order(place, "/worker/resume").await
+}
+
+async fn order(place: &Place, path: &'static str) -> Result<(), Unknown> {
+    let reply = probe::post(place, path, Bytes::from_static(b"{}"), ANSWER_WITHIN)
+        .await
+        .map_err(|error| Unknown(error.to_string()))?;
+    if (200..300).contains(&reply.status) {
+        Ok(())
+    } else {
+        Err(Unknown(format!("the worker answers {} to POST {path}", reply.status)))
+    }
+}
+
+/// Reads a status body. 200 and 503 carry one; anything else is no reading.
+///
+/// # Errors
+/// Says what is wrong with the answer.
+pub fn parse_status(reply: &Reply) -> Seen {
+    if !matches!(reply.status, 200 | 503) {
+        return Err(Unknown(format!("the worker answers {} to GET /worker/status", reply.status)));
+    }
+    let body: StatusBody = serde_json::from_slice(&reply.body)
+        .map_err(|error| Unknown(format!("the worker's status cannot be read: {error}")))?;
+    Ok(Reading {
+        active_jobs: body.active_jobs,
+        draining: body.is_draining,
+        accepting: body.accepting,
+        worker_id: body.worker_id,
+        uptime_ms: body.uptime_ms,
+        deploy_id: body.deploy_id,
+    })
+}
+
+impl Reading {
+    /// The only proof of "drained": nothing runs, and nothing more will be taken.
+    #[must_use]
+    pub fn is_drained(&self) -> bool {
+        self.active_jobs == 0 && self.accepting == Some(false)
+    }
+
+    #[must_use]
+    pub fn state(&self) -> WorkerState {
+        if self.active_jobs > 0 {
+            WorkerState::Busy
+        } else if self.draining || self.accepting == Some(false) {
+            WorkerState::Draining
+        } else {
+            WorkerState::Idle
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Reply, WorkerState, parse_status};
+    use hyper::body::Bytes;
+
+    fn seen(status: u16, body: &'static str) -> super::Seen {
+        parse_status(&Reply { status, body: Bytes::from_static(body.as_bytes()) })
+    }
+
+    #[test]
+    fn a_503_with_a_body_is_a_reading() {
+        let reading = seen(503, r#"{"active_jobs":1,"is_draining":true}"#).unwrap();
+        assert_eq!(reading.state(), WorkerState::Busy);
+        assert!(!reading.is_drained());
+    }
+
+    #[test]
+    fn no_jobs_while_draining_is_no_proof_from_a_worker_that_cannot_say_accepting() {
+        let old = seen(200, r#"{"active_jobs":0,"is_draining":true}"#).unwrap();
+        assert!(!old.is_drained());
+        let new = seen(200, r#"{"active_jobs":0,"accepting":false}"#).unwrap();
+        assert!(new.is_drained());
+    }
+
+    #[test]
+    fn everything_else_is_unknown() {
+        assert!(seen(404, r#"{"error":"not_found"}"#).is_err());
+        assert!(seen(500, r#"{"active_jobs":0}"#).is_err());
+        assert!(seen(200, r#"{"status":"idle"}"#).is_err());
+        assert!(seen(200, r#"{"active_jobs":-1}"#).is_err());
+        assert!(seen(200, "").is_err());
+    }
+}

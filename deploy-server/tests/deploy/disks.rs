@@ -1,0 +1,93 @@
+//! Disks that are full: the engine's, and the server's own.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::json;
+
+use crate::support::engine::{self, Engine};
+use crate::support::host::Host;
+
+/// A small disk in memory, gone with its owner.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    fn new(folder: &Path, size: &str) -> Self {
+        std::fs::create_dir_all(folder).expect("a folder");
+        let option = format!("size={size}");
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &option, "tmpfs"])
+            .arg(folder)
+            .status();
+        assert!(mounted.expect("mount runs").success(), "the tests run as root");
+        Self(folder.to_owned())
+    }
+
+    /// Takes all the space there is.
+    fn fill(&self) {
+        let mut noise = std::fs::File::open("/dev/zero").expect("there is one");
+        let mut ballast = std::fs::File::create(self.0.join("ballast")).expect("a file");
+        std::io::copy(&mut noise, &mut ballast).expect_err("it fills up");
+    }
+
+    fn free(&self) {
+        std::fs::remove_file(self.0.join("ballast")).expect("it was filled");
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        drop(Command::new("umount").arg("-l").arg(&self.0).status());
+    }
+}
+
+#[test]
+fn a_pull_that_fills_the_disk_fails_inside_its_stream_and_touches_nothing() {
+    let shared = engine::shared();
+    let folder = tempfile::Builder::new().prefix("gh-disk").tempdir().expect("a folder").keep();
+    let _disk = SmallDisk::new(&folder.join("data"), "80m");
+    let engine: &'static Engine =
+        Box::leak(Box::new(Engine::start(folder, shared.registry.clone())));
+    let mut host = Host::on(engine);
+    host.start();
+    assert_eq!(host.deploy("v1").status, 200);
+    let before = host.running_id("worker");
+    let reply = host.deploy("large");
+    assert_eq!(reply.status, 500, "{reply:?}");
+    let body = reply.json();
+    assert_eq!(
+        (&body["status"], &body["failedStep"]),
+        (&json!("failed"), &json!("pull-image")),
+        "{body}"
+    );
+    assert!(body["error"].as_str().is_some_and(|error| error.contains("no space left")), "{body}");
+    assert_eq!(host.running_id("worker"), before);
+    host.assert_serves("v1");
+    drop(host);
+    engine.stop_daemon();
+}
+
+#[test]
+fn a_server_that_cannot_write_its_journal_does_nothing_and_says_why() {
+    let mut host = Host::new();
+    let state = host.folder.path().join("state");
+    let disk = SmallDisk::new(&state, "256k");
+    host.start();
+    assert_eq!(host.deploy("v1").status, 200);
+    disk.fill();
+    let reply = host.deploy("v2").json();
+    assert_eq!(
+        (&reply["status"], &reply["failedStep"]),
+        (&json!("failed"), &json!("journal")),
+        "{reply}"
+    );
+    assert!(
+        reply["error"].as_str().is_some_and(|error| error.contains("No space left")),
+        "{reply}"
+    );
+    host.assert_serves("v1");
+
+    disk.free();
+    assert_eq!(host.deploy("v2").status, 200);
+    host.assert_serves("v2");
+}

@@ -1,0 +1,172 @@
+//! Drains: what they prove, what they admit not to know, and what a terminating host remembers.
+
+use std::process::Output;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::support::host::Host;
+use crate::support::until;
+
+fn line(output: &Output) -> Value {
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(text.trim().lines().count(), 1, "{text}");
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+#[test]
+fn a_drain_waits_for_the_job_and_shows_the_reading() {
+    let host = Host::running("v1");
+    host.worker("POST", "/test/job");
+    let busy = host.post("/drain", Some(r#"{"timeout_seconds":0.5}"#));
+    assert_eq!(busy.status, 409);
+    let body = busy.json();
+    assert_eq!((&body["drained"], &body["activeJobs"]), (&json!(false), &json!(1)), "{body}");
+    assert_eq!(body["message"], "Not drained: the worker still runs 1 job(s)");
+    std::thread::scope(|scope| {
+        let drain = scope.spawn(|| host.post("/drain", None));
+        std::thread::sleep(Duration::from_millis(700));
+        host.worker("POST", "/test/done");
+        let reply = drain.join().expect("it answers");
+        assert_eq!(reply.status, 200, "{reply:?}");
+        let body = reply.json();
+        assert_eq!((&body["success"], &body["message"]), (&json!(true), &json!("Drain complete")));
+        assert_eq!((&body["drained"], &body["accepting"]), (&json!(true), &json!(false)));
+        assert!(body["waitedMs"].as_u64().is_some_and(|ms| ms >= 600), "{body}");
+    });
+    // The way back.
+    let resumed = http_delete(&host);
+    assert_eq!(resumed, 200);
+    assert_eq!(host.worker("GET", "/worker/status").json()["accepting"], true);
+}
+
+fn http_delete(host: &Host) -> u16 {
+    let secret = [("X-Deploy-Secret", crate::support::host::SECRET)];
+    crate::support::http::send(host.port, "DELETE", "/drain", &secret, None).status
+}
+
+#[test]
+fn a_silent_worker_is_not_drained() {
+    let host = Host::running("v1");
+    host.engine.docker(&["pause", &host.container("worker")]);
+    let reply = host.post("/drain", Some(r#"{"timeout_seconds":0.5}"#));
+    host.engine.docker(&["unpause", &host.container("worker")]);
+    assert_eq!(reply.status, 503, "{reply:?}");
+    assert_eq!(reply.json()["drained"], false);
+    assert_eq!(reply.json()["activeJobs"], Value::Null);
+}
+
+#[test]
+fn the_wrong_path_of_the_predecessor_is_not_taken_for_a_drain() {
+    let host = Host::running("nodrain");
+    let reply = host.post("/drain", Some(r#"{"timeout_seconds":0.5}"#));
+    assert_eq!(reply.status, 503, "{reply:?}");
+    assert!(reply.body.contains("404 to POST /worker/drain"), "{reply:?}");
+}
+
+#[test]
+fn an_old_worker_is_stopped_when_it_is_idle_and_started_again_on_resume() {
+    let host = Host::running("old1");
+    let reply = host.post("/drain", None);
+    assert_eq!(reply.status, 200, "{reply:?}");
+    assert_eq!(reply.json()["workerStopped"], true);
+    let running = |host: &Host| host.inspect(&host.container("worker"), "{{.State.Running}}");
+    assert_eq!(running(&host).as_deref(), Some("false"));
+    let again = host.post("/drain", None);
+    assert_eq!((again.status, again.json()["workerStopped"].clone()), (200, json!(true)));
+    assert_eq!(http_delete(&host), 200);
+    until("it works again", Duration::from_secs(10), || host.running_tag("worker"));
+    // A deploy that fails after such a drain brings the stopped worker back as well.
+    assert_eq!(host.post("/drain", None).status, 200);
+    let failed = host.deploy("worker-crashes");
+    assert_eq!(failed.json()["status"], "rolled_back", "{failed:?}");
+    host.assert_serves("old1");
+}
+
+#[test]
+fn a_terminating_drain_outlives_restarts_deploys_and_new_containers() {
+    let mut host = Host::running("v1");
+    host.worker("POST", "/test/job");
+    let busy = host.cli(&["drain", "--terminating", "--timeout", "0.3", "--json"]);
+    assert_eq!(busy.status.code(), Some(75));
+    let said = line(&busy);
+    assert_eq!((&said["terminating"], &said["activeJobs"]), (&json!(true), &json!(1)), "{said}");
+    assert_eq!(said["instanceId"], "i-0123456789abcdef0");
+
+    let refused = host.deploy("v2");
+    assert_eq!(refused.status, 409);
+    assert!(refused.body.contains("terminating"), "{refused:?}");
+    let resume = host.cli(&["resume"]);
+    assert_eq!(resume.status.code(), Some(12));
+
+    host.kill();
+    host.start();
+    host.worker("POST", "/test/done");
+    let drained = host.cli(&["drain", "--terminating", "--timeout", "20", "--json"]);
+    assert_eq!(drained.status.code(), Some(0));
+    let said = line(&drained);
+    assert_eq!((&said["drained"], &said["accepting"]), (&json!(true), &json!(false)), "{said}");
+    let policy = "{{.HostConfig.RestartPolicy.Name}}";
+    assert_eq!(host.inspect(&host.container("worker"), policy).as_deref(), Some("no"));
+
+    // Somebody restarts the worker all the same.
+    host.engine.docker(&["restart", &host.container("worker")]);
+    until("it is drained again", Duration::from_secs(15), || {
+        let port = host.worker_port;
+        let reply = crate::support::http::try_send(port, "GET", "/worker/status", &[], None)?;
+        (reply.json()["accepting"] == false).then_some(())
+    });
+    // A machine image made of this disk is another machine.
+    host.kill();
+    host.env.insert("EC2_INSTANCE_ID".to_owned(), "i-0ffffffffffffffff".to_owned());
+    host.start();
+    assert_eq!(host.get("/health").json()["terminating"], false);
+}
+
+#[test]
+fn a_terminating_drain_whose_time_is_up_ends_the_worker_beside_one_that_waits() {
+    let host = Host::running("v1");
+    host.worker("POST", "/test/job");
+    std::thread::scope(|scope| {
+        let waiting =
+            scope.spawn(|| host.cli(&["drain", "--terminating", "--timeout", "60", "--json"]));
+        until("it waits", Duration::from_secs(10), || {
+            (host.get("/health").json()["operation"] == "drain").then_some(())
+        });
+        let began = Instant::now();
+        let stop = ["drain", "--terminating", "--timeout", "0", "--stop", "--json"];
+        let stopped = host.cli(&stop);
+        assert!(began.elapsed() < Duration::from_secs(10));
+        let said = line(&stopped);
+        assert_eq!(stopped.status.code(), Some(0), "{said}");
+        assert_eq!(
+            (&said["workerStopped"], &said["stoppedJobs"]),
+            (&json!(true), &json!(1)),
+            "{said}"
+        );
+        let first = waiting.join().expect("it answers");
+        assert_eq!(first.status.code(), Some(0));
+        assert_eq!(line(&first)["drained"], true);
+    });
+}
+
+#[test]
+fn a_terminating_drain_waits_for_the_deploy_in_progress() {
+    let host = Host::running("v1");
+    std::thread::scope(|scope| {
+        let deploy = scope.spawn(|| host.deploy("v2"));
+        until("the api was replaced", Duration::from_secs(20), || {
+            let health = host.get("/health").json();
+            (health["currentDeploy"]["step"] == "start-services").then_some(())
+        });
+        let drained = host.cli(&["drain", "--terminating", "--timeout", "60", "--json"]);
+        assert_eq!(drained.status.code(), Some(0), "{drained:?}");
+        // No worker was started on a host that goes away, or it was drained; either way the host is proved idle.
+        assert_eq!(line(&drained)["drained"], true);
+        deploy.join().expect("it answers");
+    });
+    let running = host.inspect(&host.container("worker"), "{{.State.Running}}");
+    if running.as_deref() == Some("true") {
+        assert_eq!(host.worker("GET", "/worker/status").json()["accepting"], false);
+    }
+}

@@ -1,0 +1,13 @@
+//! The shipped binary, driven from outside: a real Docker Engine, a real registry that wants a password, real
+//! containers that behave well and badly.
+
+mod support;
+
+mod abuse;
+mod answers;
+mod commands;
+mod conformance;
+mod crashes;
+mod deploys;
+mod disks;
+mod drains;

@@ -1,0 +1,231 @@
+//! The units, the timer, the rotation and the installer, as their own tools see them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use crate::support::docker::Docker;
+use crate::support::program;
+use crate::support::systemd::Systemd;
+
+fn host() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../host")
+}
+
+/// The units with a program that exists in place of ours, which is not installed where the tests run.
+fn units() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    for entry in fs::read_dir(host()).expect("the host folder") {
+        let path = entry.expect("an entry").path();
+        if path.extension().is_some_and(|kind| kind == "service" || kind == "timer") {
+            let text = fs::read_to_string(&path).expect("a unit");
+            let text = text.replace("/usr/local/bin/deploy-server", "/bin/true");
+            fs::write(folder.path().join(path.file_name().expect("a name")), text).expect("a copy");
+        }
+    }
+    folder
+}
+
+fn said(output: &Output) -> String {
+    format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
+}
+
+#[test]
+fn systemd_finds_nothing_wrong_with_the_units() {
+    let Some(analyze) = program(&["/usr/bin/systemd-analyze"]) else {
+        eprintln!("skipped: no systemd-analyze");
+        return;
+    };
+    let folder = units();
+    let units: Vec<PathBuf> = fs::read_dir(folder.path())
+        .expect("the copies")
+        .map(|entry| entry.expect("an entry").path())
+        .collect();
+    assert_eq!(units.len(), 4);
+    let verify = Command::new(&analyze)
+        .args(["verify", "--man=no"])
+        .args(&units)
+        .output()
+        .expect("systemd-analyze");
+    let complaints: Vec<String> = said(&verify)
+        .lines()
+        .filter(|line| units.iter().any(|unit| line.contains(unit.to_str().expect("UTF-8"))))
+        .map(str::to_owned)
+        .collect();
+    assert!(complaints.is_empty(), "{complaints:#?}");
+    for unit in units.iter().filter(|unit| unit.extension().is_some_and(|kind| kind == "service")) {
+        // 0 is no exposure, 10 is all; "medium" begins at 5.
+        let security = Command::new(&analyze)
+            .args(["security", "--offline=yes", "--threshold=35", "--no-pager"])
+            .arg(unit)
+            .output()
+            .expect("systemd-analyze");
+        assert!(security.status.success(), "{}: {}", unit.display(), said(&security));
+    }
+    let calendar = Command::new(&analyze)
+        .args(["calendar", "*-*-* 03:00:00 UTC"])
+        .output()
+        .expect("systemd-analyze");
+    assert!(said(&calendar).contains("03:00:00 UTC"));
+    let timer = fs::read_to_string(host().join("ghosthands-cleanup.timer")).expect("the timer");
+    assert!(timer.contains("OnCalendar=*-*-* 03:00:00 UTC\n"));
+}
+
+#[test]
+fn the_unit_may_write_where_the_server_writes() {
+    let unit = fs::read_to_string(host().join("deploy-server.service")).expect("the unit");
+    let options = deploy_server::cleanup::Options::from_env(&Default::default());
+    let writable =
+        unit.lines().find_map(|line| line.strip_prefix("ReadWritePaths=")).expect("a list");
+    for path in [&options.tmp, &options.logs, &options.log_file] {
+        let covered = writable
+            .split(' ')
+            .map(|folder| folder.trim_start_matches('-'))
+            .any(|folder| path.starts_with(folder));
+        assert!(covered, "{} is not in {writable}", path.display());
+    }
+    let rotation =
+        fs::read_to_string(host().join("gh-disk-cleanup.logrotate")).expect("the rotation");
+    assert!(rotation.starts_with(options.log_file.to_str().expect("UTF-8")));
+}
+
+#[test]
+fn installing_twice_is_installing_once() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: installing needs root");
+        return;
+    }
+    let root = tempfile::tempdir().expect("a folder");
+    let install = || {
+        let output = Command::new("bash")
+            .arg(host().join("install.sh"))
+            .args(["/bin/true", "--root"])
+            .arg(root.path())
+            .output()
+            .expect("bash");
+        assert!(output.status.success(), "{}", said(&output));
+        said(&output)
+    };
+    let first = install();
+    assert!(first.contains("installed /usr/local/bin/deploy-server"), "{first}");
+    assert_eq!(install(), "", "nothing to do the second time");
+    for (path, mode) in [
+        ("usr/local/bin/deploy-server", 0o755),
+        ("etc/systemd/system/deploy-server.service", 0o644),
+        ("etc/systemd/system/ghosthands-secrets.service", 0o644),
+        ("etc/systemd/system/ghosthands-cleanup.service", 0o644),
+        ("etc/systemd/system/ghosthands-cleanup.timer", 0o644),
+        ("etc/logrotate.d/gh-disk-cleanup", 0o644),
+    ] {
+        use std::os::unix::fs::MetadataExt as _;
+        let metadata = fs::metadata(root.path().join(path)).expect(path);
+        assert_eq!(metadata.mode() & 0o777, mode, "{path}");
+    }
+    for link in [
+        "multi-user.target.wants/deploy-server.service",
+        "timers.target.wants/ghosthands-cleanup.timer",
+    ] {
+        let link = root.path().join("etc/systemd/system").join(link);
+        assert!(fs::metadata(&link).expect("enabled").is_file());
+    }
+    fs::write(root.path().join("etc/logrotate.d/gh-disk-cleanup"), "changed").expect("a file");
+    assert_eq!(install(), "installed /etc/logrotate.d/gh-disk-cleanup\n");
+}
+
+#[test]
+fn a_binary_that_does_not_run_here_replaces_nothing() {
+    let root = tempfile::tempdir().expect("a folder");
+    let output = Command::new("bash")
+        .arg(host().join("install.sh"))
+        .args(["/bin/false", "--root"])
+        .arg(root.path())
+        .output()
+        .expect("bash");
+    assert!(!output.status.success());
+    assert!(!root.path().join("usr").exists());
+}
+
+/// A unit without what a whole machine adds to it: other units, and the targets of a boot.
+fn alone(name: &str) -> String {
+    let text = fs::read_to_string(host().join(name)).expect("a unit");
+    let stands_alone = |line: &&str| {
+        !["Wants=", "Requires=", "Restart=on-failure"].iter().any(|key| line.starts_with(key))
+    };
+    let lines: Vec<&str> = text.lines().filter(stands_alone).collect();
+    lines.join("\n").replacen("[Unit]", "[Unit]\nDefaultDependencies=no", 1) + "\n"
+}
+
+#[test]
+fn the_hardened_server_starts_and_cleans_what_it_should() {
+    let Some(docker) = Docker::start(&[]) else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name);
+    for name in ["bin", "opt/ghosthands/logs", "log", "lib", "tmp/theirs"] {
+        fs::create_dir_all(at(name)).expect("a folder");
+    }
+    fs::copy(env!("CARGO_BIN_EXE_deploy-server"), at("bin/deploy-server")).expect("the program");
+    let env = "GH_DEPLOY_SECRET=\"a secret of some length\"\nGH_DEPLOY_PORT=\"0\"\nGH_DEPLOY_HOSTNAME=\"127.0.0.1\"\n\
+               GH_ENVIRONMENT=\"staging\"\nAWS_EC2_METADATA_DISABLED=\"true\"\n";
+    fs::write(at("opt/ghosthands/.env"), env).expect("a file");
+    // Other people's files, in a folder that only they may enter.
+    let two_days_ago =
+        std::time::SystemTime::now() - std::time::Duration::from_secs(2 * 24 * 60 * 60);
+    for name in ["opt/ghosthands/logs/theirs.log", "tmp/theirs/old", "tmp/old"] {
+        let file = fs::File::create(at(name)).expect("a file");
+        std::io::Write::write_all(&mut &file, &[b'x'; 100_000]).expect("content");
+        file.set_modified(two_days_ago).expect("root sets times");
+        std::os::unix::fs::chown(at(name), Some(1234), Some(1234)).expect("root gives files away");
+        set_mode(&at(name), 0o600);
+    }
+    std::os::unix::fs::chown(at("tmp/theirs"), Some(1234), Some(1234))
+        .expect("root gives folders away");
+    set_mode(&at("tmp/theirs"), 0o700);
+    set_mode(&at("tmp"), 0o1777);
+
+    let cleanup = alone("ghosthands-cleanup.service")
+        .replace("ExecStart=", "StandardOutput=file:/var/log/said\nExecStart=")
+        + "ExecStopPost=+/bin/touch /var/log/done\n";
+    let units = [
+        ("deploy-server.service", alone("deploy-server.service")),
+        ("ghosthands-cleanup.service", cleanup),
+    ];
+    let units = units.each_ref().map(|(name, text)| (*name, text.as_str()));
+    let socket = docker.socket();
+    let paths = ["bin", "opt", "log", "lib", "tmp"].map(at);
+    let [bin, opt, log, lib, tmp] = paths.each_ref().map(PathBuf::as_path);
+    let binds = [
+        (bin, "/usr/local/bin"),
+        (opt, "/opt"),
+        (log, "/var/log"),
+        (lib, "/var/lib"),
+        (&socket, "/run/docker.sock"),
+        // Last: it hides the folders of this test.
+        (tmp, "/tmp"),
+    ];
+    let Some(systemd) = Systemd::start(&units, &binds) else { return };
+    systemd.wait_for_file(&at("log/done"));
+    let said = fs::read_to_string(at("log/said")).expect("what the command printed");
+    assert!(said.starts_with("Cleanup completed"), "{said}");
+    assert!(!at("tmp/old").exists() && !at("tmp/theirs/old").exists(), "{said}");
+    assert!(at("opt/ghosthands/logs/theirs.log.gz").exists(), "{said}");
+    assert!(
+        fs::read_to_string(at("log/gh-disk-cleanup.log"))
+            .expect("the log")
+            .contains("tmp_files: removed 2")
+    );
+    use std::os::unix::fs::MetadataExt as _;
+    let compressed =
+        fs::metadata(at("opt/ghosthands/logs/theirs.log.gz")).expect("the compressed log");
+    assert_eq!((compressed.uid(), compressed.mode() & 0o777), (1234, 0o600));
+    let state = fs::metadata(at("lib/ghosthands-deploy")).expect("the state folder");
+    assert_eq!(state.mode() & 0o777, 0o700);
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    use std::os::unix::fs::PermissionsExt as _;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("root sets modes");
+}

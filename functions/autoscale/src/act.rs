@@ -1,0 +1,52 @@
+//! Carries a plan out: at most one call that changes anything.
+
+use fleet_clients::auto_scaling::AutoScaling;
+use fleet_clients::aws::{AwsError, AwsErrorKind};
+use fleet_core::ids::GroupName;
+use fleet_core::scaling::Plan;
+use serde::Serialize;
+
+/// What became of a plan or of a write.
+#[derive(Debug, Serialize)]
+#[serde(tag = "result", rename_all = "snake_case")]
+pub(crate) enum ActionResult {
+    /// There was nothing to do.
+    None,
+    Done,
+    /// Decided, recorded, and on purpose not done.
+    DryRun,
+    Failed {
+        kind: AwsErrorKind,
+        detail: String,
+    },
+}
+
+impl ActionResult {
+    pub(crate) fn failed(&self) -> bool {
+        matches!(self, ActionResult::Failed { .. })
+    }
+}
+
+impl From<Result<(), AwsError>> for ActionResult {
+    fn from(result: Result<(), AwsError>) -> Self {
+        match result {
+            Ok(()) => ActionResult::Done,
+            Err(AwsError { kind, detail }) => ActionResult::Failed { kind, detail },
+        }
+    }
+}
+
+/// A failure is recorded and not repeated here: the next tick looks at the world and decides again.
+pub(crate) async fn act(
+    auto_scaling: &AutoScaling,
+    group: &GroupName,
+    plan: &Plan,
+    dry_run: bool,
+) -> ActionResult {
+    match plan {
+        Plan::Nothing | Plan::LookForRefresh => ActionResult::None,
+        _ if dry_run => ActionResult::DryRun,
+        Plan::SetDesired { desired } => auto_scaling.set_desired(group, *desired).await.into(),
+        Plan::Terminate { instance } => auto_scaling.terminate_and_decrement(instance).await.into(),
+    }
+}

@@ -1,0 +1,224 @@
+//! What a tick tells: one JSON line with everything it saw, decided and did, enough to decide again.
+
+use crate::act::ActionResult;
+use crate::request::Trigger;
+use fleet_clients::config::AutoscaleConfig;
+use fleet_clients::telemetry::TickMetrics;
+use fleet_core::ids::GroupName;
+use fleet_core::scaling::{ActiveCounts, Decision, Inputs, Memory, Plan, QueueSnapshot, Reading};
+use fleet_core::time::UnixMs;
+use serde::Serialize;
+use serde_json::Value;
+use std::time::Duration;
+
+/// The line of a tick that decided.
+#[derive(Debug, Serialize)]
+#[serde(tag = "type", rename = "decision")]
+pub(crate) struct DecisionRecord {
+    at: String,
+    #[serde(flatten)]
+    told: Told,
+    /// What happened and why, in a sentence.
+    summary: String,
+    because: String,
+    notes: Vec<String>,
+    decision: Decision,
+    #[serde(flatten)]
+    done: Done,
+    version: &'static str,
+    config_hash: String,
+    group: GroupName,
+    inputs: Inputs,
+}
+
+/// What the tick was asked.
+#[derive(Debug, Serialize)]
+pub(crate) struct Told {
+    pub(crate) trigger: Trigger,
+    pub(crate) request_id: String,
+    pub(crate) dry_run: bool,
+}
+
+/// What the tick did with its decision.
+#[derive(Debug, Serialize)]
+pub(crate) struct Done {
+    pub(crate) action: ActionResult,
+    pub(crate) memory_write: ActionResult,
+    pub(crate) ages: Ages,
+    /// From the tick's beginning to its decision, and to its end.
+    pub(crate) decision_ms: u32,
+    pub(crate) duration_ms: u32,
+}
+
+/// How old each input was when the decision was made. `None` where it was unknown.
+#[derive(Debug, Serialize)]
+pub(crate) struct Ages {
+    queue_ms: u32,
+    group_ms: u32,
+    /// Since the tick that left the memory.
+    memory_ms: Option<i64>,
+    /// The freshest and the oldest heartbeat, by the database's clock.
+    newest_heartbeat_ms: Option<i64>,
+    oldest_heartbeat_ms: Option<i64>,
+}
+
+impl Ages {
+    /// `queue` and `group` are how long ago they answered.
+    pub(crate) fn of(inputs: &Inputs, queue: Duration, group: Duration) -> Ages {
+        let heartbeats = || {
+            let queue = inputs.observation.queue.known();
+            queue.into_iter().flat_map(|queue| {
+                let rows = queue.workers.known().into_iter().flatten();
+                rows.map(|row| queue.db_now.since(row.last_heartbeat))
+            })
+        };
+        let memory_ms = match &inputs.memory {
+            Memory::Kept(state) => Some(inputs.observation.now.since(state.at)),
+            Memory::Lost { .. } => None,
+        };
+        Ages {
+            memory_ms,
+            newest_heartbeat_ms: heartbeats().min(),
+            oldest_heartbeat_ms: heartbeats().max(),
+            queue_ms: millis(queue),
+            group_ms: millis(group),
+        }
+    }
+}
+
+impl DecisionRecord {
+    pub(crate) fn new(
+        told: Told,
+        config: &AutoscaleConfig,
+        inputs: Inputs,
+        decision: Decision,
+        done: Done,
+    ) -> DecisionRecord {
+        DecisionRecord {
+            at: moment(inputs.observation.now),
+            summary: summary(&decision, &done.action),
+            because: decision.because.to_string(),
+            notes: decision.notes.iter().map(ToString::to_string).collect(),
+            told,
+            decision,
+            done,
+            version: config.version(),
+            config_hash: config.hash().to_owned(),
+            group: config.group.clone(),
+            inputs,
+        }
+    }
+
+    /// The record without its inputs: they hold nothing secret, but they are long.
+    pub(crate) fn into_summary(self) -> Value {
+        let mut value = to_value(&self);
+        if let Value::Object(fields) = &mut value {
+            fields.remove("inputs");
+        }
+        value
+    }
+
+    pub(crate) fn metrics(&self) -> TickMetrics {
+        let queue = self.inputs.observation.queue.known();
+        let group = self.inputs.observation.group.known();
+        let active = queue.and_then(active);
+        let in_state = |prefix: &str| {
+            group.map(|group| {
+                let of_state = group.instances.iter().filter(|i| i.lifecycle.starts_with(prefix));
+                u32::try_from(of_state.count()).unwrap_or(u32::MAX)
+            })
+        };
+        let needed_less = match (self.decision.need, self.decision.desired_before) {
+            (Some(need), Some(desired)) => need < desired,
+            _ => false,
+        };
+        TickMetrics {
+            at: self.inputs.observation.now,
+            group: self.group.clone(),
+            ready: queue.map(|queue| queue.general.ready),
+            due_soon: queue.map(|queue| queue.general.due_soon),
+            active_live: active.map(|active| active.live),
+            active_expired: active.map(|active| active.expired),
+            oldest_wait_s: queue.map(|queue| seconds(queue.general.oldest_wait_ms)),
+            need: self.decision.need,
+            desired: self.decision.desired,
+            in_service: in_state("InService"),
+            pending: in_state("Pending"),
+            terminating: in_state("Terminating"),
+            scale_in_blocked: needed_less && self.decision.plan == Plan::Nothing,
+            source_age_s: queue
+                .map(|queue| seconds(self.inputs.observation.now.since(queue.db_now))),
+            source_down: queue.is_none() || group.is_none(),
+            action_failed: self.done.action.failed(),
+            decision_ms: self.done.decision_ms,
+        }
+    }
+}
+
+fn active(queue: &QueueSnapshot) -> Option<ActiveCounts> {
+    match &queue.general.active {
+        Reading::Known(active) => Some(*active),
+        Reading::Unknown(_) => None,
+    }
+}
+
+fn summary(decision: &Decision, action: &ActionResult) -> String {
+    let number = |n: Option<u32>| n.map_or_else(|| "?".to_owned(), |n| n.to_string());
+    let (before, after) = (number(decision.desired_before), number(decision.desired));
+    let because = &decision.because;
+    match action {
+        ActionResult::None => format!("stays at {before}: {because}"),
+        ActionResult::Done => format!("{before} -> {after}: {because}"),
+        ActionResult::DryRun => format!("would be {before} -> {after} (dry run): {because}"),
+        ActionResult::Failed { detail, .. } => {
+            format!("stays at {before}, because {before} -> {after} failed ({detail}): {because}")
+        }
+    }
+}
+
+/// The line of a tick that found another one running.
+#[derive(Debug, Serialize)]
+#[serde(tag = "type", rename = "already_running")]
+pub(crate) struct AlreadyRunning {
+    at: String,
+    trigger: Trigger,
+}
+
+impl AlreadyRunning {
+    pub(crate) fn new(now: UnixMs, trigger: Trigger) -> AlreadyRunning {
+        AlreadyRunning { at: moment(now), trigger }
+    }
+}
+
+/// The line of a tick of a fleet whose scaling is switched off.
+#[derive(Debug, Serialize)]
+#[serde(tag = "type", rename = "disabled")]
+pub(crate) struct Disabled {
+    at: String,
+    trigger: Trigger,
+    because: &'static str,
+}
+
+impl Disabled {
+    pub(crate) fn new(now: UnixMs, trigger: Trigger) -> Disabled {
+        let because = "AUTOSCALE_ASG_ENABLED is false: nothing was looked at and nothing changed";
+        Disabled { at: moment(now), trigger, because }
+    }
+}
+
+pub(crate) fn to_value(record: &impl Serialize) -> Value {
+    serde_json::to_value(record).expect("records are plain values with string keys")
+}
+
+pub(crate) fn millis(duration: Duration) -> u32 {
+    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
+}
+
+fn seconds(millis: i64) -> u32 {
+    u32::try_from(millis.max(0) / 1000).unwrap_or(u32::MAX)
+}
+
+fn moment(at: UnixMs) -> String {
+    jiff::Timestamp::from_millisecond(at.0)
+        .map_or_else(|_| format!("{} ms", at.0), |at| at.to_string())
+}

@@ -1,0 +1,140 @@
+//! One tick: observe, decide, act, remember, tell.
+
+use crate::act::{ActionResult, act};
+use crate::app::App;
+use crate::record::{self, Ages, AlreadyRunning, DecisionRecord, Disabled, Done, Told};
+use crate::request::Trigger;
+use fleet_clients::pgboss::{Begun, lock_key};
+use fleet_clients::telemetry::emit_line;
+use fleet_core::scaling::{
+    Inputs, LossCause, Memory, Observation, Outcome, Plan, Reading, State, Unknown, decide,
+};
+use fleet_core::time::UnixMs;
+use serde_json::Value;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+/// What became of a tick. Each has told its record on stdout already.
+pub(crate) enum Ticked {
+    Decided(Box<DecisionRecord>),
+    /// Another tick holds the lock. It sees the same world, so there is nothing to add.
+    AlreadyRunning(AlreadyRunning),
+    /// `AUTOSCALE_ASG_ENABLED` is false: nothing was looked at.
+    Disabled(Disabled),
+}
+
+impl Ticked {
+    /// The record without its inputs: what a caller wants to see.
+    pub(crate) fn into_body(self) -> Value {
+        match self {
+            Ticked::Decided(record) => record.into_summary(),
+            Ticked::AlreadyRunning(told) => record::to_value(&told),
+            Ticked::Disabled(told) => record::to_value(&told),
+        }
+    }
+}
+
+/// Makes one tick.
+pub(crate) async fn tick(app: &App, trigger: Trigger, request_id: &str) -> Ticked {
+    let began = Instant::now();
+    let now = clock();
+    if !app.config.enabled {
+        let told = Disabled::new(now, trigger);
+        emit_line(&told);
+        return Ticked::Disabled(told);
+    }
+    let mut queue = app.queue.lock().await;
+    let read_queue = async {
+        let source = app.source(&mut queue).await?;
+        let begun = source.begin(lock_key(&app.config.group), app.config.policy.boot_s).await;
+        begun.map(|begun| (begun, Instant::now()))
+    };
+    let read_group = async { (app.auto_scaling.describe(&app.config.group).await, Instant::now()) };
+    let read_memory = app.parameters.get(&app.config.state_parameter);
+    let (begun, (group, group_at), stored) = tokio::join!(read_queue, read_group, read_memory);
+    // The database's transaction, and with it the lock against a second tick, stays open until this tick is done.
+    let (running, snapshot, queue_at) = match begun {
+        Ok((Begun::Busy, _)) => {
+            let told = AlreadyRunning::new(now, trigger);
+            emit_line(&told);
+            return Ticked::AlreadyRunning(told);
+        }
+        Ok((Begun::Tick(tick), at)) => {
+            let snapshot = tick.snapshot().clone();
+            (Some(tick), Reading::Known(snapshot), at)
+        }
+        Err(unknown) => {
+            app.queue_failed.store(true, Ordering::Relaxed);
+            (None, Reading::Unknown(unknown), Instant::now())
+        }
+    };
+    if running.is_some() {
+        app.queue_failed.store(false, Ordering::Relaxed);
+    }
+    let mut inputs = Inputs {
+        policy: app.config.policy.clone(),
+        memory: remembered(app, stored).await,
+        observation: Observation { now, queue: snapshot, group, refresh: None },
+    };
+    let mut outcome = decide(&inputs);
+    if outcome.decision.plan == Plan::LookForRefresh {
+        let refresh = app.auto_scaling.refresh_status(&app.config.group).await;
+        inputs.observation.refresh = Some(refresh);
+        outcome = decide(&inputs);
+    }
+    let ages = Ages::of(&inputs, queue_at.elapsed(), group_at.elapsed());
+    let decision_ms = record::millis(began.elapsed());
+    let Outcome { decision, mut state } = outcome;
+    let dry_run = app.config.dry_run;
+    let action = act(&app.auto_scaling, &app.config.group, &decision.plan, dry_run).await;
+    if action.failed() {
+        state.change_failed(decision.desired_before);
+    }
+    let memory_write = remember(app, &state).await;
+    if let Some(tick) = running {
+        tick.finish().await;
+    }
+    let record = DecisionRecord::new(
+        Told { trigger, request_id: request_id.to_owned(), dry_run },
+        &app.config,
+        inputs,
+        decision,
+        Done {
+            action,
+            memory_write,
+            ages,
+            decision_ms,
+            duration_ms: record::millis(began.elapsed()),
+        },
+    );
+    emit_line(&record);
+    record.metrics().emit();
+    Ticked::Decided(Box::new(record))
+}
+
+/// What earlier ticks left. Where the parameter cannot be read, this environment's own memory serves; a dry run has nothing else.
+async fn remembered(app: &App, stored: Reading<Option<String>>) -> Memory {
+    let warm = app.warm.lock().await.clone();
+    let lost = |cause, detail: &str| Memory::Lost { cause, detail: detail.to_owned() };
+    match (warm, stored) {
+        (Some(state), _) if app.config.dry_run => Memory::Kept(state),
+        (_, Reading::Known(Some(text))) => Memory::decode(&text),
+        (_, Reading::Known(None)) => lost(LossCause::Absent, "there is none yet"),
+        (Some(state), Reading::Unknown(_)) => Memory::Kept(state),
+        (None, Reading::Unknown(Unknown { detail, .. })) => lost(LossCause::Unreachable, &detail),
+    }
+}
+
+/// A failed write costs a hold at worst, so it never stops scaling.
+async fn remember(app: &App, state: &State) -> ActionResult {
+    *app.warm.lock().await = Some(state.clone());
+    if app.config.dry_run {
+        return ActionResult::DryRun;
+    }
+    app.parameters.put(&app.config.state_parameter, &state.encode()).await.into()
+}
+
+/// The one place where the function asks what time it is.
+fn clock() -> UnixMs {
+    UnixMs(jiff::Timestamp::now().as_millisecond())
+}

@@ -1,0 +1,40 @@
+//! One pass: decide, make the calls, take the answers in, until there is nothing left to ask or to do.
+
+use crate::act::perform;
+use crate::app::App;
+use crate::record::{self, Told};
+use fleet_clients::telemetry::emit_line;
+use fleet_core::drain::{Call, Inputs, decide};
+use fleet_core::time::UnixMs;
+use serde_json::Value;
+use std::time::Instant;
+
+/// Makes one pass and returns its record without the inputs. Each pass has told it on stdout already.
+pub(crate) async fn pass(app: &App, told: Told) -> Value {
+    let began = Instant::now();
+    let now = clock();
+    let memory = app.warm.lock().await.clone();
+    let mut inputs = Inputs::new(app.config.policy.clone(), now, memory, told.hints.clone());
+    let mut made: Vec<Call> = Vec::new();
+    let decision = loop {
+        let decision = decide(&inputs);
+        if decision.calls.is_empty() {
+            break decision;
+        }
+        made.extend(decision.calls.iter().cloned());
+        for answer in perform(app, decision.calls, now).await {
+            inputs.take(answer);
+        }
+    };
+    *app.warm.lock().await = inputs.remember();
+    let duration_ms = u32::try_from(began.elapsed().as_millis()).unwrap_or(u32::MAX);
+    let record = record::PassRecord::new(told, &app.config, inputs, made, decision, duration_ms);
+    emit_line(&record);
+    record.metrics().emit();
+    record.into_summary()
+}
+
+/// The one place where the function asks what time it is.
+fn clock() -> UnixMs {
+    UnixMs(jiff::Timestamp::now().as_millisecond())
+}

@@ -1,0 +1,175 @@
+//! What a pass tells: one JSON line with everything it saw, decided and did, enough to decide again.
+
+use crate::request::Trigger;
+use fleet_clients::config::DrainConfig;
+use fleet_clients::telemetry::DrainMetrics;
+use fleet_core::drain::{Call, Decision, Done, Hint, Inputs, Note, Reason, Verdict};
+use fleet_core::ids::{GroupName, InstanceId};
+use fleet_core::scaling::Reading;
+use fleet_core::time::UnixMs;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+/// What the pass was asked.
+#[derive(Debug, Serialize)]
+pub(crate) struct Told {
+    pub(crate) trigger: Trigger,
+    #[serde(skip)]
+    pub(crate) hints: Vec<Hint>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) problem: Option<String>,
+    pub(crate) event_at: Option<UnixMs>,
+    pub(crate) request_id: String,
+    pub(crate) dry_run: bool,
+}
+
+/// The line of a pass.
+#[derive(Debug, Serialize)]
+#[serde(tag = "type", rename = "drain")]
+pub(crate) struct PassRecord {
+    at: String,
+    #[serde(flatten)]
+    told: Told,
+    /// What happened and why, in a sentence for each instance.
+    summary: Vec<String>,
+    notes: Vec<String>,
+    decision: Decision,
+    /// Every call that was made, in order.
+    calls: Vec<Call>,
+    duration_ms: u32,
+    version: &'static str,
+    config_hash: String,
+    group: GroupName,
+    inputs: Inputs,
+}
+
+impl PassRecord {
+    pub(crate) fn new(
+        told: Told,
+        config: &DrainConfig,
+        inputs: Inputs,
+        calls: Vec<Call>,
+        decision: Decision,
+        duration_ms: u32,
+    ) -> PassRecord {
+        let summary = match decision.verdicts.as_slice() {
+            [] => vec!["nobody is leaving".to_owned()],
+            verdicts => verdicts.iter().map(sentence).collect(),
+        };
+        PassRecord {
+            at: moment(inputs.clock()),
+            summary,
+            notes: decision.notes.iter().map(ToString::to_string).collect(),
+            told,
+            decision,
+            calls,
+            duration_ms,
+            version: config.version(),
+            config_hash: config.hash().to_owned(),
+            group: config.group.clone(),
+            inputs,
+        }
+    }
+
+    /// The record without its inputs: they hold nothing secret, but they are long.
+    pub(crate) fn into_summary(self) -> Value {
+        let mut value =
+            serde_json::to_value(self).expect("records are plain values with string keys");
+        if let Value::Object(fields) = &mut value {
+            fields.remove("inputs");
+        }
+        value
+    }
+
+    pub(crate) fn metrics(&self) -> DrainMetrics {
+        let Inputs { seen, memory, .. } = &self.inputs;
+        let now = self.inputs.clock();
+        let Decision { verdicts, notes, .. } = &self.decision;
+        let in_state = |state: &str| count(verdicts.iter().filter(|v| v.lifecycle == state));
+        let known = matches!(seen.group, Some(Reading::Known(_)));
+        // A pass that does not let go says the same again: jobs are counted by the one that does.
+        let let_go = |id: &InstanceId| verdicts.iter().any(|v| v.released && v.instance == *id);
+        let failed = seen.instances.values().flat_map(|evidence| {
+            let once = [&evidence.held, &evidence.sent, &evidence.replaced].into_iter().flatten();
+            once.chain(&evidence.completions)
+        });
+        let timeout = match &seen.hook {
+            Some(Reading::Known(hook)) => Some(hook.heartbeat_s),
+            _ => None,
+        };
+        let margin = |instance: &InstanceId| {
+            let held = memory.held.get(instance)?;
+            Some(i64::from(timeout?) - now.since(*held) / 1000)
+        };
+        DrainMetrics {
+            at: now,
+            group: self.group.clone(),
+            waiting: known.then(|| in_state("Terminating:Wait")),
+            retained: known.then(|| in_state("Terminating:Retained")),
+            oldest_wait_s: verdicts.iter().filter_map(|verdict| verdict.waited_s).max(),
+            limit_left_s: verdicts.iter().filter_map(|verdict| verdict.left_s).min(),
+            released: count(verdicts.iter().filter(|verdict| verdict.released)),
+            gave_up: count(
+                verdicts
+                    .iter()
+                    .filter(|v| v.released && matches!(v.because, Reason::GaveUp { .. })),
+            ),
+            paged: count(verdicts.iter().filter(|verdict| verdict.because.pages())),
+            heartbeat_margin_s: seen
+                .instances
+                .keys()
+                .filter_map(margin)
+                .min()
+                .map(|margin| u32::try_from(margin.max(0)).unwrap_or(0)),
+            commands_sent: count(seen.instances.values().filter(|e| e.sent == Some(Done::Done))),
+            jobs_caught: notes
+                .iter()
+                .map(|note| match note {
+                    Note::Caught { instance, jobs } if let_go(instance) => *jobs,
+                    _ => 0,
+                })
+                .sum(),
+            jobs_interrupted: notes
+                .iter()
+                .map(|note| match note {
+                    Note::Interrupted { instance, jobs } if let_go(instance) => *jobs,
+                    _ => 0,
+                })
+                .sum(),
+            hook_drift: notes
+                .iter()
+                .any(|note| matches!(note, Note::HookDrift { .. } | Note::HookUnknown { .. })),
+            source_down: !known
+                || notes.iter().any(|note| matches!(note, Note::MachinesUnknown { .. }))
+                || verdicts.iter().any(|v| matches!(v.because, Reason::CommandsUnknown { .. })),
+            action_failed: count(failed.filter(|done| matches!(done, Done::Failed { .. }))),
+            event_age_ms: self.told.event_at.map(|at| millis(self.inputs.now.since(at))),
+            aws_calls: count(self.calls.iter()),
+            pass_ms: self.duration_ms,
+        }
+    }
+}
+
+fn sentence(verdict: &Verdict) -> String {
+    let Verdict { instance, lifecycle, because, released, .. } = verdict;
+    let gone = if *released { " and is let go" } else { "" };
+    format!("{instance} is {lifecycle}{gone}: {because}")
+}
+
+/// The line of an event that is none of ours.
+pub(crate) fn foreign(trigger: Trigger, why: &str, request_id: &str) -> Value {
+    json!({ "type": "foreign_event", "trigger": trigger, "because": why, "request_id": request_id })
+}
+
+fn count<T>(items: impl Iterator<Item = T>) -> u32 {
+    u32::try_from(items.count()).unwrap_or(u32::MAX)
+}
+
+fn millis(ms: i64) -> u32 {
+    u32::try_from(ms.max(0)).unwrap_or(u32::MAX)
+}
+
+fn moment(at: UnixMs) -> String {
+    jiff::Timestamp::from_millisecond(at.0)
+        .map_or_else(|_| format!("{} ms", at.0), |at| at.to_string())
+}

@@ -1,0 +1,79 @@
+#!/usr/bin/env bash
+# Puts deploy-server on this host: the binary, its units and timer, log rotation. Running it again updates
+# what changed and restarts the server only then. Needs root.
+#
+#   host/install.sh BINARY            on this host
+#   host/install.sh BINARY --root DIR into a folder (a machine image, a test): nothing is started
+set -euo pipefail
+
+usage() {
+  echo "usage: install.sh BINARY [--root DIR]" >&2
+  exit 64
+}
+binary=${1:-}
+root=
+case $# in
+  1) ;;
+  3) [ "$2" = --root ] && [ -n "$3" ] || usage; root=${3%/} ;;
+  *) usage ;;
+esac
+[ -x "$binary" ] || { echo "install: $binary is not a program" >&2; exit 66; }
+[ "$(id -u)" -eq 0 ] || { echo "install: run as root" >&2; exit 77; }
+here=$(cd "$(dirname "$0")" && pwd)
+
+changed=false
+# put <mode> <from> <to>: in one step, and only if it differs; a running program keeps its own copy.
+put() {
+  local mode=$1 from=$2 to=$root$3
+  if cmp -s "$from" "$to" && [ "$(stat -c %a "$to")" = "$mode" ]; then return; fi
+  mkdir -p "$(dirname "$to")"
+  install -m "$mode" -o root -g root "$from" "$to.new"
+  mv -f "$to.new" "$to"
+  echo "installed $3"
+  changed=true
+}
+
+# A binary that does not run here must not replace one that does.
+"$binary" --version >/dev/null || { echo "install: $binary does not run on this host" >&2; exit 70; }
+
+put 755 "$binary" /usr/local/bin/deploy-server
+for unit in deploy-server.service ghosthands-secrets.service ghosthands-cleanup.service ghosthands-cleanup.timer; do
+  put 644 "$here/$unit" "/etc/systemd/system/$unit"
+done
+put 644 "$here/gh-disk-cleanup.logrotate" /etc/logrotate.d/gh-disk-cleanup
+if [ -e "$here/../docs/HOST.md" ]; then put 644 "$here/../docs/HOST.md" /usr/local/share/doc/ghosthands/HOST.md; fi
+mkdir -p "$root/opt/ghosthands/logs"
+
+if [ -n "$root" ]; then
+  wanted=$root/etc/systemd/system
+  mkdir -p "$wanted/multi-user.target.wants" "$wanted/timers.target.wants"
+  ln -sfn ../deploy-server.service "$wanted/multi-user.target.wants/deploy-server.service"
+  ln -sfn ../ghosthands-secrets.service "$wanted/multi-user.target.wants/ghosthands-secrets.service"
+  ln -sfn ../ghosthands-cleanup.timer "$wanted/timers.target.wants/ghosthands-cleanup.timer"
+  exit 0
+fi
+
+# What this replaces: the cron entry of the old cleanup script, and the server that ran in a container on the same port.
+# The container is stopped and kept, so that the old way can be gone back to.
+if crontab -l 2>/dev/null | grep -q gh-disk-cleanup; then
+  crontab -l | grep -v gh-disk-cleanup | crontab -
+  echo "removed the old cron entry"
+fi
+if command -v docker >/dev/null; then
+  for name in ghosthands-deploy-server ghosthands-deploy-server-1; do
+    if [ "$(docker container inspect --format '{{.State.Running}}' "$name" 2>/dev/null)" = true ]; then
+      docker update --restart=no "$name" >/dev/null
+      docker stop "$name" >/dev/null
+      echo "stopped the container $name"
+    fi
+  done
+fi
+
+systemctl daemon-reload
+systemctl enable --quiet ghosthands-secrets.service deploy-server.service ghosthands-cleanup.timer
+systemctl start ghosthands-cleanup.timer
+if $changed || ! systemctl is-active --quiet deploy-server.service; then
+  [ -e /opt/ghosthands/.env ] || systemctl start ghosthands-secrets.service
+  systemctl restart deploy-server.service
+fi
+deploy-server status || echo "install: the server runs; see its status above"

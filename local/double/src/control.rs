@@ -1,0 +1,231 @@
+//! The control plane, for tests that are not written in Rust. All JSON, under `/_double`:
+//!
+//! | request | does |
+//! |---|---|
+//! | `GET /status` | region, account, time, groups |
+//! | `POST /clock/advance {seconds}` | [`Double::advance`](crate::Double::advance) |
+//! | `POST /groups {name, min, max, …}` | creates a group: the members of [`GroupSpec`] |
+//! | `GET /groups/{name}` | the group with instances and history |
+//! | `POST /groups/{name}/boot {seconds}` | boot time of the next instances |
+//! | `POST /instances/{id}/lose` | the machine dies |
+//! | `GET /calls`, `DELETE /calls` | the journal |
+//! | `GET /events?since=N` | instance transitions numbered above N |
+//! | `GET /bus` | EventBridge events |
+//! | `GET /faults`, `POST /faults {action, times, kind, …}`, `DELETE /faults` | [`Faults`](crate::Faults) |
+//! | `POST /functions {name, binary, …}` | starts a function: the members of [`FunctionConfig`] |
+//! | `GET /functions/{name}` | cold starts and log lines |
+//! | `POST /schedules {name, rate, function}` | a schedule |
+//! | `POST /targets {source, detail_type, function}` | an event target |
+//! | `POST /http-apis {routes, port}` | an HTTP API; answers its endpoint |
+//! | `PUT /imds/{id}/latest/api/token`, `GET /imds/{id}/latest/meta-data/…` | instance metadata |
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post, put};
+use axum::{Json, Router};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::account::{Account, lock};
+use crate::asg::GroupSpec;
+use crate::error::ApiError;
+use crate::faults::PlannedFault;
+use crate::imds;
+use crate::lambda::{Function, FunctionConfig, HttpApi, Route};
+
+type App = State<Arc<Account>>;
+
+pub(crate) fn router() -> Router<Arc<Account>> {
+    Router::new()
+        .route("/status", get(status))
+        .route("/clock/advance", post(advance))
+        .route("/groups", post(create_group))
+        .route("/groups/{name}", get(group))
+        .route("/groups/{name}/boot", post(set_boot))
+        .route("/instances/{id}/lose", post(lose))
+        .route("/calls", get(calls).delete(clear_calls))
+        .route("/events", get(events))
+        .route("/bus", get(bus))
+        .route("/faults", get(faults).post(add_fault).delete(clear_faults))
+        .route("/functions", post(add_function))
+        .route("/functions/{name}", get(function))
+        .route("/schedules", post(schedule))
+        .route("/targets", post(target))
+        .route("/http-apis", post(http_api))
+        .route("/imds/{id}/latest/api/token", put(imds::token))
+        .route("/imds/{id}/latest/meta-data/{*path}", get(imds::metadata))
+        .fallback(|| async { refuse(StatusCode::NOT_FOUND, "no such control request") })
+}
+
+fn refuse(status: StatusCode, error: impl ToString) -> Response {
+    (status, Json(json!({ "error": error.to_string() }))).into_response()
+}
+
+fn answer(result: Result<Value, ApiError>) -> Response {
+    match result {
+        Ok(value) => Json(value).into_response(),
+        Err(error) => refuse(StatusCode::BAD_REQUEST, error),
+    }
+}
+
+async fn status(State(account): App) -> Json<Value> {
+    let groups = account.with_groups(|asg| json!(asg.groups()));
+    Json(json!({
+        "region": account.config.region,
+        "account": account.config.account,
+        "now": account.clock.now(),
+        "manual_clock": account.clock.is_manual(),
+        "groups": groups,
+    }))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Seconds {
+    seconds: f64,
+}
+
+async fn advance(State(account): App, Json(by): Json<Seconds>) -> Response {
+    let Ok(by) = Duration::try_from_secs_f64(by.seconds) else {
+        return refuse(StatusCode::BAD_REQUEST, "seconds must not be negative");
+    };
+    match account.advance(by).await {
+        Ok(()) => Json(json!({ "now": account.clock.now() })).into_response(),
+        Err(error) => refuse(StatusCode::CONFLICT, error),
+    }
+}
+
+async fn create_group(State(account): App, Json(spec): Json<GroupSpec>) -> Response {
+    answer(account.with_groups(|asg| asg.create_simple(spec)).map(|()| json!({})))
+}
+
+async fn group(State(account): App, Path(name): Path<String>) -> Response {
+    answer(account.with_groups(|asg| asg.group(&name).map(|group| json!(group))))
+}
+
+async fn set_boot(
+    State(account): App,
+    Path(name): Path<String>,
+    Json(boot): Json<Seconds>,
+) -> Response {
+    answer(account.with_groups(|asg| asg.set_boot(&name, boot.seconds)).map(|()| json!({})))
+}
+
+async fn lose(State(account): App, Path(id): Path<String>) -> Response {
+    answer(account.with_groups(|asg| asg.lose_instance(&id)).map(|()| json!({})))
+}
+
+async fn calls(State(account): App) -> Json<Value> {
+    Json(json!(account.journal.calls()))
+}
+
+async fn clear_calls(State(account): App) -> Json<Value> {
+    account.journal.clear();
+    Json(json!({}))
+}
+
+#[derive(Deserialize)]
+struct Since {
+    #[serde(default)]
+    since: u64,
+}
+
+async fn events(State(account): App, Query(Since { since }): Query<Since>) -> Json<Value> {
+    // What is due has happened, also before the engine's next turn.
+    account.with_groups(|_| ());
+    Json(json!(account.transitions.since(since)))
+}
+
+async fn bus(State(account): App) -> Json<Value> {
+    Json(account.with_bus(|bus, _| json!(bus.events())))
+}
+
+async fn faults(State(account): App) -> Json<Value> {
+    Json(json!(account.faults.planned()))
+}
+
+async fn add_fault(State(account): App, Json(planned): Json<PlannedFault>) -> Json<Value> {
+    account.faults.add(&planned.action, planned.times, planned.fault);
+    Json(json!({}))
+}
+
+async fn clear_faults(State(account): App) -> Json<Value> {
+    account.faults.clear();
+    Json(json!({}))
+}
+
+async fn add_function(State(account): App, Json(config): Json<FunctionConfig>) -> Response {
+    match Function::start(config).await {
+        Ok(function) => {
+            account.add_function(function);
+            Json(json!({})).into_response()
+        }
+        Err(error) => refuse(StatusCode::BAD_REQUEST, error),
+    }
+}
+
+fn unknown_function(name: &str) -> Response {
+    refuse(StatusCode::NOT_FOUND, format!("function '{name}' is not known: add it first"))
+}
+
+async fn function(State(account): App, Path(name): Path<String>) -> Response {
+    let Some(function) = account.function(&name) else { return unknown_function(&name) };
+    Json(json!({ "cold_starts": function.cold_starts(), "logs": function.logs() })).into_response()
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewSchedule {
+    name: String,
+    rate: String,
+    function: String,
+}
+
+async fn schedule(State(account): App, Json(new): Json<NewSchedule>) -> Response {
+    if account.function(&new.function).is_none() {
+        return unknown_function(&new.function);
+    }
+    match account.with_bus(|bus, now| bus.schedule(&new.name, &new.rate, &new.function, now)) {
+        Ok(()) => Json(json!({})).into_response(),
+        Err(error) => refuse(StatusCode::BAD_REQUEST, error),
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewTarget {
+    source: String,
+    detail_type: String,
+    function: String,
+}
+
+async fn target(State(account): App, Json(new): Json<NewTarget>) -> Response {
+    if account.function(&new.function).is_none() {
+        return unknown_function(&new.function);
+    }
+    account.with_bus(|bus, _| bus.subscribe(&new.source, &new.detail_type, &new.function));
+    Json(json!({})).into_response()
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewHttpApi {
+    routes: Vec<Route>,
+    #[serde(default)]
+    port: u16,
+}
+
+async fn http_api(State(account): App, Json(new): Json<NewHttpApi>) -> Response {
+    match HttpApi::start(Arc::clone(&account), new.routes, new.port).await {
+        Ok(api) => {
+            let endpoint = api.endpoint();
+            lock(&account.http_apis).push(api);
+            Json(json!({ "endpoint": endpoint })).into_response()
+        }
+        Err(error) => refuse(StatusCode::BAD_REQUEST, error),
+    }
+}

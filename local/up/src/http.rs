@@ -1,0 +1,38 @@
+//! The one HTTP call that the helpers need: to a server on this machine, answered with JSON.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::Error;
+
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// Calls `method path` at 127.0.0.1:`port` with `body`; the status and the body of the answer,
+/// whatever the status. An answer that is no JSON is an error.
+pub async fn call(port: u16, method: &str, path: &str, body: &str) -> Result<(u16, Value), Error> {
+    let failed = |error: String| Error::Failed(format!("{method} {path} at port {port}: {error}"));
+    let exchange = async {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
+        // By HTTP/1.0 an answer ends with its connection and has no chunks.
+        let request = format!(
+            "{method} {path} HTTP/1.0\r\nHost: 127.0.0.1\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        stream.write_all(request.as_bytes()).await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        Ok::<_, std::io::Error>(answer)
+    };
+    let answer = tokio::time::timeout(LIMIT, exchange)
+        .await
+        .map_err(|_| failed("no answer in 5 s".to_owned()))?
+        .map_err(|error| failed(error.to_string()))?;
+    let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok());
+    let parts = status.zip(answer.split_once("\r\n\r\n"));
+    let (status, (_, body)) = parts.ok_or_else(|| failed(format!("answered {answer:?}")))?;
+    let body = serde_json::from_str(body).map_err(|error| failed(error.to_string()))?;
+    Ok((status, body))
+}

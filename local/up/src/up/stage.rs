@@ -1,0 +1,173 @@
+//! Everything that runs before the first job: the database, the double, the function.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use aws_double::{
+    ClockMode, Double, DoubleConfig, Function, FunctionConfig, GroupSpec, HookSpec, HttpApi, Route,
+};
+use fleet_local::pgbouncer::{self, PgBouncer};
+use fleet_local::postgres::{self, DATABASE, Postgres};
+use fleet_local::worker::{self, Source};
+use fleet_local::{Error, paths, pgboss, random, registry};
+use serde_json::json;
+
+use super::Options;
+use super::drain::{HEARTBEAT_SECONDS, HOOK};
+use super::tell::{Narrator, line};
+
+pub(crate) const GROUP: &str = "ghosthands-local";
+pub(crate) const QUEUE: &str = "gh_apply_job";
+const FUNCTION: &str = "autoscale";
+const SECRET: &str = "ghosthands/local";
+/// It guards a demonstration on this machine alone, so it may be printed.
+const OPERATOR_TOKEN: &str = "local-operator-token";
+const TICK_PATH: &str = "/api/v1/admin/autoscale/tick";
+/// How long a host may take to stop its worker, and the function for a tick.
+const SHUTDOWN: Duration = Duration::from_secs(3);
+const FUNCTION_TIMEOUT: Duration = Duration::from_secs(50);
+
+/// The running parts. They are dropped in this order: users before what they use.
+pub(crate) struct Stage {
+    api: HttpApi,
+    pub(crate) function: Function,
+    pub(crate) double: Double,
+    pub(crate) boss: pgboss::Boss,
+    pooler: Option<PgBouncer>,
+    pub(crate) server: Postgres,
+}
+
+impl Stage {
+    /// Starts everything; the group launches its first instances at once.
+    pub(crate) async fn start(options: &Options, narrator: Narrator) -> Result<Self, Error> {
+        let binary = autoscale_binary(options)?;
+        let package = pgboss::install(pgboss::DEFAULT_VERSION)?;
+        worker::install()?;
+        let server = Postgres::start(postgres::Options::default())?;
+        narrator.say("postgres", &format!("PostgreSQL {} takes TLS only", server.version()));
+        let pooler = if pgbouncer::installed() {
+            let pooler = PgBouncer::start(&server, pgbouncer::Options::default())?;
+            narrator.say("pgbouncer", "pools by transaction, TLS on both sides");
+            Some(pooler)
+        } else {
+            narrator.say("pgbouncer", "is not installed; the function connects directly");
+            None
+        };
+        let mut boss = package.start(&server.app_url(), &server.ca_file())?;
+        boss.create_queue(QUEUE, json!({}))?;
+        registry::install(&server, DATABASE)?;
+        let reader_password = random::hex()?;
+        registry::create_reader(&server, DATABASE, "fleet_reader", &reader_password)?;
+        let schema = boss.schema_version()?;
+        narrator.say("pg-boss", &format!("{} made its schema {schema}", package.version()));
+
+        let double = Double::start(DoubleConfig { clock: ClockMode::Real, ..Default::default() })
+            .await
+            .map_err(Error::io("start the AWS double"))?;
+        let (url, ca_file) = match &pooler {
+            Some(pooler) => {
+                (pooler.url("fleet_reader", &reader_password, DATABASE), pooler.ca_file())
+            }
+            None => (server.url("fleet_reader", &reader_password, DATABASE), server.ca_file()),
+        };
+        let secret = json!({ "DATABASE_URL": url, "FLEET_OPERATOR_TOKEN": OPERATOR_TOKEN });
+        double.put_secret(SECRET, &secret.to_string()).map_err(|error| refused(SECRET, &error))?;
+        let group = GroupSpec::new(GROUP, options.min, options.max)
+            .desired(options.min)
+            .boot(options.boot())
+            .shutdown(SHUTDOWN)
+            .hook(HookSpec::terminating(HOOK, HEARTBEAT_SECONDS));
+        double.create_group(group).map_err(|error| refused(GROUP, &error))?;
+        let function = start_function(&binary, &ca_file, options, &double).await?;
+        double.add_function(&function);
+        let seconds = options.tick().as_secs();
+        // As in EventBridge, one is singular.
+        let unit = if seconds == 1 { "second" } else { "seconds" };
+        double
+            .schedule("tick", &format!("rate({seconds} {unit})"), FUNCTION)
+            .map_err(|error| refused("the schedule", &error))?;
+        let api = double
+            .http_api(vec![Route::new("POST", TICK_PATH, FUNCTION)], 0)
+            .await
+            .map_err(Error::io("start the HTTP API"))?;
+        Ok(Self { api, function, double, boss, pooler, server })
+    }
+
+    /// Where the workers get their jobs: as on a site, not through the pooler.
+    pub(crate) fn source(&self) -> Source {
+        Source { url: self.server.app_url(), ca_file: self.server.ca_file() }
+    }
+
+    /// Tells a person how to look into it from another terminal.
+    pub(crate) fn print_where_to_look(&self) {
+        let (api, aws) = (self.api.endpoint(), self.double.endpoint());
+        line("");
+        line("Where to look, from another terminal:");
+        line("  a tick by hand:");
+        line(&format!(
+            "    curl -X POST -H 'Authorization: Bearer {OPERATOR_TOKEN}' {api}{TICK_PATH}"
+        ));
+        line("  the group, with any client of AWS (this is a double, any key will do):");
+        line(&format!(
+            "    AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local AWS_DEFAULT_REGION=us-east-1 \
+             aws --endpoint-url {aws} autoscaling describe-auto-scaling-groups"
+        ));
+        line("  the queue and the workers' registry:");
+        line(&format!(
+            "    psql '{}&sslrootcert={}'",
+            self.server.app_url(),
+            self.server.ca_file().display()
+        ));
+        if let Some(pooler) = &self.pooler {
+            line(&format!("  PgBouncer listens on port {}", pooler.port()));
+        }
+        line("Ctrl-C stops everything.");
+        line("");
+    }
+}
+
+fn refused(what: &str, error: &dyn std::error::Error) -> Error {
+    Error::Failed(format!("the AWS double refuses {what}: {error}"))
+}
+
+async fn start_function(
+    binary: &Path,
+    ca_file: &Path,
+    options: &Options,
+    double: &Double,
+) -> Result<Function, Error> {
+    let mut config = FunctionConfig::new(FUNCTION, binary).timeout(FUNCTION_TIMEOUT).concurrency(1);
+    for (name, value) in double.aws_env() {
+        config = config.env(name, value);
+    }
+    for (name, value) in options.function_settings() {
+        config = config.env(name, value);
+    }
+    config = config
+        .env("GH_ENVIRONMENT", "local")
+        .env("AWS_ASG_NAME", GROUP)
+        .env("DATABASE_CA", ca_file.display().to_string());
+    Function::start(config).await.map_err(Error::io("start the autoscale function"))
+}
+
+fn autoscale_binary(options: &Options) -> Result<PathBuf, Error> {
+    let missing = |what: String| Error::Missing {
+        what,
+        install: "build it with `cargo build -p autoscale` (`make up` does)".to_owned(),
+    };
+    if let Some(given) = &options.autoscale_bin {
+        return match given.canonicalize() {
+            Ok(file) if file.is_file() => Ok(file),
+            Ok(_) | Err(_) => Err(missing(format!("--autoscale-bin {}", given.display()))),
+        };
+    }
+    let target = std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| paths::repository().join("target"), PathBuf::from);
+    ["debug/autoscale", "release/autoscale", "lambda/autoscale/bootstrap"]
+        .into_iter()
+        .map(|file| target.join(file))
+        .filter_map(|file| Some((file.metadata().ok()?.modified().ok()?, file)))
+        .max()
+        .map(|(_, file)| file)
+        .ok_or_else(|| missing("the autoscale binary".to_owned()))
+}

@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# Measures what docs/BENCHMARKS.md reports and prints tables. Nothing else should run on the machine meanwhile.
+#
+#   scripts/bench.sh            everything
+#   scripts/bench.sh function   the function: start, TLS hello, warm tick, memory, size
+#   scripts/bench.sh sql        the snapshot statement beside pg-boss's own statistics query
+set -euo pipefail
+cd "$(dirname "$0")/.."
+what=${1:-all}
+
+scripts/setup.sh test >&2
+export PATH="$PWD/.venv/bin:$PATH"
+cargo build --quiet --release --locked -p autoscale --bins --example bare
+cargo build --quiet --locked -p fleet-tests --bins
+
+case $what in function | all)
+  echo "## The function"
+  target/debug/bench-function target/release/autoscale target/release/examples/bare
+  ;;
+esac
+case $what in sql | all)
+  echo "## The snapshot statement"
+  target/debug/bench_sql
+  ;;
+esac

@@ -1,0 +1,133 @@
+#!/usr/bin/env bash
+# Every test of the project. One line per suite, the whole log of a suite that failed, and last the
+# sum: `N passed, N failed`. Ends with 1 when anything failed or a suite did not run.
+#
+#   scripts/test.sh            all suites
+#   scripts/test.sh PATTERN    only the suites whose name matches this shell pattern
+#
+# An ignored or skipped test counts as failed: it proved nothing. One that says `skipped: <why>` because
+# this machine cannot run it (no systemd, say) is named under its suite.
+set -uo pipefail
+cd "$(dirname "$0")/.." || exit
+exec 2>&1
+
+only=${1:-*}
+logs=target/test-logs
+passed=0
+failed=0
+mkdir -p "$logs"
+
+finish() {
+  if [ $((passed + failed)) -eq 0 ]; then
+    echo "no suite is called $only"
+    failed=1
+  fi
+  echo "after $SECONDS s:"
+  echo "$passed passed, $failed failed"
+  [ "$failed" -eq 0 ]
+  exit
+}
+# give_up <why>: nothing can run.
+give_up() {
+  echo "$1"
+  failed=$((failed + 1))
+  finish
+}
+
+if [ -z "${FLEET_TEST_INSIDE:-}" ]; then
+  scripts/setup.sh test || give_up "setup: what the tests need is not there, see above"
+  # One engine for all suites. 69 is its word for "no engine"; the sum is then not printed yet.
+  result=0
+  FLEET_TEST_INSIDE=1 scripts/with-docker.sh "$0" "$@" || result=$?
+  [ "$result" -ne 69 ] || give_up "docker: no engine could be had, see above"
+  exit "$result"
+fi
+
+# Nothing here may reach a real AWS account: loopback, invented keys, no profile of the developer.
+unset AWS_PROFILE AWS_SESSION_TOKEN
+export AWS_CONFIG_FILE=/dev/null AWS_SHARED_CREDENTIALS_FILE=/dev/null AWS_EC2_METADATA_DISABLED=true
+export AWS_REGION=us-east-1 AWS_DEFAULT_REGION=us-east-1 AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test
+export AWS_ENDPOINT_URL=http://127.0.0.1:9 AWS_MAX_ATTEMPTS=1 AWS_PAGER=
+export SAM_CLI_TELEMETRY=0
+export PATH="$PWD/.venv/bin:$PATH" CARGO_TERM_COLOR=never PYTHONDONTWRITEBYTECODE=1
+
+# --- Counting: each reads a log and prints "passed failed" -----------------------------------------
+
+# One check per line, `ok …` or `FAIL …`.
+count_checks() { awk '/^ok /{p++} /^FAIL /{f++} END{print p+0, f+0}' "$1"; }
+count_cargo() {
+  sed -n 's/^test result: .* \([0-9]*\) passed; \([0-9]*\) failed; \([0-9]*\) ignored;.*/\1 \2 \3/p' "$1" |
+    awk '{p+=$1; f+=$2+$3} END{print p+0, f+0}'
+}
+count_pytest() {
+  tail -n 1 "$1" | grep -oE '[0-9]+ (passed|failed|errors?|skipped|xfailed|xpassed)' |
+    awk '$2 == "passed" {p+=$1} $2 != "passed" {f+=$1} END {print p+0, f+0}'
+}
+# The command itself is the check.
+count_one() { if [ "$2" -eq 0 ]; then echo 1 0; else echo 0 1; fi; }
+
+# suite <name> <how to count> <command …>
+suite() {
+  local name=$1 count=$2 result=0 started=$SECONDS p f
+  shift 2
+  # shellcheck disable=SC2053  # a pattern is what the caller gives
+  [[ $name == $only ]] || return 0
+  local log=$logs/$name.log
+  "$@" >"$log" 2>&1 </dev/null || result=$?
+  read -r p f < <("$count" "$log" "$result")
+  # Ended badly without a failed test, or ran nothing: it did not run.
+  if [ "$f" -eq 0 ] && { [ "$result" -ne 0 ] || [ "$p" -eq 0 ]; }; then
+    f=1
+    echo "(the suite did not run to its end: exit status $result)" >>"$log"
+  fi
+  passed=$((passed + p))
+  failed=$((failed + f))
+  printf '%-14s %5d passed %5d failed %5d s\n' "$name" "$p" "$f" "$((SECONDS - started))"
+  grep -h '^skipped: ' "$log" | sort -u | sed 's/^/    /'
+  if [ "$f" -ne 0 ]; then
+    echo "--- $log"
+    cat "$log"
+    echo "---"
+  fi
+}
+
+# --- The suites ------------------------------------------------------------------------------------
+
+function_binary=$PWD/.aws-sam/build/Autoscale/bootstrap
+export FLEET_AUTOSCALE_BIN=$function_binary
+
+# A test that hangs is a test that fails. The whole takes less than this.
+in_time="timeout --kill-after=15 1500"
+
+# With private items: the documentation is for those who work on this.
+documentation() {
+  RUSTDOCFLAGS='-D warnings -A rustdoc::private-intra-doc-links' \
+    cargo doc --workspace --no-deps --document-private-items --locked
+}
+validate() { sam validate --lint && cfn-lint template.yaml; }
+
+suite format count_one cargo fmt --all --check
+suite scripts count_one shellcheck --severity=warning scripts/*.sh .ci/run
+suite tree count_checks .venv/bin/python scripts/check-tree.py
+suite lints count_one cargo clippy --workspace --all-targets --locked -- -D warnings
+suite docs count_one documentation
+if cargo deny --version >/dev/null 2>&1; then
+  suite deny count_one cargo deny --offline check bans licenses sources
+fi
+suite template count_one validate
+# Without --cached: SAM hashes the function's own folder and would miss a change in shared/.
+suite sam-build count_one sam build
+suite sam-binary count_checks scripts/check-binary.sh function "$function_binary"
+# It checks what it built and prints the checks.
+suite host-binary count_checks scripts/build-deploy-server.sh
+suite build count_one cargo build --workspace --all-targets --locked
+# shellcheck disable=SC2086  # several words
+suite rust count_cargo $in_time cargo test --workspace --locked --no-fail-fast -- --show-output
+for folder in tests/python/*/; do
+  name=$(basename "$folder")
+  case $name in __*) continue ;; esac
+  # shellcheck disable=SC2086
+  suite "python-$name" count_pytest $in_time pytest -q -p no:cacheprovider "$folder"
+done
+
+finish

@@ -1,0 +1,116 @@
+//! What a well-formed value is. Each check returns what to do about a value that is not.
+
+type Checked = Result<(), &'static str>;
+
+fn ensure(holds: bool, fix: &'static str) -> Checked {
+    if holds { Ok(()) } else { Err(fix) }
+}
+
+pub(super) fn environment(text: &str) -> Checked {
+    let fits =
+        text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+    ensure(
+        fits && (1..=32).contains(&text.len()),
+        "Use 1 to 32 lower-case letters, digits and hyphens, such as production",
+    )
+}
+
+/// The characters that Auto Scaling takes in a group's name, without the few that only ever get there by mistake.
+pub(super) fn group(text: &str) -> Checked {
+    let fits = text.chars().all(|c| !c.is_control() && !c.is_whitespace() && c != ':');
+    ensure(
+        fits && (1..=255).contains(&text.len()),
+        "Set the name of the Auto Scaling group: 1 to 255 characters without spaces and colons",
+    )
+}
+
+/// SSM's rule for the name of a parameter in a hierarchy.
+pub(super) fn parameter(text: &str) -> Checked {
+    let parts: Vec<&str> = text.split('/').skip(1).collect();
+    let reserved = parts.first().is_some_and(|first| {
+        let first = first.to_ascii_lowercase();
+        first.starts_with("aws") || first.starts_with("ssm")
+    });
+    let fits = text.starts_with('/')
+        && parts.len() <= 15
+        && text.len() <= 1011
+        && parts.iter().all(|part| !part.is_empty() && part.chars().all(|c| word(c, "_.-")));
+    ensure(
+        fits && !reserved,
+        "Set an SSM parameter name such as /ghosthands/production/autoscale/state: letters, digits, _ . and - between \
+         slashes, not beginning with /aws or /ssm",
+    )
+}
+
+pub(super) fn secret_id(text: &str) -> Checked {
+    // Only an ARN has colons, so that an address pasted here by mistake is refused.
+    let also = if text.starts_with("arn:") { "/_+=.@-:" } else { "/_+=.@-" };
+    ensure(
+        (1..=2048).contains(&text.len()) && text.chars().all(|c| word(c, also)),
+        "Set the name or the ARN of a secret, such as ghosthands/production",
+    )
+}
+
+/// pg-boss's rule for its schema, which also keeps it safe inside an SQL identifier.
+pub(super) fn schema(text: &str) -> Checked {
+    let digit_first = text.starts_with(|c: char| c.is_ascii_digit());
+    ensure(
+        !digit_first && (1..=50).contains(&text.len()) && text.chars().all(|c| word(c, "_")),
+        "Set the schema's name as pg-boss takes it: up to 50 letters, digits and underscores, not beginning with a digit",
+    )
+}
+
+/// pg-boss's rule for the name of a queue.
+pub(super) fn queue(text: &str) -> Checked {
+    ensure(
+        (1..=255).contains(&text.len()) && text.chars().all(|c| word(c, "_.-/")),
+        "Set the queue's name as pg-boss takes it: letters, digits, _ . - and /",
+    )
+}
+
+/// Long enough that guessing is hopeless, and of characters that survive an HTTP header.
+pub(super) fn token(text: &str) -> Checked {
+    ensure(
+        text.len() >= 16 && text.bytes().all(|byte| byte.is_ascii_graphic()),
+        "Set at least 16 printable ASCII characters without spaces, for example from: openssl rand -hex 32",
+    )
+}
+
+/// Auto Scaling's rule for the name of a lifecycle hook.
+pub(super) fn hook(text: &str) -> Checked {
+    ensure(
+        (1..=255).contains(&text.len()) && text.chars().all(|c| word(c, "-_/")),
+        "Set the lifecycle hook's name: letters, digits, - _ and /",
+    )
+}
+
+/// SSM's rule for the name of a document.
+pub(super) fn document(text: &str) -> Checked {
+    ensure(
+        (3..=128).contains(&text.len()) && text.chars().all(|c| word(c, "_.-")),
+        "Set the SSM document's name: 3 to 128 letters, digits, _ . and -",
+    )
+}
+
+pub(super) fn region(text: &str) -> Checked {
+    ensure(
+        (1..=32).contains(&text.len()) && text.chars().all(|c| word(c, "-")),
+        "Set the region of the Auto Scaling group, such as us-east-1",
+    )
+}
+
+pub(super) fn endpoint(text: &str) -> Checked {
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let fits = rest.is_some_and(|rest| {
+        let authority = rest.split('/').next().unwrap_or_default();
+        let (host, port) = authority.rsplit_once(':').unwrap_or((authority, "443"));
+        !host.is_empty()
+            && port.parse::<u16>().is_ok()
+            && text.bytes().all(|b| b.is_ascii_graphic())
+    });
+    ensure(fits, "Set an address such as https://host or http://host:port, or remove it")
+}
+
+fn word(c: char, also: &str) -> bool {
+    c.is_ascii_alphanumeric() || also.contains(c)
+}

@@ -1,0 +1,251 @@
+//! The settings of the autoscale function, by the names the fleet has always used. `docs/CONFIGURATION.md` lists them.
+//!
+//! A value that cannot be used is never replaced by a default: it stops the start, and all of them are reported at once.
+
+mod checks;
+mod drain;
+mod lookup;
+mod names;
+mod reader;
+mod report;
+#[cfg(test)]
+mod tests;
+
+pub use drain::{DRAIN_NAMES, DrainConfig};
+pub use lookup::{Environment, Lookup};
+pub use names::NAMES;
+pub use report::{ConfigError, Problem};
+
+use crate::postgres::{DatabaseUrl, Trust};
+use crate::telemetry;
+use fleet_core::ids::GroupName;
+use fleet_core::scaling::Policy;
+use reader::Reader;
+use secrecy::SecretString;
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::num::NonZeroU32;
+
+/// The key of the secret that holds the database's address.
+pub const DATABASE_URL_KEY: &str = "DATABASE_URL";
+/// The key of the secret that holds the operator's token.
+pub const OPERATOR_TOKEN_KEY: &str = "FLEET_OPERATOR_TOKEN";
+
+/// Everything the autoscale function is told from outside. Secrets are in secret types, so `Debug` shows none.
+#[derive(Clone, Debug)]
+pub struct AutoscaleConfig {
+    /// Whether a tick does anything at all.
+    pub enabled: bool,
+    /// Decide and record with the same code, and change nothing.
+    pub dry_run: bool,
+    /// The deployment, such as `staging`: part of the default names of the secret and of the state parameter.
+    pub environment: String,
+    pub group: GroupName,
+    pub policy: Policy,
+    /// The SSM parameter that holds the memory between ticks.
+    pub state_parameter: String,
+    pub queue: QueueConfig,
+    pub database: DatabaseConfig,
+    /// The token from the environment, which wins over the secret's [`OPERATOR_TOKEN_KEY`].
+    pub operator_token: Option<SecretString>,
+    pub aws: AwsConfig,
+    hash: String,
+}
+
+/// Where pg-boss keeps the jobs.
+#[derive(Clone, Debug)]
+pub struct QueueConfig {
+    /// A valid SQL identifier that needs no quoting.
+    pub schema: String,
+    pub name: String,
+}
+
+#[derive(Clone, Debug)]
+pub struct DatabaseConfig {
+    /// The address from the environment, which wins over the secret's [`DATABASE_URL_KEY`].
+    pub url: Option<SecretString>,
+    /// The secret with the database's address and the operator's token, by name or ARN.
+    pub secret_id: String,
+    /// The only authorities the database's certificate may come from, in PEM form; `None` trusts the public ones.
+    pub ca_pem: Option<String>,
+}
+
+/// How to reach AWS.
+#[derive(Clone, Debug)]
+pub struct AwsConfig {
+    pub region: String,
+    pub access_key_id: SecretString,
+    pub secret_access_key: SecretString,
+    pub session_token: Option<SecretString>,
+    pub endpoints: Endpoints,
+    /// Authorities to trust in place of Amazon's own, in PEM form, for a site whose proxy opens TLS.
+    pub ca_bundle_pem: Option<String>,
+}
+
+/// Addresses to use in place of AWS's own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Endpoints {
+    /// For every service without one of its own.
+    pub all: Option<String>,
+    pub auto_scaling: Option<String>,
+    pub ssm: Option<String>,
+    pub secrets_manager: Option<String>,
+    pub ec2: Option<String>,
+}
+
+impl AutoscaleConfig {
+    /// Reads and checks every setting.
+    ///
+    /// # Errors
+    /// Every problem at once, misspelled names included. No secret's value is in it.
+    pub fn from_env(env: &impl Lookup) -> Result<Self, ConfigError> {
+        let mut reader = Reader::new(env);
+        let config = Self::read(&mut reader);
+        if let Err(problem) = telemetry::log_filter(env) {
+            reader.problems.push(problem);
+        }
+        reader.problems.extend(names::unknown(env, &NAMES, &names::PREFIXES));
+        reader.problems.sort_by(|left, right| left.variable.cmp(&right.variable));
+        match config {
+            Some(config) if reader.problems.is_empty() => {
+                Ok(Self { hash: hash(&reader.settings), ..config })
+            }
+            _ => Err(ConfigError { problems: reader.problems }),
+        }
+    }
+
+    /// `None` only after a problem was noted. Every setting is read before the first `?`, so that all problems are found.
+    fn read(reader: &mut Reader<'_, impl Lookup>) -> Option<Self> {
+        let enabled = reader.flag("AUTOSCALE_ASG_ENABLED");
+        let dry_run = reader.flag("DRY_RUN");
+        let environment = reader.required("GH_ENVIRONMENT", checks::environment);
+        // The names below derive from it; a stand-in lets their own problems be found in the same run.
+        let name = environment.as_deref().unwrap_or("environment");
+        let group = reader.required("AWS_ASG_NAME", checks::group);
+        let state_parameter = reader.text(
+            "AUTOSCALE_STATE_PARAMETER",
+            format!("/ghosthands/{name}/autoscale/state"),
+            checks::parameter,
+        );
+        let secret_id =
+            reader.text("DATABASE_SECRET_ID", format!("ghosthands/{name}"), checks::secret_id);
+        let policy = read_policy(reader);
+        let schema = reader.text("PGBOSS_SCHEMA", "pgboss".to_owned(), checks::schema);
+        let queue = reader.text("PGBOSS_QUEUE", "gh_apply_job".to_owned(), checks::queue);
+        let ca_pem = reader.certificates("DATABASE_CA");
+        let url = read_database_url(reader, ca_pem.as_deref());
+        let operator_token = reader.secret("FLEET_OPERATOR_TOKEN", checks::token);
+        let aws = read_aws(reader);
+        Some(Self {
+            enabled: enabled?,
+            dry_run: dry_run?,
+            environment: environment?,
+            group: GroupName::new(group?),
+            policy: policy?,
+            state_parameter: state_parameter?,
+            queue: QueueConfig { schema: schema?, name: queue? },
+            database: DatabaseConfig { url, secret_id: secret_id?, ca_pem },
+            operator_token,
+            aws: aws?,
+            hash: String::new(),
+        })
+    }
+
+    /// Twelve hex digits over every setting that is not a secret: two records with the same hash were decided under the same settings.
+    pub fn hash(&self) -> &str {
+        &self.hash
+    }
+
+    /// The version of this program.
+    pub fn version(&self) -> &'static str {
+        env!("CARGO_PKG_VERSION")
+    }
+}
+
+/// An address in the environment is taken apart now, so that its problems are in the report; one in the secret, when it is fetched.
+fn read_database_url(
+    reader: &mut Reader<'_, impl Lookup>,
+    ca_pem: Option<&str>,
+) -> Option<SecretString> {
+    const FIX: &str =
+        "Set postgresql://user:password@host:port/database, or remove it to use the secret's";
+    let url = reader.secret("DATABASE_URL", |_| Ok(()))?;
+    match DatabaseUrl::parse(&url) {
+        Ok(parsed) => {
+            if let Err(problem) = Trust::load(ca_pem, &parsed) {
+                reader.reject("DATABASE_URL", format!("cannot be used: {problem}"), FIX);
+            }
+        }
+        Err(problems) => {
+            problems
+                .iter()
+                .for_each(|problem| reader.reject("DATABASE_URL", problem.to_string(), FIX));
+        }
+    }
+    Some(url)
+}
+
+fn read_policy(reader: &mut Reader<'_, impl Lookup>) -> Option<Policy> {
+    let min = reader.number("AUTOSCALE_MIN", 1, 0..=1000);
+    let max = reader.number("AUTOSCALE_MAX", 10, 0..=1000);
+    if let (Some(min), Some(max)) = (min, max)
+        && min > max
+    {
+        reader.reject(
+            "AUTOSCALE_MIN",
+            format!("is {min}, above AUTOSCALE_MAX ({max})"),
+            "Lower AUTOSCALE_MIN or raise AUTOSCALE_MAX",
+        );
+    }
+    let jobs_per_worker = reader.number("JOBS_PER_WORKER", 1, 1..=1000);
+    let wait_value = reader.number("WAIT_VALUE", 5, 0..=100);
+    let boot_s = reader.number("AUTOSCALE_BOOT_SECONDS", 95, 1..=600);
+    let hold_min_s = reader.number("AUTOSCALE_HOLD_MIN_SECONDS", 60, 0..=3600);
+    let idle_confirm_s = reader.number("AUTOSCALE_IDLE_CONFIRM_SECONDS", 20, 1..=600);
+    Some(Policy {
+        min: min?,
+        max: max?,
+        jobs_per_worker: NonZeroU32::new(jobs_per_worker?)?,
+        wait_value: wait_value?,
+        boot_s: boot_s?,
+        hold_min_s: hold_min_s?,
+        idle_confirm_s: idle_confirm_s?,
+    })
+}
+
+fn read_aws(reader: &mut Reader<'_, impl Lookup>) -> Option<AwsConfig> {
+    let region = reader.required("AWS_REGION", checks::region);
+    // The key's id is no secret by itself, but the hash has to outlive its rotation.
+    let access_key_id = reader.credential("AWS_ACCESS_KEY_ID");
+    let secret_access_key = reader.credential("AWS_SECRET_ACCESS_KEY");
+    let session_token = reader.secret("AWS_SESSION_TOKEN", |_| Ok(()));
+    let endpoints = Endpoints {
+        all: reader.optional("AWS_ENDPOINT_URL", checks::endpoint),
+        auto_scaling: reader.optional("AWS_ENDPOINT_URL_AUTO_SCALING", checks::endpoint),
+        ssm: reader.optional("AWS_ENDPOINT_URL_SSM", checks::endpoint),
+        secrets_manager: reader.optional("AWS_ENDPOINT_URL_SECRETS_MANAGER", checks::endpoint),
+        ec2: reader.optional("AWS_ENDPOINT_URL_EC2", checks::endpoint),
+    };
+    let ca_bundle_pem = reader.certificates("AWS_CA_BUNDLE");
+    Some(AwsConfig {
+        region: region?,
+        access_key_id: access_key_id?,
+        secret_access_key: secret_access_key?,
+        session_token,
+        endpoints,
+        ca_bundle_pem,
+    })
+}
+
+fn hash(settings: &BTreeMap<&'static str, String>) -> String {
+    let mut sha = Sha256::new();
+    for (name, value) in settings {
+        // Lengths keep two neighbours from being read as one.
+        sha.update(format!("{name}={}:{value}\n", value.len()));
+    }
+    sha.finalize().iter().take(6).fold(String::new(), |mut hex, byte| {
+        write!(hex, "{byte:02x}").expect("writing to a string cannot fail");
+        hex
+    })
+}

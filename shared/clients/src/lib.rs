@@ -1,0 +1,17 @@
+//! The outside world of GhostHands Fleet: AWS, Postgres, settings and what is printed.
+//!
+//! Each module is one outside system behind calls named by what the fleet needs from it; the SDK's types stay inside. What is observed
+//! leaves as `fleet_core` types, where a failure is an `Unknown` and never an empty answer.
+
+pub mod auth;
+pub mod auto_scaling;
+pub mod aws;
+pub mod commands;
+pub mod config;
+pub mod lifecycle;
+pub mod machines;
+pub mod parameters;
+pub mod pgboss;
+pub mod postgres;
+pub mod secrets;
+pub mod telemetry;

@@ -1,0 +1,220 @@
+//! What one pass was told and has seen so far.
+
+use super::{Invocation, Policy};
+use crate::ids::{GroupName, InstanceId};
+use crate::scaling::Reading;
+use crate::time::UnixMs;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Everything a pass depends on: with the same inputs it decides the same again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inputs {
+    pub policy: Policy,
+    /// The function's clock when the pass began. Ages are not taken by it but by AWS's, see [`Group::at`].
+    pub now: UnixMs,
+    pub memory: Memory,
+    /// What the event said. It is where to look first, and never a fact about the group.
+    pub hints: Vec<Hint>,
+    pub seen: Seen,
+}
+
+/// What a warm environment knows of its own last passes. It saves calls; losing it costs a few.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Memory {
+    /// When each leaving instance was last held by a heartbeat.
+    pub held: BTreeMap<InstanceId, UnixMs>,
+    /// When each was last sent a command.
+    pub sent: BTreeMap<InstanceId, UnixMs>,
+    /// Whether this environment has looked at the hook.
+    pub hook_seen: bool,
+}
+
+/// An instance that an event named.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hint {
+    pub instance: InstanceId,
+    pub kind: HintKind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum HintKind {
+    /// Something happened to it.
+    Look,
+    /// AWS takes the machine back: when notice was given, where the event says so.
+    Spot { noticed: Option<UnixMs> },
+    /// AWS is likelier than usual to take the machine back soon.
+    Rebalance,
+}
+
+/// The answers so far. `None` is a question that was not asked yet.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen {
+    pub group: Option<Reading<Group>>,
+    /// How often the group was looked at in this pass.
+    pub looks: u32,
+    pub hook: Option<Reading<Hook>>,
+    pub machines: Option<Reading<BTreeMap<InstanceId, Machine>>>,
+    /// When the group began to end each instance that it is still ending.
+    pub activities: Option<Reading<BTreeMap<InstanceId, UnixMs>>>,
+    pub instances: BTreeMap<InstanceId, Evidence>,
+}
+
+/// What is known of one instance, and what was done to it in this pass.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Evidence {
+    pub held: Option<Done>,
+    pub commands: Option<Reading<Vec<Invocation>>>,
+    pub sent: Option<Done>,
+    pub completions: Vec<Done>,
+    pub replaced: Option<Done>,
+}
+
+/// The group as far as leaving goes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Group {
+    pub name: GroupName,
+    /// AWS's clock at the answer. Everything that is compared with it was dated by AWS too.
+    pub at: UnixMs,
+    pub members: Vec<Member>,
+    /// An instance whose hook ran out is kept running instead of ended (`TerminateHookAbandon` is `retain`).
+    pub retains: bool,
+    /// The group itself replaces instances that AWS may take back.
+    pub rebalances: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    pub id: InstanceId,
+    /// As AWS spells it: `InService`, `Terminating:Wait`, …
+    pub lifecycle: String,
+}
+
+/// The lifecycle hook that this function owns.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hook {
+    pub heartbeat_s: u32,
+    /// The longest that an instance can be held, however many heartbeats it gets.
+    pub global_s: u32,
+    /// `ABANDON` or `CONTINUE`, as AWS spells it.
+    pub default_result: String,
+    /// It is a hook of `autoscaling:EC2_INSTANCE_TERMINATING`.
+    pub terminating: bool,
+}
+
+/// A machine's state as EC2 has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Machine {
+    Running,
+    /// `shutting-down`, `terminated`, `stopping` or `stopped`: no job runs on it any more, or will in a moment.
+    Gone(String),
+    /// `pending`, or a word that this version does not know.
+    Other(String),
+}
+
+/// What a call that changes something came to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "result", rename_all = "snake_case")]
+pub enum Done {
+    Done,
+    /// Auto Scaling knows no action of our hook on this instance: completed, run out, another hook's, or not there yet.
+    NoAction,
+    /// SSM does not know the instance: its agent never registered, or the machine does not run.
+    NotManaged,
+    /// On purpose not done.
+    DryRun,
+    Failed {
+        detail: String,
+    },
+}
+
+/// The answer to one call.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Answer {
+    Group(Reading<Group>),
+    Hook(Reading<Hook>),
+    Machines(Reading<BTreeMap<InstanceId, Machine>>),
+    Activities(Reading<BTreeMap<InstanceId, UnixMs>>),
+    Commands(InstanceId, Reading<Vec<Invocation>>),
+    Held(InstanceId, Done),
+    Sent(InstanceId, Done),
+    Completed(InstanceId, Done),
+    Replaced(InstanceId, Done),
+}
+
+impl Machine {
+    /// The state's name as EC2 spells it.
+    pub fn read(state: &str) -> Machine {
+        match state {
+            "running" => Machine::Running,
+            "shutting-down" | "terminated" | "stopping" | "stopped" => {
+                Machine::Gone(state.to_owned())
+            }
+            other => Machine::Other(other.to_owned()),
+        }
+    }
+}
+
+impl Seen {
+    fn of(&mut self, instance: InstanceId) -> &mut Evidence {
+        self.instances.entry(instance).or_default()
+    }
+}
+
+impl Inputs {
+    /// A pass that has seen nothing yet.
+    pub fn new(policy: Policy, now: UnixMs, memory: Memory, hints: Vec<Hint>) -> Inputs {
+        Inputs { policy, now, memory, hints, seen: Seen::default() }
+    }
+
+    /// Takes an answer in.
+    pub fn take(&mut self, answer: Answer) {
+        let seen = &mut self.seen;
+        match answer {
+            Answer::Group(group) => {
+                seen.group = Some(group);
+                seen.looks = seen.looks.saturating_add(1);
+            }
+            Answer::Hook(hook) => seen.hook = Some(hook),
+            Answer::Machines(machines) => seen.machines = Some(machines),
+            Answer::Activities(activities) => seen.activities = Some(activities),
+            Answer::Commands(instance, commands) => seen.of(instance).commands = Some(commands),
+            Answer::Held(instance, done) => seen.of(instance).held = Some(done),
+            Answer::Sent(instance, done) => seen.of(instance).sent = Some(done),
+            Answer::Completed(instance, done) => seen.of(instance).completions.push(done),
+            Answer::Replaced(instance, done) => seen.of(instance).replaced = Some(done),
+        }
+    }
+
+    /// AWS's clock, or the function's while AWS has not answered.
+    pub fn clock(&self) -> UnixMs {
+        self.group().map_or(self.now, |group| group.at)
+    }
+
+    pub(super) fn group(&self) -> Option<&Group> {
+        self.seen.group.as_ref().and_then(Reading::known)
+    }
+
+    /// What the environment remembers after this pass. Instances that left the group are forgotten.
+    pub fn remember(&self) -> Memory {
+        let now = self.clock();
+        let mut memory = self.memory.clone();
+        memory.hook_seen |= matches!(self.seen.hook, Some(Reading::Known(_)));
+        for (instance, evidence) in &self.seen.instances {
+            if evidence.held == Some(Done::Done) {
+                memory.held.insert(instance.clone(), now);
+            }
+            if evidence.sent == Some(Done::Done) {
+                memory.sent.insert(instance.clone(), now);
+            }
+        }
+        if let Some(group) = self.group() {
+            let is_member = |instance: &InstanceId| group.members.iter().any(|m| m.id == *instance);
+            memory.held.retain(|instance, _| is_member(instance));
+            memory.sent.retain(|instance, _| is_member(instance));
+        }
+        memory
+    }
+}

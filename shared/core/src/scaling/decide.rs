@@ -1,0 +1,332 @@
+//! The decision itself.
+
+use super::idle::{Fleet, IN_SERVICE};
+use super::{
+    Bounds, Decision, Demand, Group, Memory, Note, Observation, Overrides, Plan, Policy,
+    QueueSnapshot, Reading, Reason, RefreshStatus, Sample, State, demand,
+};
+use crate::time::UnixMs;
+use serde::{Deserialize, Serialize};
+
+/// Clocks further apart than this make ages meaningless.
+const SKEW_LIMIT_MS: i64 = 30_000;
+
+/// Everything a decision depends on: with the same inputs it is made again, bit for bit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inputs {
+    pub policy: Policy,
+    pub memory: Memory,
+    pub observation: Observation,
+}
+
+/// What to do, and what to remember.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outcome {
+    pub decision: Decision,
+    pub state: State,
+}
+
+/// Decides one tick.
+pub fn decide(inputs: &Inputs) -> Outcome {
+    let Inputs { policy, memory, observation } = inputs;
+    let now = observation.now;
+    let mut state = memory.state();
+    let mut notes = Vec::new();
+    if let Memory::Lost { detail, .. } = memory {
+        notes.push(Note::MemoryLost { detail: detail.clone() });
+    }
+    let decision = match &observation.group {
+        Reading::Unknown(source) => {
+            // Without the group nobody can be proven idle.
+            state.idle.clear();
+            let because = Reason::GroupUnknown { source: source.clone() };
+            Verdict::nothing(because).into_decision(notes, None)
+        }
+        Reading::Known(group) => Tick { policy, observation, group, now }.decide(&mut state, notes),
+    };
+    state.seq = state.seq.wrapping_add(1);
+    state.at = now;
+    state.remember(sample(observation));
+    Outcome { decision, state }
+}
+
+/// A plan and the rule that bound it.
+struct Verdict {
+    plan: Plan,
+    because: Reason,
+    demand: Option<Demand>,
+    need: Option<u32>,
+    bounds: Option<Bounds>,
+}
+
+impl Verdict {
+    fn nothing(because: Reason) -> Verdict {
+        Verdict { plan: Plan::Nothing, because, demand: None, need: None, bounds: None }
+    }
+
+    fn into_decision(self, notes: Vec<Note>, desired_before: Option<u32>) -> Decision {
+        let desired = match &self.plan {
+            Plan::Nothing | Plan::LookForRefresh => desired_before,
+            Plan::SetDesired { desired } => Some(*desired),
+            Plan::Terminate { .. } => desired_before.map(|before| before - 1),
+        };
+        let Verdict { plan, because, demand, need, bounds } = self;
+        Decision { plan, because, notes, demand, need, bounds, desired_before, desired }
+    }
+}
+
+/// One tick over a known group.
+struct Tick<'a> {
+    policy: &'a Policy,
+    observation: &'a Observation,
+    group: &'a Group,
+    now: UnixMs,
+}
+
+impl Tick<'_> {
+    fn decide(&self, state: &mut State, mut notes: Vec<Note>) -> Decision {
+        let overrides = Overrides::read(&self.group.tags, self.now);
+        self.accept_what_others_did(state, &mut notes);
+        if self.is_suspended("Launch") {
+            notes.push(Note::LaunchSuspended);
+        }
+        let verdict = match Bounds::of(self.policy, self.group, &overrides) {
+            None => Verdict::nothing(Reason::BoundsConflict {
+                min: self.policy.min.max(self.group.min),
+                max: self.policy.max.min(self.group.max),
+            }),
+            Some(bounds) => self.within(bounds, &overrides, state, &mut notes),
+        };
+        state.hold.prune(self.policy, self.now);
+        let decision = verdict.into_decision(notes, Some(self.group.desired));
+        state.desired = decision.desired;
+        decision
+    }
+
+    /// Capacity that somebody else raised, and all of it when the memory is lost, counts as needed now: it is held for a full hold.
+    fn accept_what_others_did(&self, state: &mut State, notes: &mut Vec<Note>) {
+        let desired = self.group.desired;
+        match state.desired {
+            Some(ours) if ours == desired => return,
+            Some(ours) => notes.push(Note::ExternalChange { from: ours, to: desired }),
+            None => {}
+        }
+        if state.desired.is_none_or(|ours| desired > ours) {
+            state.hold.touch(desired, self.now);
+        }
+    }
+
+    fn within(
+        &self,
+        bounds: Bounds,
+        overrides: &Overrides,
+        state: &mut State,
+        notes: &mut Vec<Note>,
+    ) -> Verdict {
+        let desired = self.group.desired;
+        if let Some(floor) = overrides.floor.filter(|floor| floor.value > bounds.max) {
+            notes.push(Note::FloorAboveMax { floor: floor.value, max: bounds.max });
+        }
+        if desired > bounds.max {
+            notes.push(Note::AboveMax { desired, max: bounds.max });
+        }
+        let (demand, fleet) = match &self.observation.queue {
+            Reading::Unknown(_) => {
+                state.idle.clear();
+                (None, None)
+            }
+            Reading::Known(queue) => {
+                let fleet = Fleet::of(self.group, queue);
+                let demand = Demand::of(self.policy, queue, &fleet);
+                self.note_oddities(queue, &fleet, &demand, notes);
+                state.idle = fleet.idle(&state.idle, state.at, self.now);
+                (Some(demand), Some(fleet))
+            }
+        };
+        let need = demand.map(|demand| demand.need(self.policy));
+        let target = bounds.clamp(need.unwrap_or(desired));
+        if need.is_some() {
+            state.hold.touch(target, self.now);
+        }
+        let (plan, because) = if let Some(until) = overrides.paused_until() {
+            (Plan::Nothing, Reason::Paused { until })
+        } else if target > desired {
+            let because =
+                self.why_target(need.unwrap_or(desired), demand.as_ref(), bounds, overrides);
+            (Plan::SetDesired { desired: target }, because)
+        } else {
+            match (&self.observation.queue, &fleet, need) {
+                (Reading::Known(queue), Some(fleet), Some(_)) if target < desired => {
+                    self.scale_in(queue, fleet, target, bounds, overrides, state, notes)
+                }
+                (Reading::Unknown(source), _, _) => {
+                    (Plan::Nothing, Reason::QueueUnknown { source: source.clone() })
+                }
+                (_, _, need) => {
+                    let need = need.unwrap_or(desired);
+                    (Plan::Nothing, self.why_target(need, demand.as_ref(), bounds, overrides))
+                }
+            }
+        };
+        Verdict { plan, because, demand, need, bounds: Some(bounds) }
+    }
+
+    fn why_target(
+        &self,
+        need: u32,
+        demand: Option<&Demand>,
+        bounds: Bounds,
+        overrides: &Overrides,
+    ) -> Reason {
+        match (bounds.floor, overrides.floor) {
+            (Some(floor), Some(wish)) if need < floor => {
+                Reason::Floor { floor: wish.value, until: wish.until }
+            }
+            _ if need < bounds.min => Reason::Min { min: bounds.min },
+            _ if need > bounds.max => Reason::Max { need, max: bounds.max },
+            _ => Reason::Need { jobs: demand.map_or(0, |demand| demand.jobs), workers: need },
+        }
+    }
+
+    /// Fewer are needed than there are: may one go, and which?
+    #[expect(clippy::too_many_arguments, reason = "one call, and each is a different fact")]
+    fn scale_in(
+        &self,
+        queue: &QueueSnapshot,
+        fleet: &Fleet<'_>,
+        target: u32,
+        bounds: Bounds,
+        overrides: &Overrides,
+        state: &State,
+        notes: &mut Vec<Note>,
+    ) -> (Plan, Reason) {
+        let mut obstacles = self.obstacles(queue, overrides);
+        // Above the maximum nothing is held: the bound is the operator's will.
+        let level = self.group.desired;
+        let held = state.hold.held(self.policy, target, level, self.now);
+        if let Some(held) = held.filter(|_| level <= bounds.max) {
+            obstacles.push(Reason::Held {
+                level,
+                unneeded_s: held.unneeded_ms / 1000,
+                hold_s: held.hold_ms / 1000,
+            });
+        }
+        let victim = match state.idle.first() {
+            None => Err(Reason::NoneIdle { why: fleet.not_idle() }),
+            Some(idle) => {
+                let idle_s = self.now.since(idle.since) / 1000;
+                let instance = idle.instance.clone();
+                let confirm_s = self.policy.idle_confirm_s;
+                if idle.since < self.now && idle_s >= i64::from(confirm_s) {
+                    Ok((instance, idle_s))
+                } else {
+                    Err(Reason::IdleUnconfirmed { instance, idle_s, confirm_s })
+                }
+            }
+        };
+        let refresh = &self.observation.refresh;
+        match refresh {
+            Some(Reading::Known(RefreshStatus::InProgress)) => {
+                obstacles.push(Reason::RefreshInProgress);
+            }
+            Some(Reading::Unknown(source)) => {
+                obstacles.push(Reason::RefreshUnknown { source: source.clone() });
+            }
+            Some(Reading::Known(RefreshStatus::None)) | None => {}
+        }
+        match (victim, obstacles.is_empty()) {
+            (Ok(_), true) if refresh.is_none() => (Plan::LookForRefresh, Reason::RefreshUnlooked),
+            (Ok((instance, idle_s)), true) => {
+                let because = Reason::Idle { instance: instance.clone(), idle_s, needed: target };
+                (Plan::Terminate { instance }, because)
+            }
+            (victim, _) => {
+                obstacles.extend(victim.err());
+                let because = obstacles.remove(0);
+                notes.extend(
+                    obstacles.into_iter().map(|reason| Note::Also { reason: Box::new(reason) }),
+                );
+                (Plan::Nothing, because)
+            }
+        }
+    }
+
+    /// What forbids scaling in whichever worker it would be, worst first.
+    fn obstacles(&self, queue: &QueueSnapshot, overrides: &Overrides) -> Vec<Reason> {
+        let mut obstacles = Vec::new();
+        if !queue.schema.tested {
+            obstacles.push(Reason::SchemaUntested { version: queue.schema.version });
+        }
+        let unknown_active = std::iter::once(&queue.general)
+            .chain(queue.targeted.iter().map(|targeted| &targeted.counts))
+            .find_map(|counts| match &counts.active {
+                Reading::Unknown(source) => Some(source),
+                Reading::Known(_) => None,
+            });
+        if let Some(source) = unknown_active {
+            obstacles.push(Reason::ActiveUnknown { detail: source.detail.clone() });
+        }
+        if let Reading::Unknown(source) = &queue.workers {
+            obstacles.push(Reason::RegistryUnknown { source: source.clone() });
+        }
+        if !overrides.problems.is_empty() {
+            obstacles.push(Reason::OverrideUnreadable { detail: overrides.problems.join("; ") });
+        }
+        let skew = queue.db_now.since(self.now);
+        if skew.saturating_abs() > SKEW_LIMIT_MS {
+            obstacles.push(Reason::ClockSkew { seconds: skew / 1000 });
+        }
+        if self.is_suspended("Terminate") {
+            obstacles.push(Reason::TerminateSuspended);
+        }
+        if queue.general.ready > 0 {
+            obstacles.push(Reason::JobsReady { ready: queue.general.ready });
+        }
+        obstacles
+    }
+
+    fn note_oddities(
+        &self,
+        queue: &QueueSnapshot,
+        fleet: &Fleet<'_>,
+        demand: &Demand,
+        notes: &mut Vec<Note>,
+    ) {
+        let expired = demand::expired(queue);
+        if expired > 0 {
+            notes.push(Note::ExpiredActive { jobs: expired });
+        }
+        if demand.running < demand.active {
+            notes.push(Note::ZombieActive { active: demand.active, running: demand.running });
+        }
+        let skew = queue.db_now.since(self.now);
+        if skew.saturating_abs() > SKEW_LIMIT_MS {
+            notes.push(Note::Skew { seconds: skew / 1000 });
+        }
+        // Without the registry the workers' names are unknown, and every pin would look orphaned.
+        let known = queue.workers.known().is_some();
+        for pin in queue.targeted.iter().filter(|pin| known && !fleet.has_worker(&pin.worker)) {
+            let jobs = pin.counts.ready.saturating_add(pin.counts.due_soon);
+            notes.push(Note::OrphanedPin { worker: pin.worker.clone(), jobs });
+        }
+    }
+
+    fn is_suspended(&self, process: &str) -> bool {
+        self.group.suspended.iter().any(|suspended| suspended == process)
+    }
+}
+
+fn sample(observation: &Observation) -> Sample {
+    let queue = observation.queue.known();
+    let group = observation.group.known();
+    Sample {
+        minute: u32::try_from(observation.now.0 / 60_000).unwrap_or(0),
+        ready: queue.map(|queue| queue.general.ready),
+        active: queue.and_then(|queue| queue.general.active.known()).map(|active| active.live),
+        desired: group.map(|group| group.desired),
+        in_service: group.map(|group| {
+            let in_service = group.instances.iter().filter(|i| i.lifecycle == IN_SERVICE);
+            u32::try_from(in_service.count()).unwrap_or(u32::MAX)
+        }),
+    }
+}

@@ -1,0 +1,72 @@
+//! How many jobs want a worker.
+
+use super::idle::{Fleet, InstanceWork};
+use super::{Policy, QueueSnapshot, Reading};
+use serde::{Deserialize, Serialize};
+
+/// The jobs that want a worker, by kind. `jobs` is what capacity is computed from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Demand {
+    /// Due in the general queue.
+    pub ready: u32,
+    /// Due in the general queue within one boot time: a worker launched now is there just in time.
+    pub due_soon: u32,
+    /// Running, in the general and the targeted queues, as pg-boss says.
+    pub active: u32,
+    /// How many of `active` can really be running: the rest is more than all machines together could hold, so it belongs to dead
+    /// workers whose jobs have not expired, or to workers outside the group.
+    pub running: u32,
+    /// How many of `running` are on instances that are on their way out and finish them there.
+    pub draining: u32,
+    /// Jobs waiting for one particular idle worker: they keep it, and never ask for another.
+    pub pinned: u32,
+    pub jobs: u32,
+    /// Whether `active` is what pg-boss says. Otherwise it is the number of busy workers in the registry: a lower bound.
+    pub exact: bool,
+}
+
+impl Demand {
+    pub(super) fn of(policy: &Policy, queue: &QueueSnapshot, fleet: &Fleet<'_>) -> Demand {
+        let jobs_per_worker = policy.jobs_per_worker.get();
+        let (active, exact) = match active(queue) {
+            Some(active) => (active, true),
+            None => (fleet.count(|work| work.busy), false),
+        };
+        let running = active.min(fleet.machines().saturating_mul(jobs_per_worker));
+        let draining = fleet.count(|work| work.leaving && work.busy).min(running);
+        let pinned = fleet.sum(|work| match work {
+            InstanceWork { leaving: false, busy: false, waiting_for_it, .. } => {
+                (*waiting_for_it).min(jobs_per_worker)
+            }
+            _ => 0,
+        });
+        let (ready, due_soon) = (queue.general.ready, queue.general.due_soon);
+        let jobs =
+            [ready, due_soon, running - draining, pinned].into_iter().fold(0, u32::saturating_add);
+        Demand { ready, due_soon, active, running, draining, pinned, jobs, exact }
+    }
+
+    /// The seed's formula: workers needed for these jobs.
+    pub fn need(&self, policy: &Policy) -> u32 {
+        self.jobs.div_ceil(policy.jobs_per_worker.get())
+    }
+}
+
+/// Live active jobs of all queues; `None` as soon as one of the counts is unknown.
+fn active(queue: &QueueSnapshot) -> Option<u32> {
+    std::iter::once(&queue.general)
+        .chain(queue.targeted.iter().map(|targeted| &targeted.counts))
+        .map(|counts| counts.active.known().map(|active| active.live))
+        .try_fold(0, |sum: u32, live| Some(sum.saturating_add(live?)))
+}
+
+/// Jobs past their expiry that pg-boss has not swept yet.
+pub(super) fn expired(queue: &QueueSnapshot) -> u32 {
+    std::iter::once(&queue.general)
+        .chain(queue.targeted.iter().map(|targeted| &targeted.counts))
+        .map(|counts| match &counts.active {
+            Reading::Known(active) => active.expired,
+            Reading::Unknown(_) => 0,
+        })
+        .fold(0, u32::saturating_add)
+}

@@ -1,0 +1,169 @@
+//! What one tick saw. Every source can be unknown, and an unknown source is never the same value as an empty one.
+
+use crate::ids::{GroupName, InstanceId, WorkerId};
+use crate::time::UnixMs;
+use serde::{Deserialize, Serialize};
+
+/// A source's answer, or why there is none. There is no default on purpose: a failure cannot turn into a zero.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reading<T> {
+    Known(T),
+    Unknown(Unknown),
+}
+
+impl<T> Reading<T> {
+    pub fn known(&self) -> Option<&T> {
+        match self {
+            Reading::Known(value) => Some(value),
+            Reading::Unknown(_) => None,
+        }
+    }
+}
+
+/// Why a source gave no answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unknown {
+    pub cause: UnknownCause,
+    /// For a person: what was tried and what came back. Never holds a secret.
+    pub detail: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UnknownCause {
+    /// It could not be reached, refused the connection or its certificate did not prove who it is.
+    Unreachable,
+    /// It did not answer in time.
+    TimedOut,
+    /// It answered with an error.
+    Failed,
+    /// What was asked for does not exist: a missing queue, schema or group. A configuration error, never a zero.
+    Missing,
+    /// It answered with something this version cannot read.
+    Unreadable,
+    /// It was not asked, because asking would have cost too much or another source already failed.
+    NotAsked,
+}
+
+/// Everything one decision depends on besides the policy and the memory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Observation {
+    /// The function's clock when the tick began.
+    pub now: UnixMs,
+    pub queue: Reading<QueueSnapshot>,
+    pub group: Reading<Group>,
+    /// Whether an instance refresh is in progress. Looked at only when a scale-in would follow, because it costs a call.
+    pub refresh: Option<Reading<RefreshStatus>>,
+}
+
+/// The queue and the worker registry, read by one SQL statement, so that a job moving from ready to active is counted once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueSnapshot {
+    /// The database's clock at the statement; all ages of database facts are against it.
+    pub db_now: UnixMs,
+    pub schema: Schema,
+    pub general: QueueCounts,
+    /// `general/<worker>` queues that hold at least one unfinished job.
+    pub targeted: Vec<TargetedQueue>,
+    pub workers: Reading<Vec<WorkerRow>>,
+}
+
+/// pg-boss's schema version as its `version` table says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Schema {
+    pub version: u32,
+    /// Within the range this program was tested with (20 to 46). A newer one still has the columns that are read, but may mean something else by them.
+    pub tested: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetedQueue {
+    /// The part of the queue's name after the slash.
+    pub worker: WorkerId,
+    pub counts: QueueCounts,
+}
+
+/// Unfinished jobs of one queue.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueCounts {
+    /// Created or waiting for a retry, and due: a worker could take it now.
+    pub ready: u32,
+    /// Becomes due within the look-ahead (one boot time).
+    pub due_soon: u32,
+    /// Becomes due after the look-ahead.
+    pub deferred: u32,
+    /// Milliseconds the oldest ready job has been due; 0 when none is ready.
+    pub oldest_wait_ms: i64,
+    pub active: Reading<ActiveCounts>,
+}
+
+/// Jobs that a worker has taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ActiveCounts {
+    /// Inside their expiry and, where pg-boss keeps one, their heartbeat.
+    pub live: u32,
+    /// Past it, and not yet swept by pg-boss: nobody may be working on it, so nothing is kept alive for it.
+    pub expired: u32,
+    /// When the most recently started live job was taken.
+    pub newest_start: Option<UnixMs>,
+}
+
+/// One row of `gh_worker_registry`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerRow {
+    pub worker: WorkerId,
+    /// The id its targeted queue is named by, where it differs from `worker`.
+    pub target: Option<WorkerId>,
+    pub instance: Option<InstanceId>,
+    pub status: WorkerStatus,
+    /// Whether `current_job_id` is set.
+    pub has_job: bool,
+    pub last_heartbeat: UnixMs,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WorkerStatus {
+    Active,
+    Draining,
+    Offline,
+    /// A word this version does not know; never read as idle.
+    Other,
+}
+
+/// The Auto Scaling group as `DescribeAutoScalingGroups` shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Group {
+    pub name: GroupName,
+    pub min: u32,
+    pub max: u32,
+    pub desired: u32,
+    pub instances: Vec<Instance>,
+    /// Names of suspended processes, as AWS spells them (`Terminate`, `Launch`, …).
+    pub suspended: Vec<String>,
+    /// Only the tags whose key begins with `ghosthands:`.
+    pub tags: Vec<Tag>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tag {
+    pub key: String,
+    pub value: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Instance {
+    pub id: InstanceId,
+    /// As AWS spells it: `InService`, `Pending`, `Terminating:Wait`, …
+    pub lifecycle: String,
+    pub healthy: bool,
+    pub protected: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RefreshStatus {
+    None,
+    InProgress,
+}

@@ -1,0 +1,6 @@
+//! `drain::decide`, from outside: the failure matrix row by row, and whole lives of instances under every pair of faults.
+
+mod order;
+mod rows_aws;
+mod rows_host;
+mod scene;

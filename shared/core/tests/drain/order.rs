@@ -1,0 +1,110 @@
+//! The order of a pass, and what it costs.
+
+use crate::scene::*;
+use fleet_core::drain::*;
+use fleet_core::scaling::Reading;
+use std::collections::BTreeMap;
+
+fn start(memory: Memory) -> Inputs {
+    Inputs::new(policy(), NOW, memory, vec![])
+}
+
+fn warm() -> Memory {
+    Memory { hook_seen: true, ..Memory::default() }
+}
+
+fn look_at(mut inputs: Inputs, members: Vec<Member>) -> Inputs {
+    inputs.take(Answer::Group(Reading::Known(group(members))));
+    inputs
+}
+
+#[test]
+fn an_idle_minute_is_one_call() {
+    let inputs = start(warm());
+    assert_eq!(decide(&inputs).calls, [Call::DescribeGroup { after_s: 0 }]);
+    let inputs = look_at(inputs, vec![member(0, "InService"), member(1, "Pending")]);
+    assert_eq!(decide(&inputs), Decision::default());
+}
+
+#[test]
+fn a_new_environment_looks_at_the_hook_once() {
+    let mut inputs = start(Memory::default());
+    let calls = decide(&inputs).calls;
+    assert_eq!(calls, [Call::DescribeGroup { after_s: 0 }, Call::DescribeHook]);
+    inputs.take(Answer::Hook(Reading::Known(hook())));
+    let inputs = look_at(inputs, vec![]);
+    assert!(decide(&inputs).calls.is_empty());
+    assert!(inputs.remember().hook_seen);
+}
+
+#[test]
+fn everybody_is_held_before_anybody_is_looked_at() {
+    let members: Vec<Member> = (0..100).map(|n| member(n, "Terminating:Wait")).collect();
+    let mut inputs = look_at(start(warm()), members);
+    let holds = decide(&inputs).calls;
+    assert_eq!(holds.len(), 100);
+    assert!(holds.iter().all(|call| matches!(call, Call::Heartbeat { .. })));
+    for n in 0..100 {
+        inputs.take(Answer::Held(id(n), Done::Done));
+    }
+    let looks = decide(&inputs).calls;
+    assert_eq!(looks.len(), 102, "the hook, all machines at once, and each one's commands");
+    assert!(looks.iter().all(|call| !call.acts()));
+    let machines = (0..100).map(|n| (id(n), Machine::Running)).collect();
+    inputs.take(Answer::Machines(Reading::Known(machines)));
+    inputs.take(Answer::Hook(Reading::Known(hook())));
+    for n in 0..100 {
+        inputs.take(Answer::Commands(id(n), Reading::Known(vec![])));
+    }
+    let sends = decide(&inputs).calls;
+    assert_eq!(sends.len(), 100);
+    assert!(sends.iter().all(|call| matches!(call, Call::Send { .. })));
+    let all = 1 + holds.len() + looks.len() + sends.len();
+    assert!(all <= 303, "{all} calls for a hundred first drains");
+}
+
+#[test]
+fn whom_the_event_names_comes_first() {
+    let members = (0..5).map(|n| member(n, "Terminating:Wait")).collect();
+    let mut inputs = start(warm());
+    inputs.hints = vec![Hint { instance: id(3), kind: HintKind::Look }];
+    let calls = decide(&look_at(inputs, members)).calls;
+    assert_eq!(calls[0], Call::Heartbeat { instance: id(3) });
+    assert_eq!(calls.len(), 5, "and the others all the same");
+}
+
+#[test]
+fn events_in_a_burst_do_not_repeat_the_work_of_the_last_second() {
+    let held = BTreeMap::from([(id(0), ago(5)), (id(1), ago(5)), (id(2), ago(45))]);
+    let mut inputs = start(Memory { held, ..warm() });
+    inputs.hints = vec![Hint { instance: id(1), kind: HintKind::Look }];
+    let members = (0..3).map(|n| member(n, "Terminating:Wait")).collect();
+    let decision = decide(&look_at(inputs, members));
+    let calls: Vec<&Call> = decision.calls.iter().collect();
+    let hold = |n| Call::Heartbeat { instance: id(n) };
+    assert_eq!(calls, [&hold(1), &hold(2)]);
+    assert_eq!(decision.verdicts[0].because, Reason::JustHeld { ago_s: 5 });
+}
+
+#[test]
+fn a_first_command_carries_nothing_and_a_later_one_everything() {
+    let first = Scene::waiting(vec![]).sent();
+    assert_eq!(first, order());
+    let asked = answered(600, busy(1));
+    let later = Scene::waiting(vec![answered(300, busy(1)), asked]).sent();
+    let chain = Chain { asked: Some(ago(600)), closed: Some(ago(600)), until: None };
+    assert_eq!(later.chain, chain);
+    // And a pass that sees nothing but that one command still knows since when.
+    let mut newest = answered(250, busy(1));
+    newest.order = later;
+    assert_eq!(Scene::waiting(vec![newest]).sent().chain, chain);
+}
+
+#[test]
+fn the_record_decides_again_bit_for_bit() {
+    let scene = Scene::waiting(vec![answered(10, drained())]);
+    let text = serde_json::to_string(&scene.inputs).unwrap();
+    let again: Inputs = serde_json::from_str(&text).unwrap();
+    assert_eq!(again, scene.inputs);
+    assert_eq!(decide(&again), scene.decide());
+}

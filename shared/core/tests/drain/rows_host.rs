@@ -1,0 +1,261 @@
+//! The failure matrix: commands, agents, hosts and workers.
+
+use crate::scene::*;
+use fleet_core::drain::*;
+use fleet_core::scaling::Reading;
+
+fn unreadable(text: &str) -> Output {
+    Output::Unreadable(HostReport::find(text).expect_err("no report"))
+}
+
+#[test]
+fn row_15_an_agent_that_is_offline_is_never_an_idle_worker() {
+    let pending = command(100, Status::Live, Output::None);
+    assert!(Scene::waiting(vec![pending]).is_left_alone());
+    let undelivered = Scene::waiting(vec![command(100, Status::Broken, Output::None)]);
+    undelivered.sent();
+    let last = LastAnswer::Broken { detail: "DeliveryTimedOut".into() };
+    assert_eq!(undelivered.because(), Reason::Ask { last });
+    let unknown = Scene::waiting(vec![]).then(Answer::Sent(id(0), Done::NotManaged));
+    assert!(unknown.calls().iter().all(|call| !call.acts()), "refused is not idle either");
+}
+
+#[test]
+fn row_16_a_command_that_its_agent_took_into_the_grave_is_sent_again() {
+    let at = |asked_s| Scene::waiting(vec![command(asked_s, Status::Live, Output::None)]);
+    assert!(at(329).is_left_alone());
+    at(330).sent();
+    assert_eq!(at(330).because(), Reason::Ask { last: LastAnswer::Lost { after_s: 330 } });
+}
+
+#[test]
+fn row_17_a_doubled_command_changes_nothing() {
+    let live = |asked_s| command(asked_s, Status::Live, Output::None);
+    assert!(Scene::waiting(vec![live(60), live(61)]).is_left_alone());
+    assert!(Scene::waiting(vec![live(30), answered(31, drained())]).is_completed());
+}
+
+#[test]
+fn row_18_a_command_that_is_not_listed_yet_is_not_sent_again() {
+    let mut scene = Scene::waiting(vec![]);
+    scene.inputs.memory.sent.insert(id(0), ago(3));
+    assert!(scene.is_left_alone());
+    assert_eq!(scene.because(), Reason::NotListed { sent_s: 3 });
+    scene.inputs.memory.sent.insert(id(0), ago(61));
+    scene.sent();
+}
+
+#[test]
+fn row_19_success_without_a_proof_is_nothing() {
+    let lies = [
+        Output::None,
+        unreadable(""),
+        unreadable("Drain complete"),
+        unreadable("404 page not found"),
+        unreadable("{\"success\":true}"),
+        unreadable("{\"drained\":true,\"activeJobs\":0,\"accept"),
+        Output::Report(HostReport { active_jobs: Some(1), ..drained() }),
+        Output::Report(HostReport { active_jobs: None, ..drained() }),
+        Output::Report(HostReport { accepting: Some(true), ..drained() }),
+        Output::Report(HostReport { accepting: None, ..drained() }),
+        Output::Report(HostReport { terminating: false, ..drained() }),
+        Output::Report(HostReport { instance_id: Some(id(9)), ..drained() }),
+        Output::Report(HostReport { v: Some(2), ..drained() }),
+        Output::Report(HostReport { drained: false, ..drained() }),
+    ];
+    for lie in lies {
+        let scene = Scene::waiting(vec![command(30, Status::Ended, lie.clone())]);
+        assert!(!scene.is_completed(), "{lie:?}");
+        scene.sent();
+    }
+}
+
+#[test]
+fn row_19_a_host_that_lies_at_once_is_not_asked_in_a_circle() {
+    let scene = Scene::waiting(vec![command(3, Status::Ended, Output::None)]);
+    assert!(scene.is_left_alone());
+    assert_eq!(scene.because(), Reason::TooSoon { last: LastAnswer::Silent, wait_s: 17 });
+}
+
+#[test]
+fn row_19_a_failed_command_with_a_proof_is_a_proof() {
+    // Success or not is about the script; what counts is what the host saw.
+    assert_eq!(Status::read("Failed", "Failed"), Status::Ended);
+    assert_eq!(Status::read("Failed", "Undeliverable"), Status::Broken);
+    assert!(Scene::waiting(vec![answered(10, drained())]).is_completed());
+}
+
+#[test]
+fn row_20_a_worker_that_cannot_be_reached_is_not_idle() {
+    let silent = HostReport { active_jobs: None, accepting: None, ..busy(0) };
+    let scene = Scene::waiting(vec![answered(250, silent)]);
+    scene.sent();
+    assert!(matches!(scene.because(), Reason::Ask { last: LastAnswer::Unsure { .. } }));
+}
+
+#[test]
+fn row_21_idle_with_an_open_intake_is_not_drained() {
+    let open = HostReport { drained: false, accepting: Some(true), ..drained() };
+    Scene::waiting(vec![answered(60, open)]).sent();
+}
+
+#[test]
+fn row_22_a_worker_that_came_back_to_life_undoes_an_older_proof() {
+    let scene = Scene::waiting(vec![answered(200, drained()), answered(60, busy(1))]);
+    assert!(!scene.is_completed());
+    scene.sent();
+}
+
+#[test]
+fn row_23_a_host_without_a_worker_is_drained() {
+    let stopped = HostReport { worker_stopped: true, ..drained() };
+    let scene = Scene::waiting(vec![answered(10, stopped)]);
+    assert!(scene.is_completed());
+    assert_eq!(scene.because(), Reason::Drained { stopped: true });
+}
+
+#[test]
+fn row_24_a_host_whose_server_is_down_is_asked_again() {
+    let down = unreadable("{\"success\":false,\"message\":\"the deploy-server does not answer\"}");
+    let scene = Scene::waiting(vec![command(60, Status::Ended, down)]);
+    scene.sent();
+    assert!(matches!(scene.because(), Reason::Ask { last: LastAnswer::Unreadable { .. } }));
+}
+
+#[test]
+fn row_25_a_deploy_that_still_runs_on_the_host_is_waited_for() {
+    let deploying = HostReport {
+        active_jobs: None,
+        accepting: None,
+        message: "a deploy of v2 is in progress".into(),
+        ..busy(0)
+    };
+    Scene::waiting(vec![answered(245, deploying)]).sent();
+}
+
+#[test]
+fn row_26_a_drain_that_can_be_undone_proves_nothing() {
+    let pause = HostReport { terminating: false, ..drained() };
+    let scene = Scene::waiting(vec![answered(30, pause)]);
+    assert!(!scene.is_completed());
+    assert!(matches!(scene.because(), Reason::Ask { last: LastAnswer::NoProof { .. } }));
+}
+
+#[test]
+fn row_27_the_database_has_no_part_in_it() {
+    // The proof is the host's; there is nothing in the inputs that a database could be missing from.
+    assert!(Scene::waiting(vec![answered(10, drained())]).is_completed());
+}
+
+#[test]
+fn row_28_the_worker_counts_what_it_has_not_saved_yet() {
+    // The contract has `active_jobs` include it, so one job is one job.
+    assert!(!Scene::waiting(vec![answered(30, busy(1))]).is_completed());
+}
+
+#[test]
+fn row_29_a_job_that_hangs_is_stopped_past_the_limit_and_the_instance_goes() {
+    let limit = i64::from(LIMIT_S);
+    let at =
+        |asked_s: i64| Scene::waiting(vec![answered(asked_s, busy(1)), answered(100, busy(1))]);
+    assert!(matches!(at(limit - 1).because(), Reason::Ask { .. }));
+    assert_eq!(at(limit - 1).sent().window_s, 1, "no window reaches past the limit");
+    let past = at(limit);
+    assert!(past.because().pages());
+    let order = past.sent();
+    assert!(order.stop && order.window_s == 0);
+    // The order to stop was sent and never answered.
+    let stopping = |asked_s: i64, status| {
+        let mut stop = command(asked_s, status, Output::None);
+        stop.order.stop = true;
+        stop.order.window_s = 0;
+        Scene::waiting(vec![answered(limit + asked_s, busy(1)), stop])
+    };
+    assert_eq!(stopping(50, Status::Live).because(), Reason::Stopping { asked_s: 50 });
+    stopping(100, Status::Broken).sent();
+    assert!(!stopping(239, Status::Broken).is_completed());
+    assert!(stopping(240, Status::Broken).is_completed());
+    assert_eq!(stopping(240, Status::Live).because(), Reason::GaveUp { silent_s: 240 });
+}
+
+#[test]
+fn row_29_a_stopped_worker_is_a_proof_and_its_jobs_are_counted() {
+    let stopped = HostReport { worker_stopped: true, stopped_jobs: Some(1), ..drained() };
+    let limit = i64::from(LIMIT_S);
+    let scene = Scene::waiting(vec![answered(limit + 60, busy(1)), answered(30, stopped)]);
+    assert!(scene.is_completed());
+    let notes = scene.decide().notes;
+    assert_eq!(notes, [Note::Interrupted { instance: id(0), jobs: 1 }]);
+    let line = r#"{"drained":true,"activeJobs":0,"accepting":false,"terminating":true,"workerStopped":true,"stoppedJobs":null}"#;
+    let mut unasked = answered(30, HostReport::find(line).expect("readable"));
+    unasked.order.stop = true;
+    let notes = Scene::waiting(vec![unasked]).decide().notes;
+    assert_eq!(notes, [Note::StoppedUnasked { instance: id(0) }]);
+}
+
+#[test]
+fn row_38_a_machine_that_never_booted_goes_when_no_job_could_still_run() {
+    let refused = Scene::waiting(vec![]).then(Answer::Sent(id(0), Done::NotManaged));
+    assert_eq!(refused.calls(), [Call::DescribeActivities]);
+    let since = |seconds: i64| {
+        let activities = [(id(0), ago(seconds))].into();
+        let scene = Scene::waiting(vec![]).then(Answer::Activities(Reading::Known(activities)));
+        scene.then(Answer::Sent(id(0), Done::NotManaged))
+    };
+    let limit = i64::from(LIMIT_S);
+    assert!(since(600).is_left_alone(), "nothing proves that no worker runs there");
+    assert!(since(limit + 239).is_left_alone());
+    assert!(since(limit + 239).because().pages());
+    assert!(since(limit + 240).is_completed());
+    assert!(refused.then(Answer::Activities(unknown())).is_left_alone());
+}
+
+#[test]
+fn row_45_a_command_holds_no_secret_and_no_free_text() {
+    let full = Order {
+        window_s: 240,
+        stop: true,
+        chain: Chain { asked: Some(NOW), closed: Some(NOW), until: Some(NOW) },
+    };
+    let comment = full.comment();
+    assert!(comment.len() <= 100);
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || " =".contains(c);
+    assert!(comment.chars().all(plain), "{comment}");
+}
+
+#[test]
+fn row_47_another_version_of_the_function_or_the_host_is_understood_or_not_believed() {
+    let newer = Order::read("ghosthands leave w=240 asked=1795478400000 shard=7").expect("ours");
+    assert_eq!(newer.chain.asked, Some(NOW));
+    let line = r#"{"v":2,"drained":true,"activeJobs":0,"accepting":false,"terminating":true}"#;
+    let report = HostReport::find(line).expect("readable");
+    assert!(matches!(report.finding(&id(0)), Finding::NoProof { .. }));
+    let line = r#"{"drained":true,"activeJobs":0,"accepting":false,"terminating":true,"new":[1]}"#;
+    assert_eq!(HostReport::find(line).expect("readable").finding(&id(0)), Finding::Drained);
+}
+
+#[test]
+fn an_old_workers_caught_jobs_are_told() {
+    let caught = HostReport { worker_stopped: true, caught_jobs: 1, ..drained() };
+    let scene = Scene::waiting(vec![answered(10, caught)]);
+    assert!(scene.is_completed());
+    assert_eq!(scene.decide().notes, [Note::Caught { instance: id(0), jobs: 1 }]);
+}
+
+#[test]
+fn a_proof_gets_stale() {
+    assert!(Scene::waiting(vec![answered(330, drained())]).is_completed());
+    let scene = Scene::waiting(vec![answered(331, drained())]);
+    scene.sent();
+    assert_eq!(scene.because(), Reason::Ask { last: LastAnswer::Stale { age_s: 331 } });
+}
+
+#[test]
+fn the_limit_counts_from_the_first_answer_and_not_from_the_first_try() {
+    let limit = i64::from(LIMIT_S);
+    let tries = vec![command(limit + 600, Status::Broken, Output::None), answered(600, busy(1))];
+    let scene = Scene::waiting(tries);
+    let order = scene.sent();
+    assert!(!order.stop, "the worker was told ten minutes ago, whatever happened before");
+    assert_eq!(order.chain.closed, Some(ago(600)));
+}

@@ -1,0 +1,111 @@
+//! A small fleet to decide about: plain values, changed by the test where it matters.
+
+use fleet_core::ids::{GroupName, InstanceId, WorkerId};
+use fleet_core::scaling::*;
+use fleet_core::time::UnixMs;
+use std::num::NonZeroU32;
+
+pub(crate) const NOW: UnixMs = UnixMs(1_764_000_000_000);
+
+pub(crate) fn policy() -> Policy {
+    Policy {
+        min: 1,
+        max: 10,
+        jobs_per_worker: NonZeroU32::MIN,
+        wait_value: 5,
+        boot_s: 95,
+        hold_min_s: 60,
+        idle_confirm_s: 20,
+    }
+}
+
+pub(crate) fn instance(n: u32) -> InstanceId {
+    InstanceId::new(format!("i-{n:017x}"))
+}
+
+/// A group of `desired` instances in service.
+pub(crate) fn group(desired: u32) -> Group {
+    Group {
+        name: GroupName::new("ghosthands-worker-asg"),
+        min: 0,
+        max: 100,
+        desired,
+        instances: (0..desired)
+            .map(|n| Instance {
+                id: instance(n),
+                lifecycle: "InService".into(),
+                healthy: true,
+                protected: false,
+            })
+            .collect(),
+        suspended: vec![],
+        tags: vec![],
+    }
+}
+
+pub(crate) fn counts(ready: u32, active: u32) -> QueueCounts {
+    QueueCounts {
+        ready,
+        due_soon: 0,
+        deferred: 0,
+        oldest_wait_ms: 0,
+        active: Reading::Known(ActiveCounts {
+            live: active,
+            expired: 0,
+            newest_start: (active > 0).then_some(UnixMs(NOW.0 - 600_000)),
+        }),
+    }
+}
+
+/// A queue and `workers` workers of which the first `active` are busy, all with a heartbeat of 10 s ago.
+pub(crate) fn queue(ready: u32, active: u32, workers: u32) -> QueueSnapshot {
+    QueueSnapshot {
+        db_now: NOW,
+        schema: Schema { version: 30, tested: true },
+        general: counts(ready, active),
+        targeted: vec![],
+        workers: Reading::Known((0..workers).map(|n| row(n, n < active)).collect()),
+    }
+}
+
+pub(crate) fn row(n: u32, has_job: bool) -> WorkerRow {
+    WorkerRow {
+        worker: WorkerId::new(instance(n).as_str()),
+        target: None,
+        instance: Some(instance(n)),
+        status: WorkerStatus::Active,
+        has_job,
+        last_heartbeat: UnixMs(NOW.0 - 10_000),
+    }
+}
+
+/// A memory in which nothing is held any more and every instance looked idle a minute ago.
+pub(crate) fn released(desired: u32) -> State {
+    State {
+        seq: 7,
+        at: UnixMs(NOW.0 - 60_000),
+        desired: Some(desired),
+        idle: (0..desired)
+            .map(|n| IdleSince { instance: instance(n), since: UnixMs(NOW.0 - 60_000) })
+            .collect(),
+        ..State::default()
+    }
+}
+
+/// Everything known, and no instance refresh.
+pub(crate) fn inputs(state: State, queue: QueueSnapshot, group: Group) -> Inputs {
+    Inputs {
+        policy: policy(),
+        memory: Memory::Kept(state),
+        observation: Observation {
+            now: NOW,
+            queue: Reading::Known(queue),
+            group: Reading::Known(group),
+            refresh: Some(Reading::Known(RefreshStatus::None)),
+        },
+    }
+}
+
+pub(crate) fn unknown<T>(cause: UnknownCause) -> Reading<T> {
+    Reading::Unknown(Unknown { cause, detail: "tried, and it did not work".into() })
+}

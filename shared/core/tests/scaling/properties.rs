@@ -1,0 +1,278 @@
+//! What holds for every input, not only for the ones somebody thought of.
+
+use crate::fleet::*;
+use fleet_core::ids::{InstanceId, WorkerId};
+use fleet_core::scaling::*;
+use fleet_core::time::UnixMs;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+fn reading<T: Clone + std::fmt::Debug + 'static>(
+    known: impl Strategy<Value = T> + 'static,
+) -> impl Strategy<Value = Reading<T>> {
+    let causes =
+        select(vec![UnknownCause::TimedOut, UnknownCause::Missing, UnknownCause::NotAsked]);
+    prop_oneof![9 => known.prop_map(Reading::Known), 1 => causes.prop_map(unknown)]
+}
+
+fn moment() -> impl Strategy<Value = UnixMs> {
+    (-200_000_i64..40_000).prop_map(|offset| UnixMs(NOW.0 + offset))
+}
+
+fn any_counts() -> impl Strategy<Value = QueueCounts> {
+    let active = (0..15_u32, 0..3_u32, proptest::option::of(moment()))
+        .prop_map(|(live, expired, newest_start)| ActiveCounts { live, expired, newest_start });
+    (0..15_u32, 0..5_u32, 0..5_u32, reading(active)).prop_map(
+        |(ready, due_soon, deferred, active)| QueueCounts {
+            ready,
+            due_soon,
+            deferred,
+            oldest_wait_ms: 0,
+            active,
+        },
+    )
+}
+
+fn any_row() -> impl Strategy<Value = WorkerRow> {
+    let status = select(vec![
+        WorkerStatus::Active,
+        WorkerStatus::Active,
+        WorkerStatus::Active,
+        WorkerStatus::Draining,
+        WorkerStatus::Offline,
+        WorkerStatus::Other,
+    ]);
+    (0..14_u32, status, any::<bool>(), moment()).prop_map(|(n, status, has_job, last_heartbeat)| {
+        WorkerRow { status, last_heartbeat, ..row(n, has_job) }
+    })
+}
+
+prop_compose! {
+    fn any_queue()(
+        general in any_counts(),
+        pins in proptest::collection::vec((0..14_u32, any_counts()), 0..3),
+        rows in reading(proptest::collection::vec(any_row(), 0..16)),
+        tested in proptest::bool::weighted(0.9),
+        skew in prop_oneof![8 => 0..1_000_i64, 1 => -90_000..90_000_i64],
+    ) -> QueueSnapshot {
+        let targeted = pins
+            .into_iter()
+            .map(|(n, counts)| TargetedQueue { worker: WorkerId::new(instance(n).as_str()), counts })
+            .collect();
+        let schema = Schema { version: 46, tested };
+        QueueSnapshot { db_now: UnixMs(NOW.0 + skew), schema, general, targeted, workers: rows }
+    }
+}
+
+prop_compose! {
+    fn any_group()(
+        (min, max) in (0..4_u32, 4..20_u32),
+        instances in proptest::collection::vec(
+            (select(vec!["InService", "InService", "InService", "Pending", "Terminating:Wait", "Standby"]),
+             proptest::bool::weighted(0.95), proptest::bool::weighted(0.05)), 0..14),
+        missing in 0..3_u32,
+        suspended in proptest::sample::subsequence(vec!["Terminate".to_owned(), "Launch".to_owned()], 0..2),
+        tags in proptest::sample::subsequence(vec![
+            Tag { key: "ghosthands:floor".into(), value: "7@2026-01-01T00:00:00Z".into() },
+            Tag { key: "ghosthands:paused".into(), value: "true@2026-01-01T00:00:00Z".into() },
+            Tag { key: "ghosthands:floor".into(), value: "rubbish".into() },
+        ], 0..2),
+    ) -> Group {
+        let instances: Vec<Instance> = instances
+            .into_iter()
+            .enumerate()
+            .map(|(n, (lifecycle, healthy, protected))| Instance {
+                id: instance(u32::try_from(n).expect("few")),
+                lifecycle: lifecycle.into(),
+                healthy,
+                protected,
+            })
+            .collect();
+        let counted = instances.iter().filter(|i| ["InService", "Pending"].contains(&i.lifecycle.as_str()));
+        let desired = u32::try_from(counted.count()).expect("few") + missing;
+        Group { min, max, instances, suspended, tags, ..group(desired) }
+    }
+}
+
+prop_compose! {
+    fn any_state()(
+        desired in proptest::option::of(0..16_u32),
+        touches in proptest::collection::vec((0..16_u32, moment()), 0..4),
+        idle in proptest::collection::vec((0..14_u32, moment()), 0..6),
+        at in moment(),
+    ) -> State {
+        let mut state = State { at, desired, ..State::default() };
+        for (level, at) in touches {
+            state.hold.touch(level, at);
+        }
+        state.idle = idle.into_iter().map(|(n, since)| IdleSince { instance: instance(n), since }).collect();
+        state
+    }
+}
+
+prop_compose! {
+    fn any_inputs()(
+        (min, max) in (0..4_u32, 4..16_u32),
+        jobs_per_worker in 1..4_u32,
+        wait_value in prop_oneof![Just(0_u32), Just(5)],
+        state in any_state(),
+        lost in proptest::bool::weighted(0.1),
+        queue in reading(any_queue()),
+        group in reading(any_group()),
+        refresh in proptest::option::of(reading(select(vec![RefreshStatus::None, RefreshStatus::None, RefreshStatus::InProgress]))),
+    ) -> Inputs {
+        let jobs_per_worker = jobs_per_worker.try_into().expect("not zero");
+        let policy = Policy { min, max, jobs_per_worker, wait_value, ..policy() };
+        let memory = if lost {
+            Memory::Lost { cause: LossCause::Corrupt, detail: "rubbish".into() }
+        } else {
+            Memory::Kept(state)
+        };
+        Inputs { policy, memory, observation: Observation { now: NOW, queue, group, refresh } }
+    }
+}
+
+fn known_group(inputs: &Inputs) -> Option<&Group> {
+    inputs.observation.group.known()
+}
+
+fn victim(decision: &Decision) -> Option<&InstanceId> {
+    match &decision.plan {
+        Plan::Terminate { instance } => Some(instance),
+        _ => None,
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 4_000, ..ProptestConfig::default() })]
+
+    /// The record is enough to decide again, to the bit, also after a trip through its JSON line.
+    #[test]
+    fn a_decision_replays_bit_for_bit(inputs in any_inputs()) {
+        let outcome = decide(&inputs);
+        let line = serde_json::to_string(&inputs).expect("encodes");
+        let read: Inputs = serde_json::from_str(&line).expect("decodes");
+        prop_assert_eq!(&read, &inputs);
+        prop_assert_eq!(
+            serde_json::to_string(&decide(&read)).expect("encodes"),
+            serde_json::to_string(&outcome).expect("encodes")
+        );
+        let outcome_line = serde_json::to_string(&outcome).expect("encodes");
+        prop_assert_eq!(serde_json::from_str::<Outcome>(&outcome_line).expect("decodes"), outcome);
+    }
+
+    /// More ready jobs never mean fewer workers.
+    #[test]
+    fn monotone_in_ready(inputs in any_inputs(), more in 1..20_u32) {
+        let mut with_more = inputs.clone();
+        let Reading::Known(queue) = &mut with_more.observation.queue else { return Ok(()) };
+        queue.general.ready += more;
+        prop_assert!(decide(&with_more).decision.desired >= decide(&inputs).decision.desired);
+    }
+
+    /// Capacity is never set outside the bounds, nor lowered other than by one named worker.
+    #[test]
+    fn inside_bounds(inputs in any_inputs()) {
+        let decision = decide(&inputs).decision;
+        let Some(group) = known_group(&inputs) else {
+            prop_assert_eq!(decision.plan, Plan::Nothing);
+            return Ok(());
+        };
+        match decision.plan {
+            Plan::SetDesired { desired } => {
+                prop_assert!(desired > group.desired);
+                prop_assert!(desired <= inputs.policy.max.min(group.max));
+            }
+            Plan::Terminate { .. } => {
+                prop_assert_eq!(decision.desired, Some(group.desired - 1));
+                prop_assert!(group.desired > inputs.policy.min.max(group.min));
+            }
+            Plan::Nothing | Plan::LookForRefresh => prop_assert_eq!(decision.desired, Some(group.desired)),
+        }
+    }
+
+    /// What is left after scaling in still has room for every job that runs on a machine that stays.
+    #[test]
+    fn never_below_live_active(inputs in any_inputs()) {
+        let decision = decide(&inputs).decision;
+        if victim(&decision).is_some() {
+            let demand = decision.demand.expect("nobody goes without a known demand");
+            prop_assert!(demand.exact);
+            let running = demand.running - demand.draining;
+            let room = decision.desired.expect("known") * inputs.policy.jobs_per_worker.get();
+            let bound = inputs.policy.max.min(known_group(&inputs).expect("known").max);
+            prop_assert!(room >= running || decision.desired.expect("known") >= bound);
+        }
+    }
+
+    /// Any unknown input forbids taking a worker away.
+    #[test]
+    fn never_in_on_unknown(inputs in any_inputs()) {
+        let decision = decide(&inputs).decision;
+        if victim(&decision).is_some() {
+            let queue = inputs.observation.queue.known().expect("the queue is known");
+            prop_assert!(queue.schema.tested);
+            prop_assert!(queue.workers.known().is_some());
+            prop_assert!(queue.general.active.known().is_some());
+            prop_assert!(queue.targeted.iter().all(|pin| pin.counts.active.known().is_some()));
+            prop_assert_eq!(&inputs.observation.refresh, &Some(Reading::Known(RefreshStatus::None)));
+            prop_assert!(queue.db_now.since(NOW).abs() <= 30_000);
+        }
+    }
+
+    /// The one that goes is in service, said it has no job, and is wanted by no job.
+    #[test]
+    fn only_idle_ones_go(inputs in any_inputs()) {
+        let decision = decide(&inputs).decision;
+        if let Some(victim) = victim(&decision) {
+            let group = known_group(&inputs).expect("known");
+            let queue = inputs.observation.queue.known().expect("known");
+            let rows = queue.workers.known().expect("known");
+            prop_assert!(group.instances.iter().any(|i| &i.id == victim && i.lifecycle == "InService"));
+            let mut own = rows.iter().filter(|row| row.instance.as_ref() == Some(victim));
+            prop_assert!(own.clone().any(|row| row.status == WorkerStatus::Active));
+            prop_assert!(own.all(|row| !row.has_job || row.status == WorkerStatus::Offline));
+            prop_assert!(queue.targeted.iter().all(|pin| pin.worker.as_str() != victim.as_str()));
+        }
+    }
+
+    /// Carried out and looked at again in the same moment, growing asks for nothing more.
+    #[test]
+    fn idempotent(inputs in any_inputs()) {
+        let first = decide(&inputs);
+        let Plan::SetDesired { desired } = first.decision.plan else { return Ok(()) };
+        let mut again = inputs.clone();
+        let Reading::Known(group) = &mut again.observation.group else { unreachable!() };
+        group.desired = desired;
+        again.memory = Memory::Kept(first.state);
+        prop_assert_eq!(decide(&again).decision.plan, Plan::Nothing);
+    }
+
+    /// The same tick twice in one moment, as two triggers would make it, ends at most one worker.
+    #[test]
+    fn a_doubled_tick_ends_nobody_more(inputs in any_inputs()) {
+        let first = decide(&inputs);
+        let Some(victim) = victim(&first.decision).cloned() else { return Ok(()) };
+        let mut again = inputs.clone();
+        let Reading::Known(group) = &mut again.observation.group else { unreachable!() };
+        group.desired -= 1;
+        group.instances.iter_mut().filter(|i| i.id == victim).for_each(|i| i.lifecycle = "Terminating:Wait".into());
+        again.memory = Memory::Kept(first.state);
+        if let Plan::Terminate { instance } = decide(&again).decision.plan {
+            prop_assert_ne!(instance, victim);
+        }
+    }
+
+    /// The memory survives its parameter: what is encoded is read back, and losing it never takes a held worker away at once.
+    #[test]
+    fn losing_the_memory_is_safe(inputs in any_inputs()) {
+        let outcome = decide(&inputs);
+        let Memory::Kept(state) = Memory::decode(&outcome.state.encode()) else {
+            return Err(TestCaseError::fail("it does not read its own memory"));
+        };
+        prop_assert_eq!(state, outcome.state);
+        let lost = Memory::Lost { cause: LossCause::Absent, detail: String::new() };
+        let decision = decide(&Inputs { memory: lost, ..inputs }).decision;
+        prop_assert_eq!(victim(&decision), None);
+    }
+}

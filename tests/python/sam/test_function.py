@@ -1,0 +1,180 @@
+"""The function that `sam build` made, run the three ways a developer runs it."""
+
+import json
+import socket
+import subprocess
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+from support import ROOT, Program, environment, eventually, program_path
+
+EVENTS = sorted((ROOT / "events").glob("autoscale-*.json"))
+
+
+def answer_fits(event: str, answer: dict) -> None:
+    """Holds the function's answer to an event file against what the event's name promises."""
+    match event.removeprefix("autoscale-"):
+        case "schedule":
+            assert answer["type"] == "decision" and answer["trigger"] == "schedule", answer
+            assert answer["group"] == "ghosthands-worker-asg"
+            assert answer["decision"]["demand"]["jobs"] >= 0
+        case "tick" | "tick-base64-body":
+            assert answer["statusCode"] == 200, answer
+            body = json.loads(answer["body"])
+            assert body["type"] == "decision" and body["trigger"] == "api", body
+        case "tick-wrong-token" | "tick-no-token":
+            assert answer["statusCode"] == 401, answer
+            assert answer["headers"]["www-authenticate"] == "Bearer"
+            assert json.loads(answer["body"])["title"] == "Unauthorized"
+        case "foreign-event" | "rubbish":
+            assert answer["errorType"] == "UnreadableEvent", answer
+        case other:
+            raise AssertionError(f"no expectation for {other}: add one")
+
+
+def post(url: str, body: bytes = b"", headers: dict | None = None, timeout: float = 60) -> tuple[int, bytes]:
+    request = urllib.request.Request(url, data=body, headers=headers or {}, method="POST")
+    try:
+        with urllib.request.urlopen(request, timeout=timeout) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read()
+
+
+# --- The runtime interface emulator, without Docker --------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def emulator(site, binary, folder, free_port):
+    """Lambda's emulator with the shipped binary. It takes one request at a time."""
+    samcli = next((ROOT / ".venv").glob("lib/python3*/site-packages/samcli"))
+    listen, runtime = free_port(), free_port()
+    env = site.environment("host") | {
+        "AWS_LAMBDA_FUNCTION_NAME": "autoscale",
+        "AWS_LAMBDA_FUNCTION_TIMEOUT": "29",
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "256",
+        "AWS_SESSION_TOKEN": "test",
+    }
+    program = Program("emulator", [
+        str(samcli / "local/rapid/aws-lambda-rie-x86_64"),
+        "--runtime-interface-emulator-address", f"127.0.0.1:{listen}",
+        "--runtime-api-address", f"127.0.0.1:{runtime}",
+        "--log-level", "info", str(binary),
+    ], env, folder)  # fmt: skip
+    url = f"http://127.0.0.1:{listen}/2015-03-31/functions/function/invocations"
+    eventually("the emulator listens", 20, lambda: listens(listen))
+    yield lambda event: json.loads(post(url, event)[1])
+    program.stop()
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.mark.parametrize("event", EVENTS, ids=lambda file: file.stem)
+def test_every_event_in_the_emulator(emulator, event: Path):
+    answer_fits(event.stem, emulator(event.read_bytes()))
+
+
+def test_rubbish_does_not_end_the_environment(emulator):
+    for rubbish in (b"[]", b'"text"', b"null", b"17", b'{"requestContext":{"http":17}}'):
+        assert emulator(rubbish)["errorType"] == "UnreadableEvent"
+    answer_fits("autoscale-schedule", emulator((ROOT / "events/autoscale-schedule.json").read_bytes()))
+
+
+# --- sam local ---------------------------------------------------------------------------------------
+
+
+def sam_invoke(container_site, event: str) -> dict:
+    # The exit status says nothing, and log lines may be lost: only the answer counts.
+    ended = subprocess.run(
+        [program_path("sam"), "local", "invoke", "Autoscale", "-e", f"events/{event}.json", *container_site.options],
+        cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert ended.stdout.strip(), ended.stderr
+    return json.loads(ended.stdout.strip().splitlines()[-1])
+
+
+def test_jobs_become_capacity_through_sam_local(container_site, database):
+    before = container_site.group()["DesiredCapacity"]
+    database.enqueue(4)
+    answer = sam_invoke(container_site, "autoscale-schedule")
+    answer_fits("autoscale-schedule", answer)
+    assert answer["decision"]["demand"]["ready"] >= 4
+    assert answer["decision"]["plan"]["do"] == "set_desired" and answer["action"]["result"] == "done", answer
+    assert container_site.group()["DesiredCapacity"] == answer["decision"]["desired"] >= before + 3
+
+    # The same world again: nothing to do.
+    again = sam_invoke(container_site, "autoscale-schedule")
+    assert again["decision"]["plan"]["do"] == "nothing", again
+    assert container_site.group()["DesiredCapacity"] == answer["decision"]["desired"]
+
+
+@pytest.mark.parametrize("event", ["autoscale-tick", "autoscale-tick-wrong-token", "autoscale-rubbish"])
+def test_events_through_sam_local(container_site, event):
+    answer_fits(event, sam_invoke(container_site, event))
+
+
+def test_the_api_through_sam_local(container_site, folder, free_port):
+    port = free_port()
+    program = Program("start-api", [
+        program_path("sam"), "local", "start-api", "--host", "127.0.0.1", "--port", str(port),
+        "--warm-containers", "LAZY", *container_site.options,
+    ], environment(), folder, cwd=ROOT)  # fmt: skip
+    try:
+        eventually("start-api listens", 60, lambda: listens(port))
+        tick = f"http://127.0.0.1:{port}/api/v1/admin/autoscale/tick"
+        good = ["-H", f"Authorization: Bearer {container_site.token}"]
+        assert curl(tick, "-X", "POST", *good)[0] == 200
+        assert json.loads(curl(tick, "-X", "POST", *good)[1])["type"] == "decision"
+        # curl sends a form; through the API it arrives in base64.
+        assert curl(tick, "-d", "reason=3am", *good)[0] == 200
+        status, body = curl(tick, "-X", "POST")
+        assert (status, json.loads(body)["status"]) == (401, 401)
+        assert curl(tick, "-X", "POST", "-H", "Authorization: Bearer wrong-wrong-wrong-wrong")[0] == 401
+        # SAM answers 403 where the real API answers 404; neither reaches the function.
+        assert curl(f"{tick}/none", "-X", "POST", *good)[0] in (403, 404)
+    finally:
+        # It removes its containers on SIGTERM.
+        program.stop()
+
+
+def curl(url: str, *options: str) -> tuple[int, str]:
+    ended = subprocess.run(
+        [program_path("curl"), "-sS", "--max-time", "60", "-w", "\n%{http_code}", *options, url],
+        capture_output=True, text=True, timeout=90,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    body, _, status = ended.stdout.rpartition("\n")
+    return int(status), body
+
+
+# --- cargo lambda ------------------------------------------------------------------------------------
+
+
+def test_the_schedule_through_cargo_lambda(site, folder, free_port):
+    port = free_port()
+    settings = [f"{name}={value}" for name, value in site.settings("host").items()]
+    # It builds what the suites have built already, from the same folder of targets.
+    program = Program("cargo-lambda", [
+        program_path("cargo"), "lambda", "watch", "--invoke-address", "127.0.0.1", "--invoke-port", str(port),
+        "--ignore-changes", *(word for setting in settings for word in ("--env-var", setting)),
+    ], environment(), folder, cwd=ROOT)  # fmt: skip
+    try:
+        eventually("cargo lambda watch listens", 60, lambda: listens(port))
+        answer_fits("autoscale-schedule", cargo_lambda_invoke(port, "autoscale-schedule"))
+        answer_fits("autoscale-tick-no-token", cargo_lambda_invoke(port, "autoscale-tick-no-token"))
+    finally:
+        program.stop()
+
+
+def cargo_lambda_invoke(port: int, event: str) -> dict:
+    ended = subprocess.run([
+        program_path("cargo"), "lambda", "invoke", "autoscale", "--invoke-address", "127.0.0.1",
+        "--invoke-port", str(port), "--data-file", f"events/{event}.json",
+    ], cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=900)  # fmt: skip
+    assert ended.stdout.strip(), ended.stderr
+    return json.loads(ended.stdout)

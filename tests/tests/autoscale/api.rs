@@ -1,0 +1,117 @@
+//! The operator's route, through an HTTP API.
+
+use crate::world::*;
+use aws_double::{HttpApi, Route};
+use serde_json::{Value, json};
+use std::process::Command;
+use std::time::Duration;
+
+const PATH: &str = "/api/v1/admin/autoscale/tick";
+
+struct Reply {
+    status: u16,
+    content_type: String,
+    body: Value,
+}
+
+async fn serve(world: &World) -> HttpApi {
+    let routes = vec![Route::new("POST", PATH, "autoscale")];
+    world.double.http_api(routes, 0).await.expect("listens")
+}
+
+/// Asks with curl, a client that is not ours.
+async fn post(api: &HttpApi, path: &str, token: Option<&str>) -> Reply {
+    let url = format!("{}{path}", api.endpoint());
+    let token = token.map(|token| format!("Authorization: Bearer {token}"));
+    let run = move || {
+        let mut curl = Command::new("curl");
+        curl.args(["-sS", "-X", "POST", "-w", "\n%{http_code} %{content_type}", &url]);
+        if let Some(header) = &token {
+            curl.args(["-H", header]);
+        }
+        curl.output().expect("curl runs")
+    };
+    let output = tokio::task::spawn_blocking(run).await.expect("joins");
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    let (body, end) = text.rsplit_once('\n').expect("the last line is the status");
+    let (status, content_type) = end.split_once(' ').expect("status and content type");
+    Reply {
+        status: status.parse().expect("a number"),
+        content_type: content_type.to_owned(),
+        body: serde_json::from_str(body).unwrap_or_else(|_| panic!("not JSON: {body}")),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_operator_decides_again_now() {
+    let mut world = World::start(Setup::desired(1)).await;
+    let api = serve(&world).await;
+    world.send(3);
+    let reply = post(&api, PATH, Some(TOKEN)).await;
+    assert_eq!((reply.status, reply.content_type.as_str()), (200, "application/json"));
+    assert_eq!(reply.body["trigger"], "api");
+    assert_eq!(reply.body["decision"]["desired"], 3);
+    assert!(reply.body.get("inputs").is_none());
+    assert_eq!(world.group().desired, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_else_does() {
+    let mut world = World::start(Setup::desired(1)).await;
+    let api = serve(&world).await;
+    world.send(3);
+    for token in [None, Some("wrong"), Some("")] {
+        let reply = post(&api, PATH, token).await;
+        assert_eq!((reply.status, reply.content_type.as_str()), (401, "application/problem+json"));
+        assert_eq!(reply.body["title"], "Unauthorized");
+    }
+    let elsewhere = post(&api, "/api/v1/admin/autoscale", Some(TOKEN)).await;
+    assert_eq!(elsewhere.status, 404);
+    assert_eq!(world.changes(), [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_previous_token_is_valid_while_it_is_rotated() {
+    let world = World::start(Setup::desired(1)).await;
+    let api = serve(&world).await;
+    let url = world.postgres.app_url_in(&world.database);
+    let rotated =
+        json!({ "DATABASE_URL": url, "FLEET_OPERATOR_TOKEN": "the-token-of-the-next-day" });
+    world.double.put_secret(SECRET, &rotated.to_string()).expect("kept");
+    assert_eq!(post(&api, PATH, Some(TOKEN)).await.status, 200);
+    assert_eq!(post(&api, PATH, Some("the-token-of-the-next-day")).await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_cannot_be_looked_up_is_not_a_wrong_token() {
+    let world = World::start(Setup::desired(1)).await;
+    let api = serve(&world).await;
+    world.double.faults().throttle("GetSecretValue", 50);
+    let reply = post(&api, PATH, Some(TOKEN)).await;
+    assert_eq!((reply.status, reply.content_type.as_str()), (503, "application/problem+json"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn already_running_is_a_clean_answer() {
+    let mut world = World::start(Setup::desired(1).concurrency(2)).await;
+    let api = serve(&world).await;
+    world.warm_up_two().await;
+    world.send(4);
+    world.double.faults().delay("SetDesiredCapacity", 1, Duration::from_millis(1_200));
+    let (decided, running) = tokio::join!(world.tick(), async {
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        post(&api, PATH, Some(TOKEN)).await
+    });
+    assert_eq!(plan(&decided), "set_desired");
+    assert_eq!((running.status, &running.body["title"]), (409, &json!("Already Running")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_for_somebody_else_is_refused_and_the_function_lives_on() {
+    let world = World::start(Setup::desired(1)).await;
+    for event in ["{}", "null", "[1]", r#"{"detail-type":"x","source":"aws.ec2","detail":{}}"#] {
+        world.function.invoke(event.as_bytes()).await.expect_err(event);
+    }
+    assert_eq!(world.tick().await["type"], "decision");
+    assert_eq!(world.function.cold_starts(), 1);
+}

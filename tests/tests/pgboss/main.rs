@@ -1,0 +1,11 @@
+//! The queue source against real parts: every generation of pg-boss, PostgreSQL with TLS, PgBouncer.
+
+mod count;
+mod faults;
+mod lock;
+mod plans;
+mod role;
+mod scenario;
+mod support;
+mod tls;
+mod versions;

@@ -1,0 +1,92 @@
+//! What every test here needs: one server, a database of one's own in it, and a source on it.
+
+use fleet_clients::pgboss::{Begun, Names, QueueSource};
+use fleet_clients::postgres::{Database, DatabaseUrl, Trust};
+use fleet_core::scaling::{QueueSnapshot, Unknown};
+use fleet_local::pgboss::{self, Boss};
+use fleet_local::postgres::{Options, Postgres};
+use fleet_local::registry;
+use std::sync::OnceLock;
+
+pub(crate) const QUEUE: &str = "gh_apply_job";
+/// Seconds; between the due-soon and the deferred jobs of the scenario.
+pub(crate) const LOOK_AHEAD: u32 = 120;
+
+/// The version the workers run, and the last one of its major version.
+pub(crate) const DOWNSTREAM: &str = "12.13.0";
+pub(crate) const NEWEST: &str = "12.38.0";
+
+/// One server for all tests that leave it running. Nothing changes its tables' statistics behind a test's back.
+pub(crate) fn server() -> &'static Postgres {
+    static SERVER: OnceLock<Postgres> = OnceLock::new();
+    SERVER.get_or_init(own_server)
+}
+
+/// A server for a test that stops or stalls it.
+pub(crate) fn own_server() -> Postgres {
+    let settings = [
+        ("autovacuum", "off"),
+        ("max_wal_size", "4GB"),
+        ("shared_buffers", "256MB"),
+        // A server that is killed must come back with all it acknowledged, and VACUUM marks only what is flushed as visible to all.
+        ("synchronous_commit", "on"),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()));
+    Postgres::start(Options { settings: settings.into(), ..Options::default() })
+        .expect("start PostgreSQL")
+}
+
+/// Creates `database` and installs pg-boss `version` and the workers' tables in it.
+pub(crate) fn install(server: &Postgres, database: &str, version: &str) -> Boss {
+    server.create_database(database).expect("create a database");
+    install_into(server, database, version)
+}
+
+pub(crate) fn install_into(server: &Postgres, database: &str, version: &str) -> Boss {
+    registry::install(server, database).expect("create the registry");
+    let mut boss = start(server, database, version);
+    boss.create_queue(QUEUE, serde_json::json!({})).expect("create the queue");
+    boss
+}
+
+pub(crate) fn start(server: &Postgres, database: &str, version: &str) -> Boss {
+    let package = pgboss::install(version).expect("install pg-boss");
+    package.start(&server.app_url_in(database), &server.ca_file()).expect("start pg-boss")
+}
+
+/// A source that reads `url`, believing `ca`.
+pub(crate) fn source(url: &str, ca: Option<&str>) -> QueueSource {
+    source_of(url, ca, QUEUE)
+}
+
+pub(crate) fn source_of(url: &str, ca: Option<&str>, queue: &str) -> QueueSource {
+    let url = DatabaseUrl::parse(&url.to_owned().into()).expect("a database URL");
+    let trust = Trust::load(ca, &url).expect("an authority");
+    let names = Names::new("pgboss", queue, "gh_worker_registry").expect("names");
+    QueueSource::new(Database::new(url, trust), names)
+}
+
+/// A source as the application's role on `database`.
+pub(crate) fn app_source(server: &Postgres, database: &str) -> QueueSource {
+    source(&server.app_url_in(database), Some(server.ca_pem()))
+}
+
+/// One whole tick.
+pub(crate) async fn snapshot(source: &mut QueueSource) -> Result<QueueSnapshot, Unknown> {
+    match source.begin(7, LOOK_AHEAD).await? {
+        Begun::Tick(tick) => {
+            let snapshot = tick.snapshot().clone();
+            tick.finish().await;
+            Ok(snapshot)
+        }
+        Begun::Busy => panic!("nobody else holds this lock"),
+    }
+}
+
+/// The statement `marker` begins, from a file of SQL, whether it is commented out there or not.
+pub(crate) fn documented<'a>(file: &'a str, marker: &str) -> &'a str {
+    file.lines()
+        .map(|line| line.trim_start_matches("--").trim())
+        .find(|line| line.starts_with(marker))
+        .unwrap_or_else(|| panic!("the file has a statement {marker}"))
+}
