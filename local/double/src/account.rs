@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde_json::json;
 use tokio::sync::{Notify, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
@@ -14,6 +15,7 @@ use crate::bus::{Bus, Delivered, Delivery};
 use crate::clock::{Clock, ClockError};
 use crate::commands::{RunCommand, RunKey};
 use crate::double::DoubleConfig;
+use crate::error::ApiError;
 use crate::faults::Faults;
 use crate::ids::Ids;
 use crate::imds::Tokens;
@@ -22,6 +24,9 @@ use crate::lambda::{Function, HttpApi, InvokeError};
 use crate::runner::Runners;
 use crate::services::secrets::Secrets;
 use crate::services::ssm::Parameters;
+
+const SPOT_WARNING: &str = "EC2 Spot Instance Interruption Warning";
+const REBALANCE: &str = "EC2 Instance Rebalance Recommendation";
 
 /// Everything the double knows.
 pub(crate) struct Account {
@@ -175,6 +180,21 @@ impl Account {
         let result = change(&mut lock(&self.bus), self.clock.now());
         self.wake.notify_one();
         result
+    }
+
+    /// Warns that EC2 takes a machine back after `notice`.
+    pub(crate) fn reclaim_instance(&self, id: &str, notice: Duration) -> Result<(), ApiError> {
+        let zone = self.with_groups(|asg| asg.reclaim_instance(id, notice))?;
+        let detail = json!({ "instance-action": "terminate" });
+        self.with_bus(|bus, now| bus.publish_ec2(SPOT_WARNING, &zone, id, detail, now));
+        Ok(())
+    }
+
+    /// Recommends to replace a machine.
+    pub(crate) fn recommend_rebalance(&self, id: &str) -> Result<(), ApiError> {
+        let zone = self.with_groups(|asg| asg.recommend_rebalance(id))?;
+        self.with_bus(|bus, now| bus.publish_ec2(REBALANCE, &zone, id, json!({}), now));
+        Ok(())
     }
 
     pub(crate) fn function(&self, name: &str) -> Option<Function> {

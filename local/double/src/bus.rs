@@ -557,13 +557,14 @@ mod tests {
         };
         let mut bus = Bus::new("us-east-1", "000000000000", 1);
         bus.subscribe("aws.ec2", "kind", "f");
-        bus.disturbances.set("kind", Disturbance { reorder: 1.0, ..Disturbance::default() });
+        let reorder = Disturbance { reorder: 1.0, ..Disturbance::default() };
+        bus.disturbances.set("kind", reorder).expect("legal");
         send(&mut bus, "i-1", now);
         bus.disturbances.clear();
         assert!(ids(&mut bus, at(59)).is_empty());
         send(&mut bus, "i-2", at(59));
         assert_eq!(ids(&mut bus, at(59)), ["\"i-2\"", "\"i-1\""]);
-        bus.disturbances.set("kind", Disturbance { reorder: 1.0, ..Disturbance::default() });
+        bus.disturbances.set("kind", reorder).expect("legal");
         send(&mut bus, "i-3", at(100));
         assert!(ids(&mut bus, at(159)).is_empty());
         assert_eq!(ids(&mut bus, at(160)), ["\"i-3\""]);

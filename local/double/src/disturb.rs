@@ -24,21 +24,29 @@ pub struct Disturbance {
     pub reorder: f64,
 }
 
+/// A refused disturbance.
+#[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
+pub enum DisturbanceError {
+    /// A share is none.
+    #[error("{0} must be between 0 and 1, not {1}")]
+    Share(&'static str, f64),
+    /// The delays are no range.
+    #[error("delay_seconds must be two rising numbers between 0 and 86400, not {0} and {1}")]
+    Delay(f64, f64),
+}
+
 impl Disturbance {
-    /// What is wrong with it, if something is.
-    pub(crate) fn check(&self) -> Result<(), String> {
+    fn check(&self) -> Result<(), DisturbanceError> {
         for (field, share) in
             [("lose", self.lose), ("duplicate", self.duplicate), ("reorder", self.reorder)]
         {
             if !(0.0..=1.0).contains(&share) {
-                return Err(format!("{field} must be between 0 and 1, not {share}"));
+                return Err(DisturbanceError::Share(field, share));
             }
         }
         let (least, most) = self.delay_seconds;
         if !(0.0..=86_400.0).contains(&most) || !(0.0..=most).contains(&least) {
-            return Err(format!(
-                "delay_seconds must be two rising numbers between 0 and 86400, not {least} and {most}"
-            ));
+            return Err(DisturbanceError::Delay(least, most));
         }
         Ok(())
     }
@@ -64,8 +72,24 @@ impl Disturbances {
         Self { plan: BTreeMap::new(), random: Ids::new(seed, 8) }
     }
 
-    pub(crate) fn set(&mut self, detail_type: &str, disturbance: Disturbance) {
+    pub(crate) fn set(
+        &mut self,
+        detail_type: &str,
+        disturbance: Disturbance,
+    ) -> Result<(), DisturbanceError> {
+        disturbance.check()?;
         self.plan.insert(detail_type.to_owned(), disturbance);
+        Ok(())
+    }
+
+    /// Takes a whole plan in place of the old one, or none of it.
+    pub(crate) fn replace(
+        &mut self,
+        plan: BTreeMap<String, Disturbance>,
+    ) -> Result<(), DisturbanceError> {
+        plan.values().try_for_each(Disturbance::check)?;
+        self.plan = plan;
+        Ok(())
     }
 
     pub(crate) fn clear(&mut self) {
@@ -110,7 +134,7 @@ mod tests {
 
     fn shares(disturbance: Disturbance) -> (usize, usize, usize) {
         let mut plan = Disturbances::new(5);
-        plan.set("*", disturbance);
+        plan.set("*", disturbance).expect("legal");
         let fates: Vec<_> = (0..1000).map(|_| plan.fates("x")).collect();
         let count = |n| fates.iter().filter(|f| f.len() == n).count();
         (count(0), count(2), fates.iter().flatten().filter(|f| f.held).count())
@@ -133,8 +157,9 @@ mod tests {
     #[test]
     fn delays_stay_in_bounds_and_schedules_are_disturbed_by_name_only() {
         let mut plan = Disturbances::new(5);
-        plan.set("*", Disturbance { lose: 1.0, ..Disturbance::default() });
-        plan.set("late", Disturbance { delay_seconds: (2.0, 3.0), ..Disturbance::default() });
+        plan.set("*", Disturbance { lose: 1.0, ..Disturbance::default() }).expect("legal");
+        plan.set("late", Disturbance { delay_seconds: (2.0, 3.0), ..Disturbance::default() })
+            .expect("legal");
         for _ in 0..100 {
             let delay = plan.fates("late")[0].delay;
             assert!((Duration::from_secs(2)..=Duration::from_secs(3)).contains(&delay));
@@ -147,12 +172,14 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused_by_name() {
-        let bad = Disturbance { reorder: 1.5, ..Disturbance::default() };
-        assert_eq!(bad.check(), Err("reorder must be between 0 and 1, not 1.5".to_owned()));
-        let bad = Disturbance { delay_seconds: (5.0, 1.0), ..Disturbance::default() };
-        assert!(bad.check().is_err_and(|e| e.starts_with("delay_seconds")));
-        assert!(
-            Disturbance { delay_seconds: (1.0, 5.0), ..Disturbance::default() }.check().is_ok()
+        let refused = |bad: Disturbance| bad.check().expect_err("refused").to_string();
+        assert_eq!(
+            refused(Disturbance { reorder: 1.5, ..Disturbance::default() }),
+            "reorder must be between 0 and 1, not 1.5"
         );
+        let falling = Disturbance { delay_seconds: (5.0, 1.0), ..Disturbance::default() };
+        assert!(refused(falling).starts_with("delay_seconds must be"));
+        let rising = Disturbance { delay_seconds: (1.0, 5.0), ..Disturbance::default() };
+        assert_eq!(rising.check(), Ok(()));
     }
 }

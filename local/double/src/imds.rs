@@ -8,6 +8,7 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
+use serde_json::json;
 
 use crate::account::{Account, lock};
 use crate::ids::Ids;
@@ -48,7 +49,7 @@ pub(crate) async fn token(
         .and_then(|text| text.parse::<u64>().ok())
         .filter(|seconds| (1..=21_600).contains(seconds));
     let Some(ttl) = ttl else { return refuse(StatusCode::BAD_REQUEST) };
-    if state_of(&account, &instance).is_none() {
+    if facts_of(&account, &instance).is_none() {
         return refuse(StatusCode::NOT_FOUND);
     }
     let until = account.clock.now() + Duration::from_secs(ttl);
@@ -69,24 +70,46 @@ pub(crate) async fn metadata(
     if until.is_none_or(|until| until <= account.clock.now()) {
         return refuse(StatusCode::UNAUTHORIZED);
     }
-    let Some(target) = state_of(&account, &instance) else {
+    let Some(facts) = facts_of(&account, &instance) else {
         return refuse(StatusCode::NOT_FOUND);
     };
-    match path.as_str() {
-        "instance-id" => plain(StatusCode::OK, instance),
-        "placement/region" => plain(StatusCode::OK, account.config.region.clone()),
-        "autoscaling/target-lifecycle-state" => plain(StatusCode::OK, target.to_owned()),
-        _ => refuse(StatusCode::NOT_FOUND),
-    }
+    // AWS writes whole seconds here.
+    let time = |at: Timestamp| format!("{at:.0}");
+    let text = match path.as_str() {
+        "instance-id" => Some(instance),
+        "placement/region" => Some(account.config.region.clone()),
+        "placement/availability-zone" => Some(facts.zone),
+        "autoscaling/target-lifecycle-state" => Some(facts.target.to_owned()),
+        "spot/instance-action" => facts
+            .reclaim_at
+            .map(|at| json!({ "action": "terminate", "time": time(at) }).to_string()),
+        "spot/termination-time" => facts.reclaim_at.map(time),
+        "events/recommendations/rebalance" => {
+            facts.rebalance_at.map(|at| json!({ "noticeTime": time(at) }).to_string())
+        }
+        _ => None,
+    };
+    text.map_or_else(|| refuse(StatusCode::NOT_FOUND), |text| plain(StatusCode::OK, text))
 }
 
-/// The state the instance is heading for; none for a machine that does not run.
-fn state_of(account: &Account, instance: &str) -> Option<&'static str> {
+/// What an instance can read about itself.
+struct Facts {
+    zone: String,
+    /// The state it is heading for.
+    target: &'static str,
+    reclaim_at: Option<Timestamp>,
+    rebalance_at: Option<Timestamp>,
+}
+
+/// None for a machine that does not run.
+fn facts_of(account: &Account, instance: &str) -> Option<Facts> {
     account.with_groups(|asg| {
-        asg.groups()
-            .values()
-            .flat_map(|group| &group.instances)
-            .find(|i| i.id == instance && i.running)
-            .map(|i| if i.state.counts() { "InService" } else { "Terminated" })
+        let mut instances = asg.groups().values().flat_map(|group| &group.instances);
+        instances.find(|i| i.id == instance && i.running).map(|i| Facts {
+            zone: i.zone.clone(),
+            target: if i.state.counts() { "InService" } else { "Terminated" },
+            reclaim_at: i.reclaim_at,
+            rebalance_at: i.rebalance_at,
+        })
     })
 }

@@ -35,7 +35,7 @@ pub use commands::{
     Command, CommandFault, CommandOutput, CommandSettings, CommandState, Invocation,
     InvocationState,
 };
-pub use disturb::Disturbance;
+pub use disturb::{Disturbance, DisturbanceError};
 pub use double::{Double, DoubleConfig};
 pub use error::ApiError;
 pub use faults::{Fault, Faults, PlannedFault};
@@ -43,4 +43,4 @@ pub use journal::{Call, TransitionStream};
 pub use lambda::{
     Function, FunctionConfig, FunctionError, HttpApi, InvokeError, LogLine, LogStream, Route,
 };
-pub use runner::{CommandFuture, CommandRun, CommandRunner, ShellRunner};
+pub use runner::{CommandFuture, CommandRun, CommandRunner, ShellRunner, scripted};

@@ -102,7 +102,7 @@ impl Drop for Group {
     fn drop(&mut self) {
         if let Some(leader) = self.0 {
             // An error means that all of them are gone already.
-            drop(kill_process_group(leader, Signal::KILL));
+            let _gone = kill_process_group(leader, Signal::KILL);
         }
     }
 }
@@ -151,8 +151,8 @@ impl CommandRunner for ShellRunner {
     }
 }
 
-/// Answers with the given outputs in their order; the last one stays.
-pub(crate) fn scripted(outputs: Vec<CommandOutput>) -> impl CommandRunner {
+/// A runner that answers with the given outputs in their order; the last one stays. None given, everything succeeds.
+pub fn scripted(outputs: Vec<CommandOutput>) -> impl CommandRunner {
     let left = Mutex::new(VecDeque::from(outputs));
     move |_| {
         let mut left = lock(&left);

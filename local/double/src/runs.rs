@@ -21,6 +21,11 @@ impl Drop for Listed {
 }
 
 impl Account {
+    /// Gives a runner to one instance, or to all that have none of their own.
+    pub(crate) fn set_runner(&self, instance: Option<&str>, runner: Arc<dyn CommandRunner>) {
+        lock(&self.runners).set(instance, runner);
+    }
+
     /// The machines of all groups as Run Command sees them. An agent has registered when the boot is over, someone runs
     /// commands there, and the machine has not begun to shut down.
     pub(crate) fn machines(&self) -> Vec<Machine> {

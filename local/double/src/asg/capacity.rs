@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::instances::{after, stamp};
 use super::model::{Activity, Group, Instance, LifecycleState};
 use super::{AutoScaling, World};
@@ -236,16 +238,26 @@ impl AutoScaling {
         id: &str,
         notice: Duration,
     ) -> Result<String, ApiError> {
-        let (group, world) = self.owner_mut(id)?;
-        let at = world.now + notice;
-        group.update(id, |i| i.reclaim_at = i.running.then_some(at));
-        self.zone_of(id)
+        self.announce(id, |i, now| i.reclaim_at = Some(now + notice))
     }
 
-    /// The zone of an instance.
-    pub(crate) fn zone_of(&mut self, id: &str) -> Result<String, ApiError> {
-        let (group, _) = self.owner_mut(id)?;
-        let zone = group.instances.iter().find(|i| i.id == id).map(|i| i.zone.clone());
-        Ok(zone.unwrap_or_default())
+    /// EC2 recommends to replace the machine. Returns the zone.
+    pub(crate) fn recommend_rebalance(&mut self, id: &str) -> Result<String, ApiError> {
+        self.announce(id, |i, now| i.rebalance_at = Some(now))
+    }
+
+    /// Notes what EC2 says of a machine that runs.
+    fn announce(
+        &mut self,
+        id: &str,
+        note: impl FnOnce(&mut Instance, Timestamp),
+    ) -> Result<String, ApiError> {
+        let (group, world) = self.owner_mut(id)?;
+        let found = group.instances.iter_mut().find(|i| i.id == id && i.running);
+        let instance = found.ok_or_else(|| {
+            ApiError::new("IncorrectInstanceState", format!("The machine of {id} does not run"))
+        })?;
+        note(instance, world.now);
+        Ok(instance.zone.clone())
     }
 }

@@ -86,6 +86,7 @@ impl Group {
             running: true,
             lost_at: None,
             reclaim_at: None,
+            rebalance_at: None,
             timer: Some(world.now + self.boot),
             activity: Some(activity.id),
         });

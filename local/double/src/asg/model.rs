@@ -180,6 +180,8 @@ pub struct Instance {
     pub lost_at: Option<Timestamp>,
     /// When EC2 takes the machine back, after an interruption warning.
     pub reclaim_at: Option<Timestamp>,
+    /// When EC2 recommended to replace the machine.
+    pub rebalance_at: Option<Timestamp>,
     /// End of the boot or of the shutdown that is going on.
     pub(crate) timer: Option<Timestamp>,
     /// The activity that is in progress for it.

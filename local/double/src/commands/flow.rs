@@ -109,11 +109,10 @@ impl RunCommand {
         let window = v.sent_at.map(|at| window_end(command, at));
         let next = if running && reachable && !v.abandoned {
             let limit = v.started_at.map(|at| at + command.execution);
-            if let Some((at, output)) = v.report.clone().filter(|(at, _)| *at <= now) {
-                if limit.is_none_or(|limit| at <= limit) {
-                    self.finish(seq, index, output);
-                    return true;
-                }
+            let in_time = |at: Timestamp| at <= now && limit.is_none_or(|limit| at <= limit);
+            if let Some((_, output)) = v.report.clone().filter(|(at, _)| in_time(*at)) {
+                self.finish(seq, index, output);
+                return true;
             }
             if limit.is_some_and(|limit| limit <= now) {
                 let cancelling = v.state == State::Cancelling;
@@ -291,10 +290,10 @@ impl RunCommand {
         self.runs.kill.extend(keys);
         // The agent reports the end of what it killed: a result that is on its way is kept.
         let now = self.now;
-        if let Some(v) = self.command_mut(seq).map(|c| &mut c.invocations[index]) {
-            if v.state == State::Cancelling {
-                v.report.get_or_insert((now, CommandOutput::exit(-1)));
-            }
+        if let Some(v) = self.command_mut(seq).map(|c| &mut c.invocations[index])
+            && v.state == State::Cancelling
+        {
+            v.report.get_or_insert_with(|| (now, CommandOutput::exit(-1)));
         }
     }
 

@@ -59,6 +59,26 @@ impl Default for CommandSettings {
     }
 }
 
+/// Longest time a setting may be: with AWS's own limits added it stays far from the end of time.
+const LONGEST: Duration = Duration::from_secs(86_400);
+
+impl CommandSettings {
+    pub(crate) fn check(&self) -> Result<(), ApiError> {
+        for (field, time) in [("delivery", self.delivery), ("listed_after", self.listed_after)] {
+            if time > LONGEST {
+                return Err(ApiError::validation(format!(
+                    "{field} must be at most 86400 seconds, not {}",
+                    time.as_secs()
+                )));
+            }
+        }
+        match self.page_size {
+            0 => Err(ApiError::validation("page_size must be at least 1, not 0")),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// What goes wrong with one invocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]

@@ -8,9 +8,18 @@
 //! | `GET /groups/{name}` | the group with instances and history |
 //! | `POST /groups/{name}/boot {seconds}` | boot time of the next instances |
 //! | `POST /instances/{id}/lose` | the machine dies |
+//! | `POST /instances/{id}/reclaim {seconds}` | [`Double::reclaim_instance`](crate::Double::reclaim_instance) |
+//! | `POST /instances/{id}/rebalance` | [`Double::recommend_rebalance`](crate::Double::recommend_rebalance) |
+//! | `GET /commands` | every command with its invocations |
+//! | `POST /commands/runner {instance, outputs}`, `… {instance, shell}` | who runs commands there, everywhere without `instance`: answers `[{exit_code, stdout, stderr, took_seconds}, …]` or a real shell with variables `{NAME: value}` |
+//! | `POST /commands/faults {instance, fault: {kind, …}}` | [`CommandFault`](crate::CommandFault) of the next command to that instance, `*` for any |
+//! | `POST /commands/settings {delivery_seconds, listed_after_seconds, page_size, timeout_verdict_at_expiry}` | [`CommandSettings`](crate::CommandSettings); what is left out stays |
+//! | `POST /agents/{id} {online}`, `POST /agents/{id}/kill` | an agent's connection; its death |
 //! | `GET /calls`, `DELETE /calls` | the journal |
 //! | `GET /events?since=N` | instance transitions numbered above N |
 //! | `GET /bus` | EventBridge events |
+//! | `GET /bus/given-up` | asynchronous invocations that Lambda gave up |
+//! | `PUT /disturbances {detail_type: {lose, duplicate, delay_seconds, reorder}, …}` | the whole plan of [`Disturbance`](crate::Disturbance)s; `{}` for none |
 //! | `GET /faults`, `POST /faults {action, times, kind, …}`, `DELETE /faults` | [`Faults`](crate::Faults) |
 //! | `POST /functions {name, binary, …}` | starts a function: the members of [`FunctionConfig`] |
 //! | `GET /functions/{name}` | cold starts and log lines |
@@ -18,6 +27,9 @@
 //! | `POST /targets {source, detail_type, function}` | an event target |
 //! | `POST /http-apis {routes, port}` | an HTTP API; answers its endpoint |
 //! | `PUT /imds/{id}/latest/api/token`, `GET /imds/{id}/latest/meta-data/…` | instance metadata |
+
+mod commands;
+mod events;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,9 +59,19 @@ pub(crate) fn router() -> Router<Arc<Account>> {
         .route("/groups/{name}", get(group))
         .route("/groups/{name}/boot", post(set_boot))
         .route("/instances/{id}/lose", post(lose))
+        .route("/instances/{id}/reclaim", post(events::reclaim))
+        .route("/instances/{id}/rebalance", post(events::rebalance))
+        .route("/commands", get(commands::commands))
+        .route("/commands/runner", post(commands::set_runner))
+        .route("/commands/faults", post(commands::plan_fault))
+        .route("/commands/settings", post(commands::change_settings))
+        .route("/agents/{id}", post(commands::set_agent))
+        .route("/agents/{id}/kill", post(commands::kill_agent))
         .route("/calls", get(calls).delete(clear_calls))
-        .route("/events", get(events))
+        .route("/events", get(transitions))
         .route("/bus", get(bus))
+        .route("/bus/given-up", get(events::given_up))
+        .route("/disturbances", put(events::disturb))
         .route("/faults", get(faults).post(add_fault).delete(clear_faults))
         .route("/functions", post(add_function))
         .route("/functions/{name}", get(function))
@@ -69,6 +91,15 @@ fn answer(result: Result<Value, ApiError>) -> Response {
     match result {
         Ok(value) => Json(value).into_response(),
         Err(error) => refuse(StatusCode::BAD_REQUEST, error),
+    }
+}
+
+/// Seconds of a request as a time, at most a week.
+fn span(field: &str, seconds: f64) -> Result<Duration, ApiError> {
+    if (0.0..=604_800.0).contains(&seconds) {
+        Ok(Duration::from_secs_f64(seconds))
+    } else {
+        Err(ApiError::validation(format!("{field} must be 0 to 604800 seconds, not {seconds}")))
     }
 }
 
@@ -134,7 +165,7 @@ struct Since {
     since: u64,
 }
 
-async fn events(State(account): App, Query(Since { since }): Query<Since>) -> Json<Value> {
+async fn transitions(State(account): App, Query(Since { since }): Query<Since>) -> Json<Value> {
     // What is due has happened, also before the engine's next turn.
     account.with_groups(|_| ());
     Json(json!(account.transitions.since(since)))

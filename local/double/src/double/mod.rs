@@ -1,5 +1,8 @@
 //! The handle to a running double.
 
+mod commands;
+mod events;
+
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
