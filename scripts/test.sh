@@ -93,8 +93,8 @@ suite() {
 
 # --- The suites ------------------------------------------------------------------------------------
 
-function_binary=$PWD/.aws-sam/build/Autoscale/bootstrap
-export FLEET_AUTOSCALE_BIN=$function_binary
+functions=$PWD/.aws-sam/build
+export FLEET_FUNCTIONS=$functions
 
 # A test that hangs is a test that fails. The whole takes less than this.
 in_time="timeout --kill-after=15 1500"
@@ -117,7 +117,15 @@ fi
 suite template count_one validate
 # Without --cached: SAM hashes the function's own folder and would miss a change in shared/.
 suite sam-build count_one sam build
-suite sam-binary count_checks scripts/check-binary.sh function "$function_binary"
+function_binaries() {
+  local binary result=0
+  for binary in "$functions"/*/bootstrap; do
+    basename "$(dirname "$binary")"
+    scripts/check-binary.sh function "$binary" || result=1
+  done
+  return "$result"
+}
+suite sam-binary count_checks function_binaries
 # It checks what it built and prints the checks.
 suite host-binary count_checks scripts/build-deploy-server.sh
 suite build count_one cargo build --workspace --all-targets --locked

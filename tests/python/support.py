@@ -10,6 +10,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 
+# Where `sam build` leaves the functions.
+FUNCTIONS = Path(os.environ.get("FLEET_FUNCTIONS", ROOT / ".aws-sam/build"))
+
 # Every variable of AWS that a developer may have set is left behind; the keys are invented, and
 # port 9 is "discard": a call that was not given an endpoint fails at once instead of going out.
 AWS = {
@@ -90,6 +93,18 @@ def eventually(what: str, seconds: float, attempt):
             return answer
         assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
         time.sleep(0.05)
+
+
+def logical_id(function: str) -> str:
+    """A function's name in template.yaml: `fleet-status` is `FleetStatus` there."""
+    return "".join(word.capitalize() for word in function.split("-"))
+
+
+def shipped(function: str) -> str:
+    """The binary of a function as `sam build` leaves it."""
+    binary = FUNCTIONS / logical_id(function) / "bootstrap"
+    assert binary.exists(), f"{binary} is missing: run `sam build`"
+    return str(binary)
 
 
 def built(name: str) -> str:

@@ -7,6 +7,7 @@
 
 pub mod certs;
 mod error;
+pub mod functions;
 pub mod http;
 pub mod paths;
 pub mod pgboss;

@@ -18,19 +18,9 @@ use serde_json::Value;
 const FAST: [&str; 8] =
     ["--boot-seconds", "1", "--tick-seconds", "1", "--max", "3", "--deadline-seconds", "120"];
 
-/// The binary that is shipped, or else the one of the last build beside this test's.
-fn autoscale() -> PathBuf {
-    if let Some(path) = std::env::var_os("FLEET_AUTOSCALE_BIN") {
-        return path.into();
-    }
-    let beside = PathBuf::from(env!("CARGO_BIN_EXE_fleet-local")).with_file_name("autoscale");
-    assert!(beside.is_file(), "build the function first: cargo build -p autoscale");
-    beside
-}
-
 fn up(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_fleet-local"));
-    command.arg("up").args(FAST).arg("--autoscale-bin").arg(autoscale());
+    command.arg("up").args(FAST);
     // Later options win, so a test can be slower where it has to be.
     command.args(arguments).stdin(Stdio::null());
     command
@@ -93,9 +83,10 @@ fn bad_options_and_missing_programs_are_named() {
         (["--tick-seconds", "0"], 64, "0 is not in 1..=60"),
         (["--bot-seconds", "5"], 64, "unexpected argument '--bot-seconds'"),
         (["--min", "4"], 64, "--min is 4 and --max is 3: lower --min or raise --max"),
-        (["--autoscale-bin", "/nowhere"], 69, "--autoscale-bin /nowhere is missing: build it"),
+        (["--jobs", "1"], 69, "/nowhere/Autoscale/bootstrap is missing: run `sam build`"),
     ] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_fleet-local"));
+        command.env("FLEET_FUNCTIONS", "/nowhere");
         let output = command.args(["up", "--max", "3"]).args(arguments).output().unwrap();
         let said = text(&output.stderr);
         assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");

@@ -1,7 +1,6 @@
 """A site for the function: the double with a group and a secret, a database with a queue, and a way in for containers."""
 
 import json
-import os
 import socket
 import subprocess
 import threading
@@ -10,23 +9,16 @@ from urllib.parse import urlsplit
 
 import boto3
 import pytest
-from support import CACHE, ROOT, environment, program_path
+from expectations import BY_FUNCTION, GROUP
+from support import CACHE, FUNCTIONS, ROOT, environment, logical_id, program_path
 
-GROUP = "ghosthands-worker-asg"
+HOOK = "ghosthands-drain-hook"
 
 # The token that the event files carry.
 TOKEN = json.loads((ROOT / "events/autoscale-tick.json").read_text())["headers"]["authorization"].split()[1]
 
 # One of the names in the certificate of the test's database.
 DATABASE_NAME = "db.fleet.test"
-
-
-@pytest.fixture(scope="session")
-def binary() -> Path:
-    """The shipped binary, as `sam build` leaves it."""
-    path = Path(os.environ.get("FLEET_AUTOSCALE_BIN", ROOT / ".aws-sam/build/Autoscale/bootstrap"))
-    assert path.exists(), "run `sam build` first"
-    return path
 
 
 @pytest.fixture(scope="session")
@@ -40,7 +32,7 @@ def free_port():
 
 
 class Site:
-    """What the function finds in AWS, and the settings that lead it there."""
+    """What the functions find in AWS, and the settings that lead them there."""
 
     token = TOKEN
 
@@ -54,23 +46,24 @@ class Site:
             AutoScalingGroupName=GROUP, MinSize=1, MaxSize=10, DesiredCapacity=1,
             LaunchTemplate={"LaunchTemplateName": "ghosthands-worker-lt"}, AvailabilityZones=["us-east-1a"],
         )  # fmt: skip
+        self.auto_scaling.put_lifecycle_hook(
+            AutoScalingGroupName=GROUP, LifecycleHookName=HOOK, HeartbeatTimeout=300, DefaultResult="ABANDON",
+            LifecycleTransition="autoscaling:EC2_INSTANCE_TERMINATING",
+        )  # fmt: skip
         self.add_environment("host", database.url)
 
     def add_environment(self, name: str, database_url: str) -> None:
         secret = {"DATABASE_URL": database_url, "FLEET_OPERATOR_TOKEN": TOKEN}
         self.secrets.create_secret(Name=f"ghosthands/{name}", SecretString=json.dumps(secret))
 
-    def settings(self, name: str) -> dict[str, str]:
-        return {
-            "GH_ENVIRONMENT": name,
-            "AWS_ASG_NAME": GROUP,
-            "AUTOSCALE_ASG_ENABLED": "true",
-            "DATABASE_CA": self.database.ca_pem,
-            "AWS_ENDPOINT_URL": self.endpoint,
-        }
+    def settings(self, function: str) -> dict[str, str]:
+        """What a function on this machine, outside any container, is told."""
+        common = {"GH_ENVIRONMENT": "host", "AWS_ASG_NAME": GROUP, "AWS_ENDPOINT_URL": self.endpoint}
+        own = {"autoscale": {"AUTOSCALE_ASG_ENABLED": "true", "DATABASE_CA": self.database.ca_pem}}
+        return common | own.get(function, {})
 
-    def environment(self, name: str) -> dict[str, str]:
-        return environment(**self.settings(name))
+    def environment(self, function: str) -> dict[str, str]:
+        return environment(**self.settings(function))
 
     def group(self) -> dict:
         return self.auto_scaling.describe_auto_scaling_groups(AutoScalingGroupNames=[GROUP])["AutoScalingGroups"][0]
@@ -127,12 +120,11 @@ class ContainerSite:
             "container", database._replace(netloc=f"{userinfo}@{DATABASE_NAME}:{to_database}").geturl()
         )
         overrides = folder / "container.json"
-        overrides.write_text(json.dumps({"Autoscale": {
-            "DATABASE_CA": site.database.ca_pem,
-            "AWS_ENDPOINT_URL": f"http://{gateway}:{to_endpoint}",
-        }}))  # fmt: skip
+        functions = {logical_id(name): {"AWS_ENDPOINT_URL": f"http://{gateway}:{to_endpoint}"} for name in BY_FUNCTION}
+        functions["Autoscale"]["DATABASE_CA"] = site.database.ca_pem
+        overrides.write_text(json.dumps(functions))
         self.options = [
-            "--template", str(ROOT / ".aws-sam/build/template.yaml"),
+            "--template", str(FUNCTIONS / "template.yaml"),
             "--skip-pull-image",
             "--add-host", f"{DATABASE_NAME}:{gateway}",
             "--env-vars", str(overrides),
@@ -141,7 +133,7 @@ class ContainerSite:
 
 
 @pytest.fixture(scope="session")
-def container_site(site, binary, folder) -> ContainerSite:
+def container_site(site, folder) -> ContainerSite:
     """Needs a Docker engine (scripts/with-docker.sh)."""
     docker = [program_path("docker"), "network", "inspect", "bridge", "-f", "{{(index .IPAM.Config 0).Gateway}}"]
     gateway = subprocess.run(docker, env=environment(), check=True, capture_output=True, text=True).stdout.strip()

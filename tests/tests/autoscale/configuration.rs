@@ -1,10 +1,10 @@
 //! A binary that is told nonsense does not start, and says all of it at once.
 
-use crate::world::binary;
+use fleet_local::functions;
 use std::process::{Command, Output};
 
 fn run(settings: &[(&str, &str)]) -> Output {
-    let mut command = Command::new(binary());
+    let mut command = Command::new(functions::binary("autoscale").expect("it is built"));
     command.env_clear();
     // Lambda's own; nothing listens at the Runtime API, which a valid configuration would find out.
     let lambda = [

@@ -4,9 +4,8 @@ use aws_double::{
     ClockMode, Double, DoubleConfig, Function, FunctionConfig, Group, GroupSpec, LifecycleState,
 };
 use fleet_local::postgres::{Options, Postgres};
-use fleet_local::{pgboss, registry};
+use fleet_local::{functions, pgboss, registry};
 use serde_json::{Value, json};
-use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -19,20 +18,6 @@ pub(crate) const STATE: &str = "/ghosthands/test/autoscale/state";
 pub(crate) const TOKEN: &str = "an-operators-token-for-tests";
 pub(crate) const SCHEDULE: &[u8] = include_bytes!("../../../events/autoscale-schedule.json");
 const BOOT: Duration = Duration::from_secs(30);
-
-/// The binary that is shipped, or else the one of the last build.
-pub(crate) fn binary() -> PathBuf {
-    if let Some(path) = std::env::var_os("FLEET_AUTOSCALE_BIN") {
-        return path.into();
-    }
-    let target = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../target"));
-    let built = ["debug", "release"].map(|profile| target.join(profile).join("autoscale"));
-    let newest = built
-        .into_iter()
-        .filter_map(|path| Some((path.metadata().ok()?.modified().ok()?, path)))
-        .max();
-    newest.expect("build the function first: cargo build -p autoscale").1
-}
 
 /// What a test wants to be different.
 pub(crate) struct Setup {
@@ -92,9 +77,10 @@ impl World {
         double.advance(BOOT).await.expect("a manual clock");
         let secret = json!({ "DATABASE_URL": url, "FLEET_OPERATOR_TOKEN": TOKEN }).to_string();
         double.put_secret(SECRET, &secret).expect("kept");
-        let mut config = FunctionConfig::new("autoscale", binary())
-            .timeout(Duration::from_secs(55))
-            .concurrency(setup.concurrency);
+        let mut config =
+            FunctionConfig::new("autoscale", functions::binary("autoscale").expect("it is built"))
+                .timeout(Duration::from_secs(55))
+                .concurrency(setup.concurrency);
         for (name, value) in
             double.aws_env().into_iter().chain(settings(&postgres)).chain(setup.env)
         {

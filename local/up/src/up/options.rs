@@ -1,6 +1,5 @@
 //! What `fleet-local up` can be told.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -36,9 +35,6 @@ pub(crate) struct Options {
     /// With --once: give up after so many seconds.
     #[arg(long, default_value_t = 300, value_name = "N", value_parser = value_parser!(u32).range(1..=86_400))]
     deadline_seconds: u32,
-    /// The autoscale binary [default: the newer one of a release build and a cargo-lambda build]
-    #[arg(long, value_name = "FILE")]
-    pub(crate) autoscale_bin: Option<PathBuf>,
 }
 
 impl Options {

@@ -1,6 +1,6 @@
 //! Everything that runs before the first job: the database, the double, the function.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use aws_double::{
@@ -9,7 +9,7 @@ use aws_double::{
 use fleet_local::pgbouncer::{self, PgBouncer};
 use fleet_local::postgres::{self, DATABASE, Postgres};
 use fleet_local::worker::{self, Source};
-use fleet_local::{Error, paths, pgboss, random, registry};
+use fleet_local::{Error, functions, pgboss, random, registry};
 use serde_json::json;
 
 use super::Options;
@@ -40,7 +40,7 @@ pub(crate) struct Stage {
 impl Stage {
     /// Starts everything; the group launches its first instances at once.
     pub(crate) async fn start(options: &Options, narrator: Narrator) -> Result<Self, Error> {
-        let binary = autoscale_binary(options)?;
+        let binary = functions::binary(FUNCTION)?;
         let package = pgboss::install(pgboss::DEFAULT_VERSION)?;
         worker::install()?;
         let server = Postgres::start(postgres::Options::default())?;
@@ -148,26 +148,4 @@ async fn start_function(
         .env("AWS_ASG_NAME", GROUP)
         .env("DATABASE_CA", ca_file.display().to_string());
     Function::start(config).await.map_err(Error::io("start the autoscale function"))
-}
-
-fn autoscale_binary(options: &Options) -> Result<PathBuf, Error> {
-    let missing = |what: String| Error::Missing {
-        what,
-        install: "build it with `cargo build -p autoscale` (`make up` does)".to_owned(),
-    };
-    if let Some(given) = &options.autoscale_bin {
-        return match given.canonicalize() {
-            Ok(file) if file.is_file() => Ok(file),
-            Ok(_) | Err(_) => Err(missing(format!("--autoscale-bin {}", given.display()))),
-        };
-    }
-    let target = std::env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| paths::repository().join("target"), PathBuf::from);
-    ["debug/autoscale", "release/autoscale", "lambda/autoscale/bootstrap"]
-        .into_iter()
-        .map(|file| target.join(file))
-        .filter_map(|file| Some((file.metadata().ok()?.modified().ok()?, file)))
-        .max()
-        .map(|(_, file)| file)
-        .ok_or_else(|| missing("the autoscale binary".to_owned()))
 }

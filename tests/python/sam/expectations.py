@@ -1,0 +1,68 @@
+"""What each event file promises by its name, held against the function's answer."""
+
+import json
+from collections.abc import Callable
+
+GROUP = "ghosthands-worker-asg"
+
+
+def unauthorized(answer: dict) -> None:
+    assert answer["statusCode"] == 401, answer
+    assert answer["headers"]["www-authenticate"] == "Bearer"
+    assert json.loads(answer["body"])["title"] == "Unauthorized"
+
+
+def unreadable(answer: dict) -> None:
+    assert answer["errorType"] == "UnreadableEvent", answer
+
+
+def autoscale(name: str, answer: dict) -> None:
+    match name:
+        case "schedule":
+            assert answer["type"] == "decision" and answer["trigger"] == "schedule", answer
+            assert answer["group"] == GROUP
+            assert answer["decision"]["demand"]["jobs"] >= 0
+        case "tick" | "tick-base64-body":
+            assert answer["statusCode"] == 200, answer
+            body = json.loads(answer["body"])
+            assert body["type"] == "decision" and body["trigger"] == "api", body
+        case "tick-wrong-token" | "tick-no-token":
+            unauthorized(answer)
+        case "foreign-event" | "rubbish":
+            unreadable(answer)
+        case other:
+            raise AssertionError(f"no expectation for {other}: add one")
+
+
+def drain(name: str, answer: dict) -> None:
+    passes = {"schedule": "schedule", "test-notification": "test", "command": "command", "spot": "spot"}
+    match name:
+        case "launch" | "rubbish":
+            unreadable(answer)
+        case "terminate-other-group" | "invocation-other-document":
+            assert answer["type"] == "foreign_event", answer
+            assert "somebody" in answer["because"] or "AWS-RunShellScript" in answer["because"]
+        case _:
+            # The instances that the files name are in no group here, so everything else is a pass that leaves everybody alone.
+            kind = name.split("-")[0]
+            trigger = passes.get(name) or {"terminate": "lifecycle"}.get(kind, kind)
+            assert answer["type"] == "drain" and answer["trigger"] == trigger, answer
+            assert answer["group"] == GROUP and not answer["dry_run"]
+            assert answer["summary"] == ["nobody is leaving"], answer
+            named = name not in ("terminate-no-instance", "command-no-resources", "rebalance-bad-id")
+            assert ("problem" in answer) != named, answer
+
+
+# By the event files' first word, which is also the function's package.
+BY_FUNCTION: dict[str, Callable[[str, dict], None]] = {"autoscale": autoscale, "drain": drain}
+
+
+def function_of(event: str) -> str:
+    """The function that an event file is for."""
+    return next(function for function in BY_FUNCTION if event.startswith(f"{function}-"))
+
+
+def answer_fits(event: str, answer: dict) -> None:
+    """Holds the answer to an event file against what the file's name promises."""
+    function = function_of(event)
+    BY_FUNCTION[function](event.removeprefix(f"{function}-"), answer)
