@@ -72,7 +72,8 @@ function contract (worker) {
   if (!worker.options.full) return {}
   return {
     accepting: worker.wantsJobs || worker.claiming,
-    deploy_id: worker.options.deployId
+    deploy_id: worker.options.deployId,
+    image_tag: worker.options.imageTag
   }
 }
 

@@ -11,7 +11,8 @@ const USAGE = `usage: node worker.mjs [options]
   --port N                 default: GH_WORKER_PORT, else 3101; 0 takes a free one
   --host ADDRESS           default: 127.0.0.1
   --contract old|full      full also answers "accepting", takes /worker/resume, stops claiming
-                           on drain and echoes GHOSTHANDS_DEPLOY_ID; default: old
+                           on drain, echoes GHOSTHANDS_DEPLOY_ID and says its IMAGE_TAG;
+                           default: old
   --heartbeat-seconds N    default: 30
   --poll-seconds N         default: 2
   --no-queue               no database; POST /standin/job {"seconds": n} starts a job
@@ -64,6 +65,7 @@ function readOptions (env) {
     ip: env.EC2_IP ?? null,
     group: env.AWS_ASG_NAME ?? null,
     deployId: env.GHOSTHANDS_DEPLOY_ID ?? null,
+    imageTag: env.IMAGE_TAG ?? null,
     databaseUrl: env.DATABASE_URL,
     databaseCa: env.DATABASE_CA
   }

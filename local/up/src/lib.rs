@@ -8,10 +8,12 @@
 pub mod certs;
 mod error;
 pub mod functions;
+pub mod host;
 pub mod http;
 pub mod paths;
 pub mod pgboss;
 pub mod pgbouncer;
+pub mod ports;
 pub mod postgres;
 pub mod process;
 pub mod random;

@@ -23,6 +23,17 @@ pub fn cache() -> PathBuf {
     }
 }
 
+/// The program called `name` of this workspace's `package`, as Cargo built it last.
+pub fn built(name: &str, package: &str) -> Result<PathBuf, Error> {
+    let target = std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| repository().join("target"), PathBuf::from);
+    let files = ["debug", "release"].map(|profile| target.join(profile).join(name));
+    let newest = files.into_iter().filter(|file| is_program(file));
+    newest.max_by_key(|file| file.metadata().and_then(|m| m.modified()).ok()).ok_or_else(|| {
+        Error::Missing { what: name.to_owned(), install: format!("run `cargo build -p {package}`") }
+    })
+}
+
 /// The program called `name` on the `PATH`.
 pub fn on_path(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
