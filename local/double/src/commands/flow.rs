@@ -40,29 +40,22 @@ impl RunCommand {
         let window = v.sent_at.map(|at| window_end(command, at));
         let (first, second) = match v.state {
             State::Pending | State::Delayed => (
-                v.pickup.filter(|at| reachable && window.is_some_and(|end| *at < end)),
+                v.pickup
+                    .filter(|at| reachable && window.is_some_and(|end| (*at).max(self.now) < end)),
                 window.filter(|end| *end > self.now || !self.settings.timeout_verdict_at_expiry),
             ),
             State::InProgress | State::Cancelling if reachable && !v.abandoned => (
                 // A second delivery may still be due while the first runs.
                 v.report.as_ref().map(|(at, _)| *at).into_iter().chain(v.pickup).min(),
-                v.started_at.map(|at| at + command.execution),
+                limit(command, v),
             ),
+            // The agent keeps the time limit without a connection.
+            State::InProgress | State::Cancelling if !v.abandoned && !v.overdue => {
+                (limit(command, v), None)
+            }
             _ => (None, None),
         };
         first.into_iter().chain(second)
-    }
-
-    fn is_reachable(&self, instance: &str) -> bool {
-        !self.offline.contains_key(instance) && !self.gone.contains(instance)
-    }
-
-    /// True when the agent of an invocation can be told something.
-    pub(super) fn hears(&self, seq: u64, index: usize) -> bool {
-        self.command(seq).is_some_and(|c| {
-            let v = &c.invocations[index];
-            self.is_reachable(&v.instance) && !v.abandoned
-        })
     }
 
     fn settle(&mut self) {
@@ -107,8 +100,8 @@ impl RunCommand {
         let reachable = self.is_reachable(&v.instance);
         let running = matches!(v.state, State::InProgress | State::Cancelling);
         let window = v.sent_at.map(|at| window_end(command, at));
+        let limit = limit(command, v);
         let next = if running && reachable && !v.abandoned {
-            let limit = v.started_at.map(|at| at + command.execution);
             let in_time = |at: Timestamp| at <= now && limit.is_none_or(|limit| at <= limit);
             if let Some((_, output)) = v.report.clone().filter(|(at, _)| in_time(*at)) {
                 self.finish(seq, index, output);
@@ -124,6 +117,12 @@ impl RunCommand {
             } else {
                 None
             }
+        } else if running && !v.abandoned && !v.overdue && limit.is_some_and(|limit| limit <= now) {
+            self.kill(seq, index);
+            if let Some(v) = self.invocation_mut(seq, index) {
+                v.overdue = true;
+            }
+            None
         } else if !running && window.is_some_and(|end| end <= now) {
             let undeliverable =
                 v.fault == Some(CommandFault::Undeliverable) || self.gone.contains(&v.instance);
@@ -213,8 +212,7 @@ impl RunCommand {
 
     fn pick_up(&mut self, seq: u64, index: usize) {
         let now = self.now;
-        let Some(command) = self.command_mut(seq) else { return };
-        let v = &mut command.invocations[index];
+        let Some(v) = self.invocation_mut(seq, index) else { return };
         v.deliveries += 1;
         let again = v.fault == Some(CommandFault::DeliverTwice) && v.deliveries == 1;
         v.pickup = again.then_some(now);
@@ -248,8 +246,7 @@ impl RunCommand {
     }
 
     fn finish(&mut self, seq: u64, index: usize, output: CommandOutput) {
-        let Some(command) = self.command_mut(seq) else { return };
-        let v = &mut command.invocations[index];
+        let Some(v) = self.invocation_mut(seq, index) else { return };
         let state = match (v.state, output.exit_code) {
             (State::Cancelling, _) => State::Cancelled,
             (_, 0) => State::Success,
@@ -278,22 +275,6 @@ impl RunCommand {
         self.notices.push(Notice { at: now, seq, instance, status: state.status() });
         if first {
             self.tell(seq);
-        }
-    }
-
-    /// Asks for the end of what runs for an invocation.
-    pub(super) fn kill(&mut self, seq: u64, index: usize) {
-        let Some(v) = self.command(seq).map(|c| &c.invocations[index]) else { return };
-        let keys: Vec<RunKey> = (1..=v.deliveries)
-            .map(|delivery| RunKey { seq, instance: v.instance.clone(), delivery })
-            .collect();
-        self.runs.kill.extend(keys);
-        // The agent reports the end of what it killed: a result that is on its way is kept.
-        let now = self.now;
-        if let Some(v) = self.command_mut(seq).map(|c| &mut c.invocations[index])
-            && v.state == State::Cancelling
-        {
-            v.report.get_or_insert_with(|| (now, CommandOutput::exit(-1)));
         }
     }
 
@@ -338,50 +319,17 @@ impl RunCommand {
         self.notices.push(Notice { at: self.now, seq, instance: None, status });
     }
 
-    fn command_mut(&mut self, seq: u64) -> Option<&mut Command> {
+    pub(super) fn invocation_mut(&mut self, seq: u64, index: usize) -> Option<&mut Invocation> {
+        self.command_mut(seq).map(|c| &mut c.invocations[index])
+    }
+
+    pub(super) fn command_mut(&mut self, seq: u64) -> Option<&mut Command> {
         self.commands.get_mut(usize::try_from(seq.checked_sub(1)?).ok()?)
     }
+}
 
-    /// The agent loses or regains its connection. What it runs goes on; results wait.
-    pub(crate) fn set_online(&mut self, instance: &str, online: bool) {
-        if online {
-            self.offline.remove(instance);
-        } else {
-            let now = self.now;
-            self.offline.entry(instance.to_owned()).or_insert(now);
-        }
-    }
-
-    /// The agent dies with everything it runs; nothing of that will be reported.
-    pub(crate) fn kill_agent(&mut self, instance: &str) {
-        self.set_online(instance, false);
-        let seqs: Vec<u64> = self.by_instance.get(instance).cloned().unwrap_or_default();
-        for seq in seqs.into_iter().filter(|seq| self.open.contains(seq)).collect::<Vec<_>>() {
-            let Some(command) = self.command_mut(seq) else { continue };
-            for index in 0..command.invocations.len() {
-                let Some(v) = self.command_mut(seq).map(|c| &mut c.invocations[index]) else {
-                    continue;
-                };
-                let running = matches!(v.state, State::InProgress | State::Cancelling);
-                if v.instance != instance || !running {
-                    continue;
-                }
-                self.kill(seq, index);
-                if let Some(v) = self.command_mut(seq).map(|c| &mut c.invocations[index]) {
-                    v.abandoned = true;
-                    v.report = None;
-                    v.pickup = None;
-                }
-            }
-        }
-    }
-
-    /// The machine ends, and its agent with it.
-    pub(crate) fn machine_gone(&mut self, instance: &str) {
-        self.kill_agent(instance);
-        self.offline.remove(instance);
-        self.gone.insert(instance.to_owned());
-    }
+fn limit(command: &Command, v: &Invocation) -> Option<Timestamp> {
+    v.started_at.map(|at| at + command.execution)
 }
 
 fn window_end(command: &Command, sent: Timestamp) -> Timestamp {

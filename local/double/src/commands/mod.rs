@@ -10,6 +10,7 @@
 //! - An agent that dies with a command in its hands leaves it `InProgress` until then.
 //! - A tag that nobody has gives a command that succeeded nowhere.
 
+mod agents;
 mod document;
 mod flow;
 mod limits;

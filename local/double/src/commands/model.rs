@@ -185,6 +185,8 @@ pub struct Invocation {
     pub(crate) report: Option<(Timestamp, CommandOutput)>,
     /// The agent died with it: nothing will be reported.
     pub(crate) abandoned: bool,
+    /// The agent killed it at its time limit and could not report that yet.
+    pub(crate) overdue: bool,
     pub(crate) fault: Option<super::CommandFault>,
 }
 
@@ -201,6 +203,7 @@ impl Invocation {
             pickup: None,
             report: None,
             abandoned: false,
+            overdue: false,
             fault: None,
         }
     }
