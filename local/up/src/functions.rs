@@ -10,35 +10,21 @@ use crate::{Error, paths};
 /// # Errors
 /// When there is none, with the command that builds it.
 pub fn binary(name: &str) -> Result<PathBuf, Error> {
-    let missing =
-        |what: String, install: &str| Error::Missing { what, install: install.to_owned() };
-    if let Some(folder) = std::env::var_os("FLEET_FUNCTIONS") {
-        let file = PathBuf::from(folder).join(logical_id(name)).join("bootstrap");
-        let file = file.canonicalize().unwrap_or(file);
-        return match file.is_file() {
-            true => Ok(file),
-            false => Err(missing(file.display().to_string(), "run `sam build`")),
-        };
+    let Some(folder) = std::env::var_os("FLEET_FUNCTIONS") else {
+        return paths::built(name, name);
+    };
+    let file = PathBuf::from(folder).join(logical_id(name)).join("bootstrap");
+    match file.canonicalize() {
+        Ok(file) if file.is_file() => Ok(file),
+        Ok(_) | Err(_) => Err(Error::Missing {
+            what: file.display().to_string(),
+            install: "run `sam build`".to_owned(),
+        }),
     }
-    let target = std::env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| paths::repository().join("target"), PathBuf::from);
-    ["debug", "release"]
-        .map(|profile| target.join(profile).join(name))
-        .into_iter()
-        .chain([target.join("lambda").join(name).join("bootstrap")])
-        .filter_map(|file| Some((file.metadata().ok()?.modified().ok()?, file)))
-        .max()
-        .map(|(_, file)| file)
-        .ok_or_else(|| {
-            missing(
-                format!("the {name} function"),
-                &format!("build it with `cargo build -p {name}`"),
-            )
-        })
 }
 
 /// The function's name in `template.yaml`: `fleet-status` is `FleetStatus` there.
-fn logical_id(name: &str) -> String {
+pub(crate) fn logical_id(name: &str) -> String {
     let capitalized = name.split('-').map(|word| {
         let (first, rest) = word.split_at(word.len().min(1));
         first.to_uppercase() + rest

@@ -18,6 +18,7 @@ pub mod postgres;
 pub mod process;
 pub mod random;
 pub mod registry;
+pub mod template;
 pub mod worker;
 
 pub use error::Error;

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use serde_json::Value;
+
 use super::Double;
 use crate::account::lock;
 use crate::commands::{Command, CommandFault, CommandSettings};
@@ -18,6 +20,14 @@ impl Double {
     /// Gives one instance an agent that runs commands by this runner. The instance need not exist yet.
     pub fn set_runner_of(&self, instance: &str, runner: impl CommandRunner + 'static) {
         self.account.set_runner(Some(instance), Arc::new(runner));
+    }
+
+    /// Creates an SSM document from its content.
+    ///
+    /// # Errors
+    /// What `CreateDocument` would answer.
+    pub fn create_document(&self, name: &str, content: &Value) -> Result<(), ApiError> {
+        self.account.with_commands(|commands| commands.create_document(name, content.clone()))
     }
 
     /// Every command so far, oldest first.

@@ -168,6 +168,14 @@ impl Double {
         self.account.with_groups(|asg| asg.set_boot(group, boot.as_secs_f64()))
     }
 
+    /// Ends an instance of a group, as `TerminateInstanceInAutoScalingGroup` does: its hooks run.
+    ///
+    /// # Errors
+    /// What the call would answer.
+    pub fn terminate_instance(&self, id: &str, decrement: bool) -> Result<(), ApiError> {
+        self.account.with_groups(|asg| asg.terminate_instance(id, decrement).map(drop))
+    }
+
     /// Lets a machine die behind the group's back, as a crash or a spot reclaim does.
     ///
     /// # Errors

@@ -1,64 +1,68 @@
-//! One worker process per instance in service, and what its life looks like from outside.
+//! One host for each instance in service, and what its life looks like from outside.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
-use aws_double::{Transition, TransitionKind, TransitionStream};
-use aws_sdk_autoscaling::Client;
+use aws_double::{Double, Transition, TransitionKind, TransitionStream};
 use fleet_local::Error;
-use fleet_local::worker::{self, Contract, Event, Source, Worker};
+use fleet_local::host::{Host, HostOptions, Registry, WorkerKind};
+use fleet_local::worker::{Event, Source};
 use tokio::sync::{mpsc, watch};
 
-use super::drain;
+use super::stage::{FIRST_VERSION, GROUP, SHUTDOWN};
 use super::tell::Narrator;
 
 /// What has happened to instances and jobs so far.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Tally {
-    /// Instances whose worker listens.
+    /// Instances whose worker takes jobs.
     pub(crate) ready: BTreeSet<String>,
+    /// The job that each busy one runs.
+    pub(crate) busy: BTreeMap<String, String>,
     /// The most instances that were in service at once.
     pub(crate) peak_instances: usize,
     pub(crate) terminated: u32,
+    /// Jobs that were finished by workers on their way out.
+    pub(crate) finished_leaving: u32,
     pub(crate) interrupted: u32,
 }
 
 /// What every host needs to know.
 pub(crate) struct Site {
-    pub(crate) group: String,
+    pub(crate) double: Double,
+    pub(crate) images: Registry,
     pub(crate) source: Source,
-    pub(crate) client: Client,
     pub(crate) narrator: Narrator,
 }
 
 /// A machine in service.
-struct Host {
-    worker: State,
+struct Machine {
+    host: State,
     /// The group wants the instance back.
-    ending: bool,
+    leaving: bool,
 }
 
 enum State {
     Starting,
-    Up(Worker),
+    Up(Arc<Host>),
     /// It could not be started.
     Failed,
 }
 
 enum News {
-    Started(String, Result<Worker, Error>),
+    Started(String, Result<Host, Error>),
     Worker(String, Event),
-    Drained(String, Result<Duration, Error>),
 }
 
-/// Follows the group's instances for as long as it is polled; dropping it kills every worker.
+/// Follows the group's instances for as long as it is polled; dropping it ends every host.
 pub(crate) async fn run(
     mut transitions: TransitionStream,
     site: Site,
     tally: watch::Sender<Tally>,
 ) {
     let (send, mut news) = mpsc::unbounded_channel();
-    let mut hosts = Hosts { site, tally, send, hosts: BTreeMap::new() };
+    let mut hosts = Hosts { site, tally, send, machines: BTreeMap::new() };
     loop {
         tokio::select! {
             transition = transitions.next() => hosts.on_transition(&transition),
@@ -71,7 +75,7 @@ struct Hosts {
     site: Site,
     tally: watch::Sender<Tally>,
     send: mpsc::UnboundedSender<News>,
-    hosts: BTreeMap<String, Host>,
+    machines: BTreeMap<String, Machine>,
 }
 
 impl Hosts {
@@ -85,29 +89,27 @@ impl Hosts {
             TransitionKind::Launching => self.say(instance, "boots"),
             TransitionKind::PendingWait => self.say(instance, "waits for its launch hook"),
             TransitionKind::InService => {
-                self.say(instance, "is in service; its worker starts");
-                let host = Host { worker: State::Starting, ending: false };
-                self.hosts.insert(instance.to_owned(), host);
-                let in_service = self.hosts.values().filter(|host| !host.ending).count();
+                self.say(instance, "is in service; its deploy-server starts");
+                let machine = Machine { host: State::Starting, leaving: false };
+                self.machines.insert(instance.to_owned(), machine);
+                let in_service = self.machines.values().filter(|m| !m.leaving).count();
                 self.tally.send_modify(|tally| {
                     tally.peak_instances = tally.peak_instances.max(in_service);
                 });
-                self.start_worker(instance);
+                self.start(instance);
             }
             TransitionKind::TerminatingWait => {
-                self.say(instance, "is to end; its worker drains first");
-                if let Some(host) = self.hosts.get_mut(instance) {
-                    host.ending = true;
+                self.say(instance, "is to end; the hook holds it while it drains");
+                if let Some(machine) = self.machines.get_mut(instance) {
+                    machine.leaving = true;
                 }
-                self.drain(instance);
+                self.tally.send_modify(|tally| {
+                    tally.ready.remove(instance);
+                });
             }
             TransitionKind::ShuttingDown => {
                 self.say(instance, "shuts down");
-                if let Some(Host { worker: State::Up(worker), .. }) = self.hosts.get(instance)
-                    && let Err(error) = worker.terminate()
-                {
-                    self.say(instance, &error.to_string());
-                }
+                self.power_off(instance);
             }
             TransitionKind::Lost => {
                 self.say(instance, "died");
@@ -125,58 +127,59 @@ impl Hosts {
         match news {
             News::Started(instance, result) => self.on_started(&instance, result),
             News::Worker(instance, event) => self.on_event(&instance, event),
-            News::Drained(instance, Ok(took)) => {
-                let seconds = took.as_secs_f64();
-                self.say(&instance, &format!("is drained after {seconds:.1} s and may go"));
-            }
-            News::Drained(instance, Err(error)) => self.say(&instance, &error.to_string()),
         }
     }
 
-    fn start_worker(&self, instance: &str) {
+    fn start(&self, instance: &str) {
         let id = instance.to_owned();
-        let options = worker::Options {
-            id: id.clone(),
-            contract: Contract::Full,
-            source: Some(self.site.source.clone()),
-            // Faster than a site's 30 s, as everything here is.
-            heartbeat: Duration::from_secs(1),
-            poll: Duration::from_millis(500),
-            environment: vec![
-                ("EC2_INSTANCE_ID".to_owned(), id.clone()),
-                ("EC2_IP".to_owned(), "127.0.0.1".to_owned()),
-                ("AWS_ASG_NAME".to_owned(), self.site.group.clone()),
-            ],
-        };
         let (send, report) = (self.send.clone(), self.send.clone());
-        tokio::task::spawn_blocking(move || {
-            let name = id.clone();
-            let worker = Worker::start(&options, move |event| {
+        let name = id.clone();
+        let options = HostOptions {
+            group: GROUP.to_owned(),
+            image_tag: Some(FIRST_VERSION.to_owned()),
+            worker: WorkerKind::Queue {
+                source: self.site.source.clone(),
+                // Faster than a site's 30 s, as everything here is.
+                heartbeat: Duration::from_secs(1),
+                poll: Duration::from_millis(500),
+            },
+            metadata: Some(self.site.double.imds_endpoint(instance)),
+            report: Some(Arc::new(move |event| {
                 // At the very end nobody listens any more.
                 report.send(News::Worker(name.clone(), event)).ok();
-            });
-            send.send(News::Started(id, worker)).ok();
+            })),
+            ..HostOptions::new(instance, self.site.images.clone())
+        };
+        tokio::task::spawn_blocking(move || {
+            let host = Host::start(options);
+            send.send(News::Started(id, host)).ok();
         });
     }
 
-    fn on_started(&mut self, instance: &str, result: Result<Worker, Error>) {
-        // An instance may be gone before its worker is up; then the worker is dropped here.
-        let Some(host) = self.hosts.get_mut(instance) else { return };
-        let (worker, news) = match result {
-            Ok(worker) => {
-                let news = format!("its worker listens on port {}", worker.port());
-                (State::Up(worker), news)
+    fn on_started(&mut self, instance: &str, result: Result<Host, Error>) {
+        // An instance may be gone before its host is up; then the host is dropped here.
+        let Some(machine) = self.machines.get_mut(instance) else { return };
+        let news = match result {
+            Ok(host) => {
+                let news = format!(
+                    "serves {FIRST_VERSION}; deploy-server on port {}, worker on port {}",
+                    host.deploy_port(),
+                    host.worker_port()
+                );
+                self.site.double.set_runner_of(instance, host.runner());
+                machine.host = State::Up(Arc::new(host));
+                if !machine.leaving {
+                    self.tally.send_modify(|tally| {
+                        tally.ready.insert(instance.to_owned());
+                    });
+                }
+                news
             }
-            Err(error) => (State::Failed, format!("its worker does not start: {error}")),
+            Err(error) => {
+                machine.host = State::Failed;
+                format!("does not start: {error}")
+            }
         };
-        host.worker = worker;
-        if host.ending {
-            self.drain(instance);
-        } else if matches!(host.worker, State::Up(_)) {
-            self.tally.send_modify(|tally| {
-                tally.ready.insert(instance.to_owned());
-            });
-        }
         self.say(instance, &news);
     }
 
@@ -188,43 +191,51 @@ impl Hosts {
                     Some(false) | None => "job",
                 };
                 self.say(instance, &format!("claims {kind} {}, {seconds:.0} s long", short(&job)));
+                self.tally.send_modify(|tally| {
+                    tally.busy.insert(instance.to_owned(), job);
+                });
             }
-            Event::Finished { job } => self.say(instance, &format!("finishes job {}", short(&job))),
+            Event::Finished { job } => {
+                self.say(instance, &format!("finishes job {}", short(&job)));
+                let leaving = self.machines.get(instance).is_some_and(|machine| machine.leaving);
+                self.tally.send_modify(|tally| {
+                    tally.busy.remove(instance);
+                    tally.finished_leaving += u32::from(leaving);
+                });
+            }
             Event::Interrupted { job } => {
                 self.say(instance, &format!("ends in the middle of job {}", short(&job)));
-                self.tally.send_modify(|tally| tally.interrupted += 1);
+                self.tally.send_modify(|tally| {
+                    tally.busy.remove(instance);
+                    tally.interrupted += 1;
+                });
             }
             Event::Draining { active_jobs: 0 } => self.say(instance, "takes no more jobs; idle"),
             Event::Draining { .. } => {
-                self.say(instance, "takes no more jobs; finishes the one it has")
+                self.say(instance, "takes no more jobs; finishes the one it has");
             }
             Event::Resumed { .. } => self.say(instance, "takes jobs again"),
             Event::Listening { .. } | Event::Stopped => {}
         }
     }
 
-    /// Drains a worker that is up; one that still starts is drained when it is.
-    fn drain(&self, instance: &str) {
-        let port = match self.hosts.get(instance).map(|host| &host.worker) {
-            Some(State::Up(worker)) => Some(worker.port()),
-            Some(State::Starting) => return,
-            Some(State::Failed) | None => None,
+    fn power_off(&self, instance: &str) {
+        let Some(Machine { host: State::Up(host), .. }) = self.machines.get(instance) else {
+            return;
         };
-        self.tally.send_modify(|tally| {
-            tally.ready.remove(instance);
-        });
-        let (client, send) = (self.site.client.clone(), self.send.clone());
-        let (group, instance) = (self.site.group.clone(), instance.to_owned());
-        tokio::spawn(async move {
-            let result = drain::drain(&client, &group, &instance, port).await;
-            send.send(News::Drained(instance, result)).ok();
+        let (host, narrator, id) = (Arc::clone(host), self.site.narrator, instance.to_owned());
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = host.power_off(SHUTDOWN) {
+                narrator.say(&id, &error.to_string());
+            }
         });
     }
 
     fn remove(&mut self, instance: &str) {
-        self.hosts.remove(instance);
+        self.machines.remove(instance);
         self.tally.send_modify(|tally| {
             tally.ready.remove(instance);
+            tally.busy.remove(instance);
         });
     }
 }

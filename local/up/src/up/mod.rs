@@ -1,6 +1,5 @@
 //! `fleet-local up`: a job in pg-boss becomes capacity, before one's eyes.
 
-mod drain;
 mod hosts;
 mod options;
 mod play;
@@ -18,7 +17,7 @@ use tokio::sync::watch;
 use crate::USAGE;
 use hosts::{Site, Tally};
 pub(crate) use options::Options;
-use stage::Stage;
+use stage::{AUTOSCALE, DRAIN, Stage};
 use tell::Narrator;
 
 /// As in sysexits.h: something that this needs is not there.
@@ -69,16 +68,19 @@ async fn up(options: &Options) -> Result<End, Error> {
     stage.print_where_to_look();
     let (send, tally) = watch::channel(Tally::default());
     let site = Site {
-        group: stage::GROUP.to_owned(),
+        double: stage.double.clone(),
+        images: stage.images.clone(),
         source: stage.source(),
-        client: drain::auto_scaling(&stage.double),
         narrator,
     };
     let hosts = hosts::run(stage.double.subscribe(), site, send);
-    let function = tell::follow_function(stage.function.subscribe_logs(), narrator);
+    let follow = |function: &aws_double::Function, name| {
+        tell::follow_function(function.subscribe_logs(), name, narrator)
+    };
+    let (autoscale, drain) = (follow(&stage.autoscale, AUTOSCALE), follow(&stage.drain, DRAIN));
     tokio::select! {
         end = play::play(options, &mut stage, tally, narrator) => end,
-        _ = async { tokio::join!(hosts, function) } => {
+        _ = async { tokio::join!(hosts, autoscale, drain) } => {
             Err(Error::Failed("the hosts ended".to_owned()))
         }
     }

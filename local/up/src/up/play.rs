@@ -26,6 +26,8 @@ struct Summary {
     final_desired: u32,
     min: u32,
     terminated: u32,
+    /// Jobs that were finished by workers on their way out.
+    finished_leaving: u32,
     seconds: f64,
     ok: bool,
 }
@@ -64,6 +66,7 @@ pub(super) async fn play(
         final_desired,
         min: options.min,
         terminated: tally.terminated,
+        finished_leaving: tally.finished_leaving,
         seconds: narrator.elapsed_seconds(),
         ok: enqueued == options.jobs
             && jobs_completed == i64::from(options.jobs)
@@ -108,7 +111,7 @@ async fn bursts(
         *enqueued += 1;
     }
     let pause = Duration::from_secs(options.job_seconds.into()) + options.boot();
-    tokio::time::sleep(pause).await;
+    tokio::join!(tokio::time::sleep(pause), end_a_busy_worker(options, stage, tally, narrator));
     for number in 0..second {
         let deferred = second > 1 && number == second - 1;
         let when =
@@ -117,6 +120,30 @@ async fn bursts(
         *enqueued += 1;
     }
     Ok(())
+}
+
+/// Somebody outside takes an instance away in the middle of its job, as a person or another policy of the group might.
+async fn end_a_busy_worker(
+    options: &Options,
+    stage: &Stage,
+    tally: &watch::Receiver<Tally>,
+    narrator: Narrator,
+) {
+    let mut tally = tally.clone();
+    let one_too_many = |tally: &Tally| {
+        let (desired, _) = capacity(options, stage);
+        desired > options.min && tally.busy.len() > options.min as usize
+    };
+    let Ok(busy) = tally.wait_for(one_too_many).await.map(|tally| tally.busy.clone()) else {
+        return;
+    };
+    let Some((instance, job)) = busy.first_key_value() else { return };
+    let ended = stage.double.terminate_instance(instance, true);
+    let text = match ended {
+        Ok(()) => format!("ends {instance} from outside, in the middle of job {}", short(job)),
+        Err(error) => format!("cannot end {instance}: {error}"),
+    };
+    narrator.say("somebody", &text);
 }
 
 fn send(

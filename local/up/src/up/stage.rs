@@ -1,37 +1,44 @@
 //! Everything that runs before the first job: the database, the double, the function.
 
-use std::path::Path;
 use std::time::Duration;
 
-use aws_double::{
-    ClockMode, Double, DoubleConfig, Function, FunctionConfig, GroupSpec, HookSpec, HttpApi, Route,
-};
+use aws_double::{ClockMode, Double, DoubleConfig, Function, GroupSpec, HookSpec, HttpApi};
+use fleet_local::host::{self, Registry, Version};
 use fleet_local::pgbouncer::{self, PgBouncer};
 use fleet_local::postgres::{self, DATABASE, Postgres};
+use fleet_local::template::Template;
 use fleet_local::worker::{self, Source};
-use fleet_local::{Error, functions, pgboss, random, registry};
+use fleet_local::{Error, pgboss, random, registry};
 use serde_json::json;
 
 use super::Options;
-use super::drain::{HEARTBEAT_SECONDS, HOOK};
 use super::tell::{Narrator, line};
 
 pub(crate) const GROUP: &str = "ghosthands-local";
 pub(crate) const QUEUE: &str = "gh_apply_job";
-const FUNCTION: &str = "autoscale";
+pub(crate) const AUTOSCALE: &str = "autoscale";
+pub(crate) const DRAIN: &str = "drain";
+/// The version that every host boots to.
+pub(crate) const FIRST_VERSION: &str = "v1";
 const SECRET: &str = "ghosthands/local";
+/// The hook and the document, as a site names them, and the hook's time without a heartbeat: the seed's.
+const HOOK: &str = "ghosthands-drain-hook";
+const DOCUMENT: &str = "GhostHands-Host";
+const HEARTBEAT_SECONDS: u32 = 300;
 /// It guards a demonstration on this machine alone, so it may be printed.
 const OPERATOR_TOKEN: &str = "local-operator-token";
 const TICK_PATH: &str = "/api/v1/admin/autoscale/tick";
-/// How long a host may take to stop its worker, and the function for a tick.
-const SHUTDOWN: Duration = Duration::from_secs(3);
-const FUNCTION_TIMEOUT: Duration = Duration::from_secs(50);
+/// How long a machine may take to shut down.
+pub(crate) const SHUTDOWN: Duration = Duration::from_secs(3);
 
 /// The running parts. They are dropped in this order: users before what they use.
 pub(crate) struct Stage {
     api: HttpApi,
-    pub(crate) function: Function,
+    pub(crate) autoscale: Function,
+    pub(crate) drain: Function,
     pub(crate) double: Double,
+    /// What the hosts pull from.
+    pub(crate) images: Registry,
     pub(crate) boss: pgboss::Boss,
     pooler: Option<PgBouncer>,
     pub(crate) server: Postgres,
@@ -40,7 +47,8 @@ pub(crate) struct Stage {
 impl Stage {
     /// Starts everything; the group launches its first instances at once.
     pub(crate) async fn start(options: &Options, narrator: Narrator) -> Result<Self, Error> {
-        let binary = functions::binary(FUNCTION)?;
+        let template = Template::read()?;
+        let images = host::registry(&[Version::new(FIRST_VERSION)])?;
         let package = pgboss::install(pgboss::DEFAULT_VERSION)?;
         worker::install()?;
         let server = Postgres::start(postgres::Options::default())?;
@@ -76,21 +84,30 @@ impl Stage {
             .desired(options.min)
             .boot(options.boot())
             .shutdown(SHUTDOWN)
+            .retain_on_abandon()
             .hook(HookSpec::terminating(HOOK, HEARTBEAT_SECONDS));
         double.create_group(group).map_err(|error| refused(GROUP, &error))?;
-        let function = start_function(&binary, &ca_file, options, &double).await?;
-        double.add_function(&function);
+        double
+            .create_document(DOCUMENT, template.host_document())
+            .map_err(|error| refused(DOCUMENT, &error))?;
+        let common = [("GH_ENVIRONMENT", "local".to_owned()), ("AWS_ASG_NAME", GROUP.to_owned())];
+        let settings = options.function_settings().into_iter().chain(common.clone());
+        let settings = settings.chain([("DATABASE_CA", ca_file.display().to_string())]);
+        let autoscale = template.start(AUTOSCALE, &double, owned(settings)).await?;
+        let drain = template.start(DRAIN, &double, owned(common)).await?;
         let seconds = options.tick().as_secs();
         // As in EventBridge, one is singular.
         let unit = if seconds == 1 { "second" } else { "seconds" };
-        double
-            .schedule("tick", &format!("rate({seconds} {unit})"), FUNCTION)
-            .map_err(|error| refused("the schedule", &error))?;
+        for function in [AUTOSCALE, DRAIN] {
+            double
+                .schedule(function, &format!("rate({seconds} {unit})"), function)
+                .map_err(|error| refused("the schedule", &error))?;
+        }
         let api = double
-            .http_api(vec![Route::new("POST", TICK_PATH, FUNCTION)], 0)
+            .http_api(template.routes(AUTOSCALE), 0)
             .await
             .map_err(Error::io("start the HTTP API"))?;
-        Ok(Self { api, function, double, boss, pooler, server })
+        Ok(Self { api, autoscale, drain, double, images, boss, pooler, server })
     }
 
     /// Where the workers get their jobs: as on a site, not through the pooler.
@@ -130,22 +147,8 @@ fn refused(what: &str, error: &dyn std::error::Error) -> Error {
     Error::Failed(format!("the AWS double refuses {what}: {error}"))
 }
 
-async fn start_function(
-    binary: &Path,
-    ca_file: &Path,
-    options: &Options,
-    double: &Double,
-) -> Result<Function, Error> {
-    let mut config = FunctionConfig::new(FUNCTION, binary).timeout(FUNCTION_TIMEOUT).concurrency(1);
-    for (name, value) in double.aws_env() {
-        config = config.env(name, value);
-    }
-    for (name, value) in options.function_settings() {
-        config = config.env(name, value);
-    }
-    config = config
-        .env("GH_ENVIRONMENT", "local")
-        .env("AWS_ASG_NAME", GROUP)
-        .env("DATABASE_CA", ca_file.display().to_string());
-    Function::start(config).await.map_err(Error::io("start the autoscale function"))
+fn owned(
+    settings: impl IntoIterator<Item = (&'static str, String)>,
+) -> impl Iterator<Item = (String, String)> {
+    settings.into_iter().map(|(name, value)| (name.to_owned(), value))
 }

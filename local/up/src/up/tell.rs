@@ -7,6 +7,8 @@ use aws_double::LogLine;
 use serde_json::Value;
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 
+use super::stage::DRAIN;
+
 /// Prints lines with the elapsed time.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Narrator {
@@ -34,20 +36,30 @@ pub(crate) fn line(text: &str) {
     writeln!(out, "{text}").and_then(|()| out.flush()).ok();
 }
 
-/// Tells what the function printed, until it is gone.
-pub(crate) async fn follow_function(mut logs: Receiver<LogLine>, narrator: Narrator) {
+/// Tells what a function printed, until it is gone.
+pub(crate) async fn follow_function(
+    mut logs: Receiver<LogLine>,
+    function: &'static str,
+    narrator: Narrator,
+) {
     let mut last = String::new();
     loop {
         match logs.recv().await {
             Ok(log) => {
-                // A tick that repeats the one before word for word is no news.
-                if let Some(text) = readable(&log.text).filter(|text| *text != last) {
-                    narrator.say("autoscale", &text);
-                    last = text;
+                let Some(text) = readable(&log.text) else { continue };
+                // A tick that says the same as the one before, only some seconds later, is no news.
+                let news = if function == DRAIN {
+                    text.replace(char::is_numeric, "")
+                } else {
+                    text.clone()
+                };
+                if news != last {
+                    text.lines().for_each(|line| narrator.say(function, line));
+                    last = news;
                 }
             }
             Err(RecvError::Lagged(lines)) => {
-                narrator.say("autoscale", &format!("({lines} lines were too fast to follow)"));
+                narrator.say(function, &format!("({lines} lines were too fast to follow)"));
             }
             Err(RecvError::Closed) => return,
         }
@@ -61,6 +73,7 @@ fn readable(text: &str) -> Option<String> {
     };
     match record["type"].as_str() {
         Some("decision") => Some(decision(&record)),
+        Some(DRAIN) => drain(&record),
         Some(other) => Some(other.replace('_', " ")),
         None => trouble(&record),
     }
@@ -86,6 +99,19 @@ fn decision(record: &Value) -> String {
         text.push_str(note);
     }
     text
+}
+
+/// What a pass of the drain function did; `None` where nobody is leaving, or nothing is new about them.
+fn drain(record: &Value) -> Option<String> {
+    let verdicts = record["decision"]["verdicts"].as_array().filter(|all| !all.is_empty())?;
+    // How long ago the last heartbeat was is new with every pass, and no news.
+    let is_news = |verdict: &&Value| verdict["because"]["rule"] != "just_held";
+    if !verdicts.iter().any(|verdict| is_news(&verdict)) {
+        return None;
+    }
+    let lines: Vec<&str> =
+        record["summary"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    Some(lines.join("\n"))
 }
 
 /// A log line of the function that somebody should read; metrics and plain information are not.
