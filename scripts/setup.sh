@@ -77,6 +77,8 @@ if [ "$profile" = test ]; then
   need has_ip iproute2
   need_program docker-registry docker-registry
   need_program htpasswd apache2-utils
+  # The shell of the images that the tests make; it has to run without libraries.
+  [ -e /bin/busybox ] || packages+=(busybox-static)
   compgen -G '/usr/lib/*/faketime/libfaketime.so.1' >/dev/null || packages+=(libfaketime)
 fi
 

@@ -18,6 +18,11 @@ use crate::worker;
 /// The predecessor's time for a drain by HTTP.
 pub const HTTP_WAIT: Duration = Duration::from_secs(60);
 
+/// The form of the reply, as the fleet's drain function knows it.
+const FORM: u32 = 1;
+/// Longer words are cut, so that the reply is never cut by the 2,500 characters that Run Command keeps.
+const WORDS: usize = 200;
+
 /// What a drain is asked to do.
 #[derive(Debug, Clone, Copy)]
 pub struct DrainWish {
@@ -32,6 +37,7 @@ pub struct DrainWish {
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DrainReply {
+    pub v: u32,
     pub success: bool,
     pub message: String,
     pub drained: bool,
@@ -99,9 +105,10 @@ pub async fn drain_host(server: &'static Server, wish: DrainWish) -> DrainReply 
     server.readings.forget();
     let drained = finding.verdict == DrainVerdict::Drained;
     DrainReply {
+        v: FORM,
         success: drained,
         drained,
-        message: finding.message,
+        message: finding.message.chars().take(WORDS).collect(),
         active_jobs: finding.active_jobs,
         accepting: finding.accepting,
         waited_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
@@ -133,8 +140,17 @@ async fn attempt(server: &'static Server, wish: DrainWish, began: Instant) -> Fi
                 ticket.step("drain-worker");
                 break Some(ticket);
             }
-            // Two drains of a machine that goes away want the same, and the second may be in more of a hurry.
-            Err(running) if wish.terminating && running.what == What::Drain => break None,
+            // Two drains of a machine that goes away want the same, and the second may be in more of a hurry. A
+            // cleanup touches nothing that a drain does.
+            Err(running)
+                if wish.terminating && matches!(running.what, What::Drain | What::Cleanup) =>
+            {
+                break None;
+            }
+            // The machine is taken with or without the lock: better that its worker is told.
+            Err(_) if wish.terminating && wish.stop && began.elapsed() >= wish.within => {
+                break None;
+            }
             Err(_) if wish.terminating && began.elapsed() < wish.within => {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }

@@ -12,6 +12,8 @@ use crate::state::UNDRAIN;
 use crate::worker;
 
 const BETWEEN_LOOKS: Duration = Duration::from_secs(2);
+/// Long: an old worker is caught idle only while it is watched.
+const DRAIN_FOR: Duration = Duration::from_secs(300);
 const BETWEEN_SAMPLES: Duration = Duration::from_secs(10);
 
 /// Looks after the host until the process ends.
@@ -45,7 +47,7 @@ async fn keep_drained(server: &'static Server) {
         },
     };
     if !drained {
-        let wish = DrainWish { within: Duration::from_secs(30), terminating: true, stop: false };
+        let wish = DrainWish { within: DRAIN_FOR, terminating: true, stop: false };
         let reply = drain_host(server, wish).await;
         tracing::info!(
             drained = reply.drained,

@@ -17,6 +17,7 @@ pub mod http;
 pub mod keeper;
 pub mod listener;
 pub mod metrics;
+pub mod notice;
 pub mod ops;
 pub mod probe;
 pub mod secrets;

@@ -13,6 +13,7 @@ use crate::config::Strings;
 use crate::deploy;
 use crate::http::listen;
 use crate::keeper;
+use crate::notice;
 use crate::server::{Server, StartError};
 
 /// A deploy in progress gets this long to end before the process does; what is left is recovered at the next start.
@@ -33,7 +34,10 @@ impl ServeError {
     /// True when a person must change the configuration first.
     #[must_use]
     pub fn is_configuration(&self) -> bool {
-        matches!(self, Self::Start(StartError::Config(_) | StartError::Registry(_)))
+        matches!(
+            self,
+            Self::Start(StartError::Config(_) | StartError::Registry(_) | StartError::Aws(_))
+        )
     }
 }
 
@@ -65,6 +69,7 @@ pub async fn serve(process: Strings) -> Result<(), ServeError> {
         drop(recovery.await);
         keeper::keep(server).await;
     });
+    tokio::spawn(notice::watch(server));
     tell_systemd("READY=1");
 
     tokio::select! {

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use secrecy::ExposeSecret as _;
 
+use crate::aws::{self, Aws, Imds};
 use crate::clock;
 use crate::config::{Config, ConfigErrors, Strings};
 use crate::docker::Engine;
@@ -23,6 +24,7 @@ pub struct Server {
     pub state: StateDir,
     pub secrets: Secrets,
     pub registry: Registry,
+    pub imds: Imds,
     pub sampler: Sampler,
     pub ops: Ops,
     pub readings: Readings,
@@ -38,6 +40,8 @@ pub enum StartError {
     Config(#[from] ConfigErrors),
     #[error(transparent)]
     Registry(#[from] ecr::Error),
+    #[error(transparent)]
+    Aws(#[from] aws::Error),
     #[error(transparent)]
     State(#[from] StateError),
 }
@@ -58,7 +62,9 @@ impl Server {
             .map(|(name, value)| (name.clone(), value.expose_secret().to_owned()))
             .collect();
         let config = Config::from_env(&env)?;
-        let registry = Registry::new(ecr::Settings::from_env(&secrets.host_environment())?);
+        let host = secrets.host_environment();
+        let registry = Registry::new(ecr::Settings::from_env(&host)?);
+        let imds = Aws::from_env(&host)?.imds().clone();
         let state = StateDir::open(&config.state_dir)?;
         let last = state.history()?.last().map_or(0, |entry| entry.generation);
         Ok(Self {
@@ -67,6 +73,7 @@ impl Server {
             state,
             secrets,
             registry,
+            imds,
             sampler: Sampler::new(),
             ops: Ops::default(),
             readings: Readings::default(),

@@ -39,6 +39,12 @@ impl Imds {
         Self { endpoint: None, transport: Transport::default() }
     }
 
+    /// False where `AWS_EC2_METADATA_DISABLED` forbids to ask.
+    #[must_use]
+    pub fn is_enabled(&self) -> bool {
+        self.endpoint.is_some()
+    }
+
     /// The text at `path` below `/latest/meta-data/`, trimmed; `None` where there is none (404).
     ///
     /// # Errors

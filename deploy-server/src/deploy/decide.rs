@@ -96,7 +96,8 @@ fn forward(run: &Run, world: &World) -> Next {
             return Next::Fail(Step::Create(service), "the new container has disappeared");
         }
     }
-    if world.terminating && !run.did.contains(&Step::Gate(Worker)) {
+    // A worker that was started may have a job by now; it goes on, and the host's own drain lets it finish.
+    if world.terminating && !run.doing.contains(&Step::Start(Worker)) {
         return Next::Fail(Step::Drain, "the host is terminating");
     }
     // Cleared before the drain: an old worker is stopped at the instant it is idle, with nothing in between.

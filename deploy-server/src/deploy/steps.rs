@@ -161,6 +161,8 @@ async fn drain_worker(deployment: &mut Deployment<'_>) -> StepResult {
     let idle = tokio::select! {
         idle = drain::wait_until_idle(place, within) => idle,
         () = gone => return Ok(Done { invisible: true, caught_jobs: 0, waited_ms: waited_ms() }),
+        // Its own drain has other rules than a deploy's, and waits for the lock.
+        () = until_it_terminates(server) => return Err("the host is terminating".to_owned().into()),
     };
     let mut caught_jobs = 0;
     match idle {
@@ -213,6 +215,12 @@ pub(crate) async fn until_it_goes_down(server: &Server, id: &str) {
             Ok(_) => return,
             Err(_) => {}
         }
+    }
+}
+
+async fn until_it_terminates(server: &Server) {
+    while !server.is_terminating() {
+        tokio::time::sleep(Duration::from_millis(500)).await;
     }
 }
 

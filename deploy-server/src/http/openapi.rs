@@ -182,6 +182,7 @@ fn schemas() -> Value {
         ]),
         "Drain": { "anyOf": [reference("DrainReading"), reference("Refusal")] },
         "DrainReading": object(&join(&[&told, &[
+            ("v", json!({ "const": 1 })),
             ("drained", flag.clone()), ("activeJobs", maybe("integer")), ("accepting", maybe("boolean")),
             ("waitedMs", count.clone()), ("workerStopped", flag.clone()), ("caughtJobs", count.clone()),
             ("stoppedJobs", maybe("integer")), ("terminating", flag.clone()), ("instanceId", maybe("string")),

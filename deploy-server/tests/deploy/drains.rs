@@ -3,6 +3,8 @@
 use std::process::Output;
 use std::time::{Duration, Instant};
 
+use fleet_core::drain::{Finding, HostReport};
+use fleet_core::ids::InstanceId;
 use serde_json::{Value, json};
 
 use crate::support::host::Host;
@@ -12,6 +14,18 @@ fn line(output: &Output) -> Value {
     let text = String::from_utf8_lossy(&output.stdout);
     assert_eq!(text.trim().lines().count(), 1, "{text}");
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+/// The same, as the fleet's drain function reads it: found in the output, and short enough to get there whole.
+pub(crate) fn report(output: &Output) -> HostReport {
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.chars().count() <= 2000, "{text}");
+    line(output);
+    HostReport::find(&text).unwrap_or_else(|wrong| panic!("{wrong}"))
+}
+
+fn finding(output: &Output) -> Finding {
+    report(output).finding(&InstanceId::new("i-0123456789abcdef0"))
 }
 
 #[test]
@@ -92,6 +106,12 @@ fn a_terminating_drain_outlives_restarts_deploys_and_new_containers() {
     let said = line(&busy);
     assert_eq!((&said["terminating"], &said["activeJobs"]), (&json!(true), &json!(1)), "{said}");
     assert_eq!(said["instanceId"], "i-0123456789abcdef0");
+    assert_eq!(finding(&busy), Finding::Busy { jobs: 1 });
+    host.engine.docker(&["pause", &host.container("worker")]);
+    let silent = host.cli(&["drain", "--terminating", "--timeout", "0.3", "--json"]);
+    host.engine.docker(&["unpause", &host.container("worker")]);
+    assert_eq!(silent.status.code(), Some(69));
+    assert!(matches!(finding(&silent), Finding::Unsure { .. }), "{:?}", report(&silent));
 
     let refused = host.deploy("v2");
     assert_eq!(refused.status, 409);
@@ -106,6 +126,7 @@ fn a_terminating_drain_outlives_restarts_deploys_and_new_containers() {
     assert_eq!(drained.status.code(), Some(0));
     let said = line(&drained);
     assert_eq!((&said["drained"], &said["accepting"]), (&json!(true), &json!(false)), "{said}");
+    assert_eq!(finding(&drained), Finding::Drained);
     let policy = "{{.HostConfig.RestartPolicy.Name}}";
     assert_eq!(host.inspect(&host.container("worker"), policy).as_deref(), Some("no"));
 
@@ -144,6 +165,8 @@ fn a_terminating_drain_whose_time_is_up_ends_the_worker_beside_one_that_waits() 
             (&json!(true), &json!(1)),
             "{said}"
         );
+        assert_eq!(finding(&stopped), Finding::Drained);
+        assert_eq!(report(&stopped).stopped_jobs, Some(1));
         let first = waiting.join().expect("it answers");
         assert_eq!(first.status.code(), Some(0));
         assert_eq!(line(&first)["drained"], true);
@@ -169,4 +192,50 @@ fn a_terminating_drain_waits_for_the_deploy_in_progress() {
     if running.as_deref() == Some("true") {
         assert_eq!(host.worker("GET", "/worker/status").json()["accepting"], false);
     }
+}
+
+/// A host whose deploy waits for the running job.
+fn in_mid_wait(test: impl FnOnce(&Host)) -> Value {
+    let mut host = Host::new();
+    host.env.insert("GH_DEPLOY_DRAIN_SECONDS".to_owned(), "600".to_owned());
+    host.start();
+    assert_eq!(host.deploy("v1").status, 200);
+    host.worker("POST", "/test/job");
+    std::thread::scope(|scope| {
+        let deploy = scope.spawn(|| host.deploy("v2"));
+        until("the deploy waits for the job", Duration::from_secs(30), || {
+            let health = host.get("/health").json();
+            (health["currentDeploy"]["step"] == "drain-worker").then_some(())
+        });
+        test(&host);
+        let deploy = deploy.join().expect("it answers");
+        assert_eq!(deploy.status, 500, "{deploy:?}");
+        deploy.json()
+    })
+}
+
+#[test]
+fn a_deploy_that_waits_for_a_job_gives_way_to_a_terminating_drain() {
+    let failed = in_mid_wait(|host| {
+        let busy = host.cli(&["drain", "--terminating", "--timeout", "0", "--json"]);
+        assert_eq!(busy.status.code(), Some(75));
+        until("the deploy gives way", Duration::from_secs(30), || {
+            host.get("/health").json()["currentDeploy"].is_null().then_some(())
+        });
+        let reading = host.worker("GET", "/worker/status").json();
+        assert_eq!((&reading["accepting"], &reading["active_jobs"]), (&json!(false), &json!(1)));
+        host.worker("POST", "/test/done");
+        let drained = host.cli(&["drain", "--terminating", "--timeout", "30", "--json"]);
+        assert_eq!(finding(&drained), Finding::Drained, "{drained:?}");
+    });
+    assert_eq!(failed["error"], "the host is terminating");
+}
+
+#[test]
+fn a_stop_whose_time_is_up_waits_for_no_deploy() {
+    in_mid_wait(|host| {
+        let stop = host.cli(&["drain", "--terminating", "--timeout", "0", "--stop", "--json"]);
+        assert_eq!(finding(&stop), Finding::Drained, "{stop:?}");
+        assert_eq!(report(&stop).stopped_jobs, Some(1));
+    });
 }

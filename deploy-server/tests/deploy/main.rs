@@ -11,3 +11,4 @@ mod crashes;
 mod deploys;
 mod disks;
 mod drains;
+mod notices;

@@ -3,6 +3,7 @@
 pub(crate) mod engine;
 pub(crate) mod host;
 pub(crate) mod http;
+pub(crate) mod metadata;
 
 use std::time::{Duration, Instant};
 
