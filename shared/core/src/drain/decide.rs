@@ -126,7 +126,7 @@ impl Pass<'_> {
                 // It is gone, going, or in the hands of a person.
                 _ => {
                     if self.inputs.seen.instances.contains_key(&member.id) {
-                        decision.verdicts.push(released(member));
+                        decision.verdicts.push(self.over(member));
                     }
                     continue;
                 }
@@ -135,11 +135,8 @@ impl Pass<'_> {
             let ago = held.map(|held| self.group.at.since(*held));
             match ago.filter(|ago| (0..i64::from(HOLD_EVERY_S) * 1000).contains(ago)) {
                 Some(ago) if hints.is_empty() && way == Way::Wait => {
-                    decision.verdicts.push(Verdict {
-                        released: false,
-                        because: Reason::JustHeld { ago_s: ago / 1000 },
-                        ..released(member)
-                    });
+                    let because = Reason::JustHeld { ago_s: ago / 1000 };
+                    decision.verdicts.push(Verdict { because, ..self.over(member) });
                 }
                 _ => leavers.push(Leaver { member, way, noticed }),
             }
@@ -147,7 +144,9 @@ impl Pass<'_> {
         let is_member = |id: &InstanceId| self.group.members.iter().any(|member| member.id == *id);
         let gone = self.inputs.seen.instances.keys().filter(|id| !is_member(id));
         decision.verdicts.extend(
-            gone.map(|id| released(&Member { id: id.clone(), lifecycle: "Terminated".to_owned() })),
+            gone.map(|id| {
+                self.over(&Member { id: id.clone(), lifecycle: "Terminated".to_owned() })
+            }),
         );
         // The one that an event named comes first, should the time run out.
         leavers.sort_by_key(|leaver| {
@@ -195,6 +194,9 @@ impl Pass<'_> {
         let case = self.case(leaver, evidence);
         notes.extend(notes::about_instance(instance, evidence));
         let (step, mut because) = case.judge();
+        if let (Reason::Ask { .. }, Some(sent)) = (&because, &evidence.sent) {
+            because = told(sent).unwrap_or(because);
+        }
         let age = case.age();
         let mut calls = Vec::new();
         let replace = || Call::Replace { instance: instance.clone() };
@@ -286,6 +288,18 @@ impl Pass<'_> {
         }
     }
 
+    /// The verdict on an instance whose action ended while this pass looked, by this pass or by somebody else.
+    fn over(&self, member: &Member) -> Verdict {
+        Verdict {
+            instance: member.id.clone(),
+            lifecycle: member.lifecycle.clone(),
+            because: Reason::Released,
+            waited_s: None,
+            left_s: None,
+            released: self.evidence(&member.id).completions.contains(&Done::Done),
+        }
+    }
+
     fn evidence(&self, instance: &InstanceId) -> &Evidence {
         static NOTHING: Evidence = Evidence {
             held: None,
@@ -298,14 +312,11 @@ impl Pass<'_> {
     }
 }
 
-/// The verdict on an instance whose action ended while this pass looked.
-fn released(member: &Member) -> Verdict {
-    Verdict {
-        instance: member.id.clone(),
-        lifecycle: member.lifecycle.clone(),
-        because: Reason::Released,
-        waited_s: None,
-        left_s: None,
-        released: true,
+/// Why an order did not reach its host, where it did not.
+fn told(sent: &Done) -> Option<Reason> {
+    match sent {
+        Done::Done | Done::NoAction | Done::DryRun => None,
+        Done::NotManaged => Some(Reason::Unmanaged),
+        Done::Failed { detail } => Some(Reason::NotTold { detail: detail.clone() }),
     }
 }

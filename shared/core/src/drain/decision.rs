@@ -82,6 +82,8 @@ said! {
         Drained { stopped: bool } => "its host proved that nothing runs and nothing more will be taken{}", if *stopped { "; the worker is stopped" } else { "" };
         CommandsUnknown { source: Unknown } => "its commands could not be read, so it is held as it is: {}", source.detail;
         Ask { last: LastAnswer } => "its host is told to take no more work and to wait for its job: {last}";
+        Unmanaged => "SSM does not know its machine, so nobody can tell it anything; its own watch of the metadata drains it, and it is asked again with every pass";
+        NotTold { detail: String } => "it could not be told to take no more work, and is told again with the next pass: {detail}";
         Waiting { asked_s: i64, window_s: u32 } => "its host was asked {asked_s} s ago and answers within {window_s} s";
         NotListed { sent_s: i64 } => "a command was sent {sent_s} s ago and is not listed yet";
         TooSoon { last: LastAnswer, wait_s: i64 } => "it is asked again in {wait_s} s: {last}";

@@ -22,7 +22,7 @@ pub struct Inputs {
 /// What a warm environment knows of its own last passes. It saves calls; losing it costs a few.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Memory {
-    /// When each leaving instance was last held by a heartbeat.
+    /// When each leaving instance was last held by a heartbeat, and not in need of more.
     pub held: BTreeMap<InstanceId, UnixMs>,
     /// When each was last sent a command.
     pub sent: BTreeMap<InstanceId, UnixMs>,
@@ -203,7 +203,9 @@ impl Inputs {
         let mut memory = self.memory.clone();
         memory.hook_seen |= matches!(self.seen.hook, Some(Reading::Known(_)));
         for (instance, evidence) in &self.seen.instances {
-            if evidence.held == Some(Done::Done) {
+            // One that could not be told anything is not left to the next pass's luck.
+            let told = !matches!(evidence.sent, Some(Done::NotManaged | Done::Failed { .. }));
+            if evidence.held == Some(Done::Done) && told {
                 memory.held.insert(instance.clone(), now);
             }
             if evidence.sent == Some(Done::Done) {

@@ -108,3 +108,36 @@ fn the_record_decides_again_bit_for_bit() {
     assert_eq!(again, scene.inputs);
     assert_eq!(decide(&again), scene.decide());
 }
+
+/// One that SSM did not know yet, or whose order was refused, is not passed over as held by the passes that follow.
+#[test]
+fn an_order_that_reached_nobody_is_told_and_repeated_by_the_next_pass() {
+    for (sent, says) in [
+        (Done::NotManaged, "SSM does not know its machine"),
+        (
+            Done::Failed { detail: "Rate exceeded".into() },
+            "told again with the next pass: Rate exceeded",
+        ),
+    ] {
+        let scene = Scene::waiting(vec![])
+            .then(Answer::Sent(id(0), sent))
+            .then(Answer::Activities(Reading::Known(BTreeMap::new())));
+        assert!(scene.is_left_alone());
+        assert!(scene.because().to_string().contains(says), "{}", scene.because());
+        assert_eq!(scene.inputs.remember().held, BTreeMap::new());
+    }
+    let told = Scene::waiting(vec![]).then(Answer::Sent(id(0), Done::Done));
+    assert_eq!(told.inputs.remember().held, BTreeMap::from([(id(0), NOW)]));
+}
+
+/// Several passes may wait for the same end: one of them brought it about.
+#[test]
+fn only_the_pass_whose_completion_was_taken_says_that_it_let_go() {
+    for (completed, released) in [(Done::Done, true), (Done::NoAction, false)] {
+        let scene = Scene::waiting(vec![answered(10, drained())])
+            .then(Answer::Completed(id(0), completed))
+            .then(Answer::Group(Reading::Known(group(vec![member(0, "Terminating:Proceed")]))));
+        let verdict = &scene.decide().verdicts[0];
+        assert_eq!((&verdict.because, verdict.released), (&Reason::Released, released));
+    }
+}
