@@ -6,7 +6,6 @@ use aws_double::{
 use fleet_local::postgres::{Options, Postgres};
 use fleet_local::{functions, pgboss, registry};
 use serde_json::{Value, json};
-use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -149,26 +148,10 @@ impl World {
 
     /// An Auto Scaling call as an operator would make it, on our group.
     pub(crate) async fn aws(&self, action: &str, parameters: &[(&str, &str)]) {
-        let mut form = vec![
-            ("Action".to_owned(), action.to_owned()),
-            ("Version".to_owned(), "2011-01-01".to_owned()),
-        ];
-        if !action.ends_with("Tags") {
-            form.push(("AutoScalingGroupName".to_owned(), GROUP.to_owned()));
-        }
-        form.extend(parameters.iter().map(|(name, value)| ((*name).into(), (*value).into())));
-        let endpoint = self.double.endpoint();
-        let run = move || {
-            let mut curl = Command::new("curl");
-            curl.args(["-sS", "--fail-with-body", "--user", "test:test", &endpoint]);
-            curl.args(["--aws-sigv4", "aws:amz:us-east-1:autoscaling"]);
-            for (name, value) in form {
-                curl.arg("--data-urlencode").arg(format!("{name}={value}"));
-            }
-            curl.output().expect("curl runs")
-        };
-        let output = tokio::task::spawn_blocking(run).await.expect("joins");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        let group = [("AutoScalingGroupName", GROUP)];
+        let own = if action.ends_with("Tags") { &[][..] } else { &group[..] };
+        let parameters: Vec<(&str, &str)> = own.iter().chain(parameters).copied().collect();
+        fleet_tests::auto_scaling(&self.double.endpoint(), action, &parameters).await;
     }
 
     /// Tags the group, as the console would.
