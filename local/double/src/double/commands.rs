@@ -20,6 +20,14 @@ impl Double {
         self.account.set_runner(Some(instance), Arc::new(runner));
     }
 
+    /// Registers a command document, schema 2.2 in JSON.
+    ///
+    /// # Errors
+    /// What `CreateDocument` would answer.
+    pub fn create_document(&self, name: &str, content: &str) -> Result<(), ApiError> {
+        self.account.with_commands(|commands| commands.create_document(name, content))
+    }
+
     /// Every command so far, oldest first.
     pub fn commands(&self) -> Vec<Command> {
         self.account.with_commands(|commands| commands.commands().to_vec())
