@@ -84,6 +84,8 @@ pub(super) fn command(c: &Command) -> Value {
         "ErrorCount": c.count(InvocationState::is_error),
         "DeliveryTimedOutCount": c.count(|s| s == InvocationState::DeliveryTimedOut),
         "ServiceRole": "",
+        "NotificationConfig":
+            { "NotificationArn": "", "NotificationEvents": [], "NotificationType": "" },
         "TimeoutSeconds": c.timeout_seconds,
     })
 }
