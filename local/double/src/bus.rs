@@ -12,11 +12,12 @@ use crate::commands::{Command, Notice};
 use crate::disturb::{Disturbances, HELD_AT_MOST};
 use crate::ids::Ids;
 use crate::lambda::FunctionError;
+use crate::pattern::{Pattern, PatternError};
 
 /// How long Lambda keeps trying a throttled asynchronous invocation.
 const MAX_AGE: Duration = Duration::from_secs(6 * 3600);
 
-/// A refused schedule.
+/// A refused schedule or rule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ScheduleError {
     /// The expression cannot be read.
@@ -24,6 +25,9 @@ pub enum ScheduleError {
         "schedule '{0}' must be rate(value unit): a positive whole number and second(s), minute(s), hour(s) or day(s), singular for 1"
     )]
     Expression(String),
+    /// The event pattern cannot be read.
+    #[error(transparent)]
+    Pattern(#[from] PatternError),
     /// The function is not known.
     #[error("function '{0}' is not known: add it first")]
     Function(String),
@@ -38,9 +42,8 @@ struct Schedule {
 }
 
 #[derive(Debug)]
-struct Subscription {
-    source: String,
-    detail_type: String,
+struct Rule {
+    pattern: Pattern,
     function: String,
 }
 
@@ -74,7 +77,7 @@ pub(crate) struct Bus {
     ids: Ids,
     seq: u64,
     schedules: Vec<Schedule>,
-    subscriptions: Vec<Subscription>,
+    rules: Vec<Rule>,
     queue: Vec<Delivery>,
     events: Vec<Value>,
     /// What was given up, as Lambda tells an on-failure destination.
@@ -91,7 +94,7 @@ impl Bus {
             ids: Ids::new(seed, 2),
             seq: 0,
             schedules: Vec::new(),
-            subscriptions: Vec::new(),
+            rules: Vec::new(),
             queue: Vec::new(),
             events: Vec::new(),
             given_up: Vec::new(),
@@ -120,13 +123,9 @@ impl Bus {
         Ok(())
     }
 
-    /// Sends events of this source and type to a function.
-    pub(crate) fn subscribe(&mut self, source: &str, detail_type: &str, function: &str) {
-        self.subscriptions.push(Subscription {
-            source: source.to_owned(),
-            detail_type: detail_type.to_owned(),
-            function: function.to_owned(),
-        });
+    /// Sends events that match a pattern to a function.
+    pub(crate) fn add_rule(&mut self, pattern: Pattern, function: &str) {
+        self.rules.push(Rule { pattern, function: function.to_owned() });
     }
 
     /// Every event so far, oldest first.
@@ -290,10 +289,10 @@ impl Bus {
         let event = self.envelope(source, detail_type, at, resources, detail);
         let payload = event.to_string().into_bytes();
         let targets: Vec<String> = self
-            .subscriptions
+            .rules
             .iter()
-            .filter(|s| s.source == source && s.detail_type == detail_type)
-            .map(|s| s.function.clone())
+            .filter(|rule| rule.pattern.matches(&event))
+            .map(|rule| rule.function.clone())
             .collect();
         for function in targets {
             self.disturbed(&function, detail_type, payload.clone(), now);
@@ -465,6 +464,7 @@ mod tests {
     use super::{Bus, Delivered, parse_rate};
     use crate::disturb::Disturbance;
     use crate::lambda::FunctionError;
+    use crate::pattern::Pattern;
 
     fn failed() -> Delivered {
         let error = FunctionError { error_type: "Bad".to_owned(), message: "no".to_owned() };
@@ -556,7 +556,8 @@ mod tests {
             due.iter().map(id).collect::<Result<_, _>>().expect("events")
         };
         let mut bus = Bus::new("us-east-1", "000000000000", 1);
-        bus.subscribe("aws.ec2", "kind", "f");
+        let pattern = serde_json::json!({ "source": ["aws.ec2"], "detail-type": ["kind"] });
+        bus.add_rule(Pattern::read(&pattern).expect("legal"), "f");
         let reorder = Disturbance { reorder: 1.0, ..Disturbance::default() };
         bus.disturbances.set("kind", reorder).expect("legal");
         send(&mut bus, "i-1", now);

@@ -19,6 +19,7 @@ mod ids;
 mod imds;
 mod journal;
 mod lambda;
+mod pattern;
 mod runner;
 mod runs;
 mod server;
@@ -43,4 +44,5 @@ pub use journal::{Call, TransitionStream};
 pub use lambda::{
     Function, FunctionConfig, FunctionError, HttpApi, InvokeError, LogLine, LogStream, Route,
 };
+pub use pattern::PatternError;
 pub use runner::{CommandFuture, CommandRun, CommandRunner, ShellRunner, scripted};

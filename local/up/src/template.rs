@@ -1,5 +1,6 @@
 //! What `template.yaml` says, for a fleet that runs without CloudFormation: the same rules, routes and documents as in AWS.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use aws_double::{Double, Function, FunctionConfig, Route};
@@ -10,50 +11,53 @@ use crate::{Error, paths};
 
 /// The template, read. `!Ref X` is the text `X` in it.
 #[derive(Debug, Clone)]
-pub struct Template(Value);
-
-/// An event that a function is woken by.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EventRule {
-    pub source: String,
-    pub detail_type: String,
+pub struct Template {
+    root: Value,
+    /// What its parameters are, as far as event rules refer to them.
+    parameters: BTreeMap<String, String>,
 }
 
 impl Template {
-    /// Reads the repository's template.
+    /// Reads the repository's template, for a stack whose group has this name.
     ///
     /// # Errors
     /// The file cannot be read, or is not YAML.
-    pub fn read() -> Result<Self, Error> {
+    pub fn read(group: &str) -> Result<Self, Error> {
         let file = paths::repository().join("template.yaml");
         let text = std::fs::read_to_string(&file)
             .map_err(Error::io(format_args!("read {}", file.display())))?;
-        serde_saphyr::from_str(&text)
-            .map(Self)
-            .map_err(|error| Error::Failed(format!("{}: {error}", file.display())))
-    }
-
-    /// The content of the SSM document that hosts understand.
-    pub fn host_document(&self) -> &Value {
-        &self.0["Resources"]["HostDocument"]["Properties"]["Content"]
-    }
-
-    /// The events that wake the function package `name`.
-    pub fn event_rules(&self, name: &str) -> Vec<EventRule> {
-        let texts = |value: &Value| -> Vec<String> {
-            let list = value.as_array().into_iter().flatten();
-            list.filter_map(Value::as_str).map(str::to_owned).collect()
-        };
-        let patterns = self.events(name).map(|event| &event["Properties"]["Pattern"]);
-        patterns
-            .flat_map(|pattern| {
-                let types = texts(&pattern["detail-type"]);
-                texts(&pattern["source"]).into_iter().flat_map(move |source| {
-                    let rule = move |detail_type| EventRule { source: source.clone(), detail_type };
-                    types.clone().into_iter().map(rule)
-                })
+        let root: Value = serde_saphyr::from_str(&text)
+            .map_err(|error| Error::Failed(format!("{}: {error}", file.display())))?;
+        let declared = root["Parameters"].as_object().into_iter().flatten();
+        let mut parameters: BTreeMap<String, String> = declared
+            .filter_map(|(name, parameter)| {
+                Some((name.clone(), parameter["Default"].as_str()?.to_owned()))
             })
-            .collect()
+            .collect();
+        parameters.insert("GroupName".to_owned(), group.to_owned());
+        Ok(Self { root, parameters })
+    }
+
+    /// The content of the SSM document that hosts understand, as JSON.
+    pub fn host_document(&self) -> String {
+        self.root["Resources"]["HostDocument"]["Properties"]["Content"].to_string()
+    }
+
+    /// The patterns of the events that wake the function package `name`.
+    pub fn event_patterns(&self, name: &str) -> Vec<Value> {
+        let patterns = self.events(name).map(|event| &event["Properties"]["Pattern"]);
+        patterns.filter(|pattern| !pattern.is_null()).map(|pattern| self.resolve(pattern)).collect()
+    }
+
+    fn resolve(&self, value: &Value) -> Value {
+        match value {
+            Value::String(text) => self.parameters.get(text).unwrap_or(text).clone().into(),
+            Value::Array(items) => items.iter().map(|item| self.resolve(item)).collect(),
+            Value::Object(fields) => {
+                fields.iter().map(|(name, value)| (name.clone(), self.resolve(value))).collect()
+            }
+            other => other.clone(),
+        }
     }
 
     /// The HTTP routes of the function package `name`.
@@ -77,7 +81,7 @@ impl Template {
         double: &Double,
         settings: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Function, Error> {
-        let properties = &self.0["Resources"][logical_id(name)]["Properties"];
+        let properties = &self.root["Resources"][logical_id(name)]["Properties"];
         let number = |key: &str| properties[key].as_u64().unwrap_or(1);
         let concurrency = usize::try_from(number("ReservedConcurrentExecutions")).unwrap_or(1);
         let config = FunctionConfig::new(name, functions::binary(name)?)
@@ -88,36 +92,40 @@ impl Template {
         let function =
             Function::start(config).await.map_err(Error::io(format_args!("start {name}")))?;
         double.add_function(&function);
-        for EventRule { source, detail_type } in self.event_rules(name) {
+        for pattern in self.event_patterns(name) {
             double
-                .on_event(&source, &detail_type, name)
-                .map_err(|error| Error::Failed(format!("the rule for {detail_type}: {error}")))?;
+                .rule(&pattern, name)
+                .map_err(|error| Error::Failed(format!("the rule {pattern}: {error}")))?;
         }
         Ok(function)
     }
 
     fn events(&self, name: &str) -> impl Iterator<Item = &Value> {
-        let events = &self.0["Resources"][logical_id(name)]["Properties"]["Events"];
+        let events = &self.root["Resources"][logical_id(name)]["Properties"]["Events"];
         events.as_object().into_iter().flat_map(|events| events.values())
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{EventRule, Template};
+    use super::Template;
+    use serde_json::json;
 
     #[test]
     fn the_template_says_what_wakes_a_function_and_what_a_host_understands() {
-        let template = Template::read().expect("it is YAML");
-        let rules = template.event_rules("drain");
-        let leaving = EventRule {
-            source: "aws.autoscaling".to_owned(),
-            detail_type: "EC2 Instance-terminate Lifecycle Action".to_owned(),
-        };
-        assert!(rules.contains(&leaving), "{rules:?}");
-        assert_eq!(rules.len(), 5, "{rules:?}");
-        assert_eq!(template.event_rules("autoscale"), []);
+        let template = Template::read("a-group").expect("it is YAML");
+        let leaving = json!({
+            "source": ["aws.autoscaling"],
+            "detail-type": ["EC2 Instance-terminate Lifecycle Action"],
+            "detail": { "AutoScalingGroupName": ["a-group"] },
+        });
+        let patterns = template.event_patterns("drain");
+        assert!(patterns.contains(&leaving), "{patterns:?}");
+        assert!(
+            patterns.iter().any(|p| p["detail"]["document-name"] == json!(["GhostHands-Host"]))
+        );
+        assert_eq!(template.event_patterns("autoscale"), [json!(null); 0]);
         assert_eq!(template.routes("autoscale").len(), 1);
-        assert_eq!(template.host_document()["schemaVersion"], "2.2");
+        assert!(template.host_document().contains("aws:runShellScript"));
     }
 }

@@ -73,3 +73,56 @@ def test_parameters_and_secrets(cli):
         found = cli("secretsmanager", "get-secret-value", "--secret-id", "ghosthands/dev", "--version-stage", stage)
         assert found["SecretString"] == text
     assert cli("sts", "get-caller-identity")["Account"] == "000000000000"
+
+
+def test_commands(double, cli, tmp_path):
+    document = {
+        "schemaVersion": "2.2",
+        "parameters": {"action": {"type": "String", "allowedValues": ["drain"]}},
+        "mainSteps": [
+            {"action": "aws:runShellScript", "name": "host", "inputs": {"runCommand": ["host {{ action }}"]}}
+        ],
+    }
+    (tmp_path / "host.json").write_text(json.dumps(document))
+    name = ("--name", "GhostHands-Host")
+    content = ("--content", f"file://{tmp_path}/host.json", "--document-type", "Command")
+    assert cli("ssm", "create-document", *name, *content)["DocumentDescription"]["Status"] == "Active"
+    assert cli("ssm", "describe-document", *name)["Document"]["Parameters"][0]["Name"] == "action"
+    assert json.loads(cli("ssm", "get-document", *name)["Content"]) == document
+
+    double.control("POST", "/commands/runner", {"outputs": [{"stdout": "drained"}, {"exit_code": 1}]})
+    double.group("fleet", desired=1)
+    (agent,) = cli("ssm", "describe-instance-information", "--max-items", "5")["InstanceInformationList"]
+    host = agent["InstanceId"]
+    (reservation,) = cli("ec2", "describe-instances", "--instance-ids", host)["Reservations"]
+    assert reservation["Instances"][0]["State"]["Name"] == "running"
+
+    def send(*targets):
+        send = ("ssm", "send-command", "--document-name", "GhostHands-Host", "--timeout-seconds", "30")
+        sent = cli(*send, *targets, "--parameters", "action=drain", "--max-concurrency", "50%", "--max-errors", "0")
+        double.advance(0)
+        return sent["Command"]["CommandId"]
+
+    first = send("--targets", "Key=tag:aws:autoscaling:groupName,Values=fleet")
+    which = ("--command-id", first, "--instance-id", host)
+    assert cli("ssm", "wait", "command-executed", *which) is None
+    assert cli("ssm", "get-command-invocation", *which)["StandardOutputContent"] == "drained"
+    second = send("--instance-ids", host)
+    error = cli("ssm", "wait", "command-executed", "--command-id", second, "--instance-id", host, fails=True)
+    assert "terminal failure state" in error
+    failed = cli("ssm", "list-command-invocations", "--command-id", second, "--details")["CommandInvocations"]
+    assert [i["CommandPlugins"][0]["ResponseCode"] for i in failed] == [1]
+    assert cli("ssm", "cancel-command", "--command-id", second) is None
+    listed = cli("ssm", "list-commands", "--filters", "key=Status,value=Success")["Commands"]
+    assert [command["CommandId"] for command in listed] == [first]
+
+
+def test_labels(cli):
+    put = ("ssm", "put-parameter", "--name", "/fleet/deployed", "--type", "String", "--overwrite", "--value")
+    for value in ("v1", "v2"):
+        cli(*put, value)
+    label = ("ssm", "label-parameter-version", "--name", "/fleet/deployed", "--parameter-version", "1")
+    assert cli(*label, "--labels", "stable") == {"InvalidLabels": [], "ParameterVersion": 1}
+    assert cli("ssm", "get-parameter", "--name", "/fleet/deployed:stable")["Parameter"]["Value"] == "v1"
+    history = cli("ssm", "get-parameter-history", "--name", "/fleet/deployed")["Parameters"]
+    assert [version["Labels"] for version in history] == [["stable"], []]

@@ -41,8 +41,8 @@ def test_a_bad_group_is_refused_with_the_reason(autoscaling):
 
 
 def test_what_is_not_modelled_is_refused_not_ignored(autoscaling):
-    message = refused("ValidationError", create, autoscaling=autoscaling, CapacityRebalance=True)
-    assert message == "The double does not model the parameter CapacityRebalance"
+    message = refused("ValidationError", create, autoscaling=autoscaling, MaxInstanceLifetime=86_400)
+    assert message == "The double does not model the parameter MaxInstanceLifetime"
     refused("InvalidAction", autoscaling.describe_warm_pool, AutoScalingGroupName="fleet")
 
 

@@ -87,6 +87,61 @@ def test_a_heartbeat_starts_the_timeout_anew(double, autoscaling, waiting):
     refused("ValidationError", autoscaling.record_lifecycle_action_heartbeat, **HOOK, InstanceId=waiting)
 
 
+def test_heartbeats_do_not_outlast_the_global_timeout(double, autoscaling, waiting):
+    # A hundred heartbeats: 30000 seconds.
+    for _ in range(29_999 // 299):
+        double.advance(299)
+        autoscaling.record_lifecycle_action_heartbeat(**HOOK, InstanceId=waiting)
+    double.advance(29_999 % 299)
+    assert states(autoscaling)[0] == "Terminating:Wait"
+    double.advance(1)
+    assert states(autoscaling)[0] == "Terminating:Proceed"
+
+
+RETAIN = {"RetentionTriggers": {"TerminateHookAbandon": "retain"}}
+
+
+@pytest.fixture
+def retained(double, autoscaling, waiting):
+    """The id of an instance whose hook was abandoned in a group that retains such instances."""
+    autoscaling.update_auto_scaling_group(AutoScalingGroupName="fleet", InstanceLifecyclePolicy=RETAIN)
+    double.advance(300)
+    return waiting
+
+
+def test_an_abandoned_instance_is_retained_and_runs_on(double, autoscaling, retained):
+    assert describe(autoscaling)["InstanceLifecyclePolicy"] == RETAIN
+    double.advance(86_400)
+    assert states(autoscaling) == ["Terminating:Retained", "InService"]
+    assert describe(autoscaling)["DesiredCapacity"] == 1, "it is not counted"
+    (reservation,) = double.client("ec2").describe_instances(InstanceIds=[retained])["Reservations"]
+    assert reservation["Instances"][0]["State"]["Name"] == "running"
+    protect = {"AutoScalingGroupName": "fleet", "InstanceIds": [retained], "ProtectedFromScaleIn": True}
+    refused("ValidationError", autoscaling.set_instance_protection, **protect)
+
+
+def test_continue_never_retains(double, autoscaling, waiting):
+    autoscaling.update_auto_scaling_group(AutoScalingGroupName="fleet", InstanceLifecyclePolicy=RETAIN)
+    autoscaling.complete_lifecycle_action(**HOOK, InstanceId=waiting, LifecycleActionResult="CONTINUE")
+    assert states(autoscaling)[0] == "Terminating:Proceed"
+
+
+def test_a_retained_instance_ends_by_a_second_round_with_a_new_token(double, autoscaling, retained):
+    terminate = autoscaling.terminate_instance_in_auto_scaling_group
+    message = refused("ValidationError", terminate, InstanceId=retained, ShouldDecrementDesiredCapacity=True)
+    assert "must be false" in message
+    terminate(InstanceId=retained, ShouldDecrementDesiredCapacity=False)
+    assert states(autoscaling) == ["Terminating:Wait", "InService"]
+    events = [e for e in double.control("GET", "/bus") if e["detail-type"].endswith("Lifecycle Action")]
+    first, second = (event["detail"]["LifecycleActionToken"] for event in events)
+    assert first != second
+    complete = autoscaling.complete_lifecycle_action
+    refused("ValidationError", complete, **HOOK, LifecycleActionToken=first, LifecycleActionResult="CONTINUE")
+    complete(**HOOK, LifecycleActionToken=second, LifecycleActionResult="CONTINUE")
+    double.advance(5)
+    assert states(autoscaling) == ["InService"] and describe(autoscaling)["DesiredCapacity"] == 1
+
+
 def test_a_launch_hook_holds_the_newcomer(double, autoscaling):
     double.group("fleet")
     launching = {"LifecycleTransition": "autoscaling:EC2_INSTANCE_LAUNCHING"}

@@ -102,8 +102,8 @@ def test_a_schedule_follows_the_clock(double, probe):
 def test_events_reach_their_targets(double, probe):
     double.control(
         "POST",
-        "/targets",
-        {"source": "aws.autoscaling", "detail_type": "EC2 Instance Launch Successful", "function": "probe"},
+        "/rules",
+        {"pattern": {"detail-type": ["EC2 Instance Launch Successful"]}, "function": "probe"},
     )
     double.group("fleet", desired=2)
     # Both at one instant and one process: the second is throttled, and tried again a second later.

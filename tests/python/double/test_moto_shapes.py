@@ -3,11 +3,26 @@
 What moto gets wrong, and what only EC2 would know, is left out by path, each with its reason.
 """
 
+import json
 import time
 
 import pytest
 from botocore.exceptions import ClientError
 
+DOCUMENT = {
+    "Name": "GhostHands-Host",
+    "DocumentType": "Command",
+    "Content": json.dumps(
+        {
+            "schemaVersion": "2.2",
+            "description": "d",
+            "parameters": {"action": {"type": "String", "description": "d", "default": "drain"}},
+            "mainSteps": [
+                {"action": "aws:runShellScript", "name": "host", "inputs": {"runCommand": ["host {{ action }}"]}}
+            ],
+        }
+    ),
+}
 GROUP = {"AutoScalingGroupName": "fleet"}
 HOOK = GROUP | {"LifecycleHookName": "ghosthands-drain-hook"}
 TAG = {"ResourceId": "fleet", "ResourceType": "auto-scaling-group", "Key": "k", "Value": "v", "PropagateAtLaunch": True}
@@ -16,6 +31,8 @@ EC2_ONLY = "comes from the instance or its template in EC2, which the double doe
 MOTO_INVENTS = "moto invents a notification target that nobody configured"
 MOTO_LACKS = "AWS sends it, moto does not"
 MOTO_HASTE = "moto ends a termination in the moment it begins"
+MOTO_REGION = "moto names a region for output that nobody asked to keep"
+NO_HASH = "the double computes no hash of a document"
 MOTO_ALWAYS = "AWS sends it when it was set, moto always"
 
 # Paths that one side only may have. `*` is every element of a list.
@@ -28,9 +45,21 @@ EXCLUDED = {
     "Activity.AutoScalingGroupARN": MOTO_LACKS,
     "Activity.Details": MOTO_LACKS,
     "Activity.EndTime": MOTO_HASTE,
+    "Command.DocumentVersion": MOTO_LACKS,
+    "Command.OutputS3Region": MOTO_REGION,
+    "Commands.*.DocumentVersion": MOTO_LACKS,
+    "Commands.*.OutputS3Region": MOTO_REGION,
+    "CreatedDate": MOTO_LACKS,
+    "Document.Hash": NO_HASH,
+    "Document.HashType": NO_HASH,
+    "DocumentDescription.Hash": NO_HASH,
+    "DocumentDescription.HashType": NO_HASH,
+    "DocumentVersion": MOTO_LACKS,
     "LifecycleHooks.*.NotificationTargetARN": MOTO_INVENTS,
     "LifecycleHooks.*.RoleARN": MOTO_INVENTS,
     "Parameter.Selector": MOTO_LACKS,
+    "Parameters.*.Policies": MOTO_LACKS,
+    "StandardErrorUrl": MOTO_LACKS,
 }
 
 # Members whose keys are identifiers: maps, not structures.
@@ -92,12 +121,22 @@ class Side:
         autoscaling.put_lifecycle_hook(
             **HOOK, LifecycleTransition="autoscaling:EC2_INSTANCE_TERMINATING", HeartbeatTimeout=300
         )
-        self.client["ssm"].put_parameter(Name="/fleet/state", Value="v", Type="String")
+        ssm = self.client["ssm"]
+        ssm.put_parameter(Name="/fleet/state", Value="v", Type="String")
+        ssm.label_parameter_version(Name="/fleet/state", Labels=["stable"])
+        ssm.create_document(**DOCUMENT)
         secrets = self.client["secretsmanager"]
         secrets.create_secret(Name="ghosthands/dev", SecretString="one", Description="d")
         secrets.put_secret_value(SecretId="ghosthands/dev", SecretString="two")
         self.settle()
+        self.host = self.serving()
+        self.command = ssm.send_command(**self.sent())["Command"]["CommandId"]
+        self.settle()
         return self
+
+    def sent(self):
+        parameters = {"action": ["drain"]}
+        return {"DocumentName": "GhostHands-Host", "InstanceIds": [self.host], "Comment": "c", "Parameters": parameters}
 
     def serving(self):
         """An instance in service."""
@@ -114,6 +153,7 @@ def sides(double, moto):
     # An image that moto knows from the start.
     data = {"ImageId": "ami-12c6146b", "InstanceType": "t3.micro"}
     moto.client("ec2").create_launch_template(LaunchTemplateName="worker", LaunchTemplateData=data)
+    double.control("POST", "/commands/runner", {"outputs": [{}]})
     return Side(double, lambda: double.advance(30)).fill(), Side(moto, lambda: time.sleep(0)).fill()
 
 
@@ -150,7 +190,17 @@ CALLS = [
     ("ssm", "get_parameter", {"Name": "/fleet/state"}),
     ("ssm", "get_parameter", {"Name": "/fleet/state:1"}),
     ("ssm", "get_parameters", {"Names": ["/fleet/state", "absent"]}),
+    ("ssm", "get_parameter", {"Name": "/fleet/state:stable"}),
+    ("ssm", "get_parameter_history", {"Name": "/fleet/state"}),
     ("ssm", "put_parameter", {"Name": "/fleet/state", "Value": "w", "Overwrite": True}),
+    ("ssm", "label_parameter_version", {"Name": "/fleet/state", "Labels": ["stable", "7up"]}),
+    ("ssm", "unlabel_parameter_version", {"Name": "/fleet/state", "ParameterVersion": 1, "Labels": ["stable", "x"]}),
+    ("ssm", "create_document", DOCUMENT | {"Name": "Other"}),
+    ("ssm", "describe_document", {"Name": "GhostHands-Host"}),
+    ("ssm", "get_document", {"Name": "GhostHands-Host"}),
+    ("ssm", "send_command", Side.sent),
+    ("ssm", "list_commands", lambda side: {"CommandId": side.command}),
+    ("ssm", "get_command_invocation", lambda side: {"CommandId": side.command, "InstanceId": side.host}),
     ("secretsmanager", "get_secret_value", {"SecretId": "ghosthands/dev"}),
     ("secretsmanager", "get_secret_value", {"SecretId": "ghosthands/dev", "VersionStage": "AWSPREVIOUS"}),
     ("secretsmanager", "put_secret_value", {"SecretId": "ghosthands/dev", "SecretString": "x"}),
@@ -162,6 +212,7 @@ CALLS = [
     ("autoscaling", "delete_lifecycle_hook", HOOK),
     ("autoscaling", "delete_tags", {"Tags": [TAG]}),
     ("autoscaling", "delete_auto_scaling_group", GROUP | {"ForceDelete": True}),
+    ("ssm", "delete_document", {"Name": "GhostHands-Host"}),
     ("ssm", "delete_parameter", {"Name": "/fleet/state"}),
 ]
 
@@ -177,6 +228,17 @@ ERRORS = [
     ("ssm", "get_parameter", {"Name": "/absent"}),
     ("ssm", "delete_parameter", {"Name": "/absent"}),
     ("ssm", "put_parameter", {"Name": "/fleet/state", "Value": "w", "Type": "String"}),
+    ("ssm", "get_parameter", {"Name": "/fleet/state:9"}),
+    ("ssm", "get_parameter_history", {"Name": "/absent"}),
+    ("ssm", "label_parameter_version", {"Name": "/fleet/state", "ParameterVersion": 9, "Labels": ["a"]}),
+    ("ssm", "create_document", DOCUMENT),
+    ("ssm", "describe_document", {"Name": "absent"}),
+    ("ssm", "get_document", {"Name": "absent"}),
+    (
+        "ssm",
+        "get_command_invocation",
+        lambda side: {"CommandId": side.command, "InstanceId": "i-0123456789abcdef0"},
+    ),
     ("ssm", "put_parameter", {"Name": "aws-x", "Value": "w", "Type": "String"}),
     ("secretsmanager", "get_secret_value", {"SecretId": "absent"}),
     ("secretsmanager", "get_secret_value", {"SecretId": "ghosthands/dev", "VersionStage": "NONE"}),

@@ -46,10 +46,66 @@ def test_a_bad_parameter_is_refused_with_the_reason(double, arguments, reason):
     refused("ParameterNotFound", ssm.get_parameter, Name="fine")
 
 
-def test_run_command_is_not_there_yet_and_says_so(double):
+def test_what_the_double_does_not_model_says_so(double):
     ssm = double.client("ssm")
-    message = refused("UnknownOperationException", ssm.send_command, DocumentName="GhostHands-Host", InstanceIds=["i-1"])
-    assert "SendCommand" in message
+    assert "DescribeSessions" in refused("UnknownOperationException", ssm.describe_sessions, State="Active")
+
+
+def test_labels_move_from_version_to_version(double):
+    ssm = double.client("ssm")
+    name = "/ghosthands/dev/deployed"
+    refused("ParameterNotFound", ssm.label_parameter_version, Name=name, Labels=["stable"])
+    for value in ("one", "two", "three"):
+        ssm.put_parameter(Name=name, Value=value, Type="String", Overwrite=True)
+    label = ssm.label_parameter_version
+    assert label(Name=name, ParameterVersion=1, Labels=["stable", "previous"])["ParameterVersion"] == 1
+    latest = label(Name=name, Labels=["stable", "7up", "aws-x", "SSMx", "a b"])
+    assert (latest["ParameterVersion"], latest["InvalidLabels"]) == (3, ["7up", "aws-x", "SSMx", "a b"])
+
+    def value(which):
+        found = ssm.get_parameter(Name=f"{name}:{which}")["Parameter"]
+        return found["Value"], found["Version"], found["Selector"]
+
+    assert value("stable") == ("three", 3, ":stable")
+    assert value("previous") == ("one", 1, ":previous")
+    assert value("2") == ("two", 2, ":2")
+    for absent in ("9", "candidate"):
+        message = refused("ParameterVersionNotFound", ssm.get_parameter, Name=f"{name}:{absent}")
+        assert message.startswith(f"Systems Manager could not find version {absent} of {name}.")
+    refused("ParameterVersionNotFound", label, Name=name, ParameterVersion=9, Labels=["stable"])
+    ten = [f"l{n}" for n in range(10)]
+    refused("ParameterVersionLabelLimitExceeded", label, Name=name, ParameterVersion=1, Labels=ten)
+    assert value("previous")[1] == 1, "refused as a whole"
+    removed = ssm.unlabel_parameter_version(Name=name, ParameterVersion=3, Labels=["stable", "previous"])
+    assert (removed["RemovedLabels"], removed["InvalidLabels"]) == (["stable"], ["previous"])
+    refused("ParameterVersionNotFound", ssm.get_parameter, Name=f"{name}:stable")
+    found = ssm.get_parameters(Names=[f"{name}:previous", f"{name}:stable"])
+    assert [p["Value"] for p in found["Parameters"]] == ["one"] and found["InvalidParameters"] == [f"{name}:stable"]
+
+
+def test_history_comes_oldest_first_and_in_pages(double):
+    ssm = double.client("ssm")
+    refused("ParameterNotFound", ssm.get_parameter_history, Name="state")
+    for n in range(1, 6):
+        ssm.put_parameter(Name="state", Value=f"v{n}", Type="String", Overwrite=True)
+    ssm.label_parameter_version(Name="state", ParameterVersion=4, Labels=["stable"])
+    pages = list(ssm.get_paginator("get_parameter_history").paginate(Name="state", PaginationConfig={"PageSize": 2}))
+    found = [version for page in pages for version in page["Parameters"]]
+    assert [(v["Version"], v["Value"]) for v in found] == [(n, f"v{n}") for n in range(1, 6)] and len(pages) == 3
+    assert [v["Labels"] for v in found] == [[], [], [], ["stable"], []]
+
+
+def test_a_hundred_versions_are_kept_and_a_label_holds_the_oldest(double):
+    ssm = double.client("ssm")
+    put = {"Name": "state", "Type": "String", "Overwrite": True}
+    for n in range(1, 102):
+        ssm.put_parameter(**put, Value=str(n))
+    refused("ParameterVersionNotFound", ssm.get_parameter, Name="state:1")
+    ssm.label_parameter_version(Name="state", ParameterVersion=2, Labels=["stable"])
+    message = refused("ParameterMaxVersionLimitExceeded", ssm.put_parameter, **put, Value="x")
+    assert "Version 2, the oldest version" in message
+    ssm.label_parameter_version(Name="state", ParameterVersion=101, Labels=["stable"])
+    assert ssm.put_parameter(**put, Value="x")["Version"] == 102
 
 
 def test_secret_versions_move_through_their_stages(double):

@@ -12,7 +12,6 @@ use std::time::Duration;
 pub(crate) const GROUP: &str = "ghosthands-worker-asg";
 pub(crate) const HOOK: &str = "ghosthands-drain-hook";
 pub(crate) const DOCUMENT: &str = "GhostHands-Host";
-pub(crate) const MINUTE: Duration = Duration::from_secs(60);
 pub(crate) const SCHEDULE: &[u8] = include_bytes!("../../../events/drain-schedule.json");
 const BOOT: Duration = Duration::from_secs(1);
 
@@ -60,8 +59,8 @@ impl World {
         }
         double.create_group(group).expect("a valid group");
         double.advance(BOOT).await.expect("a manual clock");
-        let template = Template::read().expect("the template is there");
-        double.create_document(DOCUMENT, template.host_document()).expect("a valid document");
+        let template = Template::read(GROUP).expect("the template is there");
+        double.create_document(DOCUMENT, &template.host_document()).expect("a valid document");
         let least = [("GH_ENVIRONMENT", "test"), ("AWS_ASG_NAME", GROUP)];
         let settings =
             least.into_iter().chain(setup.env).map(|(n, v)| (n.to_owned(), v.to_owned()));

@@ -46,11 +46,6 @@ impl Script {
         }
     }
 
-    /// A worker with a job until then.
-    pub(crate) fn busy_until(at: Timestamp) -> Script {
-        Script { job_ends: Some(at), ..Script::idle() }
-    }
-
     /// Whether a job runs at this moment, taking new ones as time goes on.
     pub(crate) fn is_busy(&mut self, now: Timestamp) -> bool {
         while let Some(ends) = self.job_ends.filter(|ends| *ends <= now) {

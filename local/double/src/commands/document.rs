@@ -22,6 +22,8 @@ pub(crate) struct Document {
     pub(crate) name: String,
     pub(crate) description: String,
     pub(crate) parameters: BTreeMap<String, Parameter>,
+    /// JSON as it was registered.
+    pub(crate) content: String,
     step: Step,
 }
 
@@ -122,7 +124,9 @@ fn invalid_parameters(message: impl Into<String>) -> ApiError {
 
 impl Document {
     /// Reads and checks a document.
-    pub(crate) fn parse(name: &str, content: Value) -> Result<Self, ApiError> {
+    pub(crate) fn parse(name: &str, text: &str) -> Result<Self, ApiError> {
+        let content: Value = serde_json::from_str(text)
+            .map_err(|e| invalid_content(format!("The Content is not JSON: {e}")))?;
         let legal = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
         if !(3..=128).contains(&name.len()) || !name.chars().all(legal) {
             return Err(ApiError::new(
@@ -152,7 +156,13 @@ impl Document {
         for (name, parameter) in &parameters {
             parameter.check_declaration(name)?;
         }
-        let document = Self { name: name.to_owned(), description, parameters, step: step.clone() };
+        let document = Self {
+            name: name.to_owned(),
+            description,
+            parameters,
+            content: text.to_owned(),
+            step: step.clone(),
+        };
         document.check_references()?;
         Ok(document)
     }

@@ -19,6 +19,8 @@ mod model;
 mod properties;
 mod send;
 #[cfg(test)]
+mod send_tests;
+#[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,7 +28,6 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 pub(crate) use document::Document;
 pub use model::{Command, CommandOutput, CommandState, Invocation, InvocationState};
@@ -165,13 +166,13 @@ impl RunCommand {
             notices: Vec::new(),
             runs: Runs::default(),
         };
-        let own = Document::parse("AWS-RunShellScript", document::run_shell_script());
+        let own = Document::parse("AWS-RunShellScript", &document::run_shell_script().to_string());
         new.documents.extend(own.ok().map(|d| (d.name.clone(), (d, now))));
         new
     }
 
     /// `CreateDocument`
-    pub(crate) fn create_document(&mut self, name: &str, content: Value) -> Result<(), ApiError> {
+    pub(crate) fn create_document(&mut self, name: &str, content: &str) -> Result<(), ApiError> {
         if self.documents.contains_key(name) {
             return Err(ApiError::new(
                 "DocumentAlreadyExists",

@@ -82,7 +82,7 @@ impl Run {
                 "inputs": { "timeoutSeconds": 60, "runCommand": ["true"] },
             }],
         });
-        commands.create_document("Host", content).expect("legal");
+        commands.create_document("Host", &content.to_string()).expect("legal");
         Self {
             commands,
             machines: (0..MACHINES).map(machine).collect(),

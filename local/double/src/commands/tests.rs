@@ -1,6 +1,5 @@
 //! Run Command one rule at a time, on a clock that only the test moves.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -28,16 +27,16 @@ pub(super) fn machine(number: usize) -> Machine {
 }
 
 /// Run Command with the document `Host` and machines i-0, i-1, …
-struct Fixture {
-    commands: RunCommand,
-    machines: Vec<Machine>,
+pub(super) struct Fixture {
+    pub(super) commands: RunCommand,
+    pub(super) machines: Vec<Machine>,
     /// Runs that began and have not been reported.
     running: Vec<RunKey>,
     killed: Vec<RunKey>,
 }
 
 impl Fixture {
-    fn new(machines: usize) -> Self {
+    pub(super) fn new(machines: usize) -> Self {
         let mut commands = RunCommand::new("000000000000", 7, start());
         let content = json!({
             "schemaVersion": "2.2",
@@ -54,7 +53,7 @@ impl Fixture {
                 },
             }],
         });
-        commands.create_document("Host", content).expect("a legal document");
+        commands.create_document("Host", &content.to_string()).expect("a legal document");
         let machines = (0..machines).map(machine).collect();
         Self { commands, machines, running: Vec::new(), killed: Vec::new() }
     }
@@ -68,7 +67,7 @@ impl Fixture {
         }
     }
 
-    fn send(&mut self, change: impl FnOnce(&mut SendRequest)) -> u64 {
+    pub(super) fn send(&mut self, change: impl FnOnce(&mut SendRequest)) -> u64 {
         let mut request = self.request();
         change(&mut request);
         let seq = self.commands.send(request, &self.machines).expect("a legal request");
@@ -76,7 +75,7 @@ impl Fixture {
         seq
     }
 
-    fn refused(&mut self, change: impl FnOnce(&mut SendRequest)) -> (String, String) {
+    pub(super) fn refused(&mut self, change: impl FnOnce(&mut SendRequest)) -> (String, String) {
         let mut request = self.request();
         change(&mut request);
         let error = self.commands.send(request, &self.machines).expect_err("refused");
@@ -98,7 +97,7 @@ impl Fixture {
     }
 
     /// Hosts that run something, by number.
-    fn busy(&self) -> Vec<usize> {
+    pub(super) fn busy(&self) -> Vec<usize> {
         self.running.iter().map(|key| key.instance[2..].parse().expect("a number")).collect()
     }
 
@@ -124,12 +123,12 @@ impl Fixture {
         self.collect();
     }
 
-    fn states(&self, seq: u64) -> Vec<InvocationState> {
+    pub(super) fn states(&self, seq: u64) -> Vec<InvocationState> {
         let command = self.commands.command(seq).expect("it exists");
         command.invocations.iter().map(|v| v.state).collect()
     }
 
-    fn state(&self, seq: u64) -> CommandState {
+    pub(super) fn state(&self, seq: u64) -> CommandState {
         self.commands.command(seq).expect("it exists").state
     }
 }
@@ -140,18 +139,6 @@ fn rate(concurrency: &str, errors: &str) -> impl FnOnce(&mut SendRequest) {
         request.max_concurrency = Some(concurrency);
         request.max_errors = Some(errors);
     }
-}
-
-fn targets(key: &str, values: &[&str]) -> impl FnOnce(&mut SendRequest) {
-    let target = (key.to_owned(), values.iter().map(|v| (*v).to_owned()).collect());
-    |request| {
-        request.instance_ids.clear();
-        request.targets = vec![target];
-    }
-}
-
-fn parameters(pairs: &[(&str, &str)]) -> BTreeMap<String, Vec<String>> {
-    pairs.iter().map(|(key, value)| ((*key).to_owned(), vec![(*value).to_owned()])).collect()
 }
 
 #[test]
@@ -504,112 +491,6 @@ fn pick_up_takes_the_time_it_is_set_to() {
 }
 
 #[test]
-fn tags_find_the_managed_machines_that_have_them() {
-    let mut f = Fixture::new(3);
-    f.machines[1].managed = false;
-    f.machines[2].tags.insert("Role".to_owned(), "other".to_owned());
-    let hosts = |f: &Fixture, seq| {
-        let command = f.commands.command(seq).expect("it exists");
-        command.invocations.iter().map(|v| v.instance.clone()).collect::<Vec<_>>()
-    };
-    let group = f.send(targets("tag:aws:autoscaling:groupName", &["fleet"]));
-    assert_eq!(hosts(&f, group), ["i-0", "i-2"]);
-    let role = f.send(targets("tag:Role", &["worker", "driver"]));
-    assert_eq!(hosts(&f, role), ["i-0"]);
-    let key = f.send(targets("tag-key", &["Role"]));
-    assert_eq!(hosts(&f, key), ["i-0", "i-2"]);
-    let ids = f.send(targets("InstanceIds", &["i-2"]));
-    assert_eq!(hosts(&f, ids), ["i-2"]);
-    let both = f.send(|request| {
-        targets("tag:Role", &["other"])(request);
-        request.targets.push(("tag-key".to_owned(), vec!["aws:autoscaling:groupName".to_owned()]));
-    });
-    assert_eq!(hosts(&f, both), ["i-2"], "every target has to match");
-}
-
-#[test]
-fn a_tag_that_nobody_has_succeeds_nowhere() {
-    let mut f = Fixture::new(1);
-    let seq = f.send(targets("tag:Role", &["nobody"]));
-    let state = f.state(seq);
-    assert_eq!((state.status(), state.details()), ("Success", "NoInstancesInTag"));
-    assert_eq!(f.states(seq), []);
-    let told: Vec<_> = f.commands.take_notices().iter().map(|n| n.status).collect();
-    assert_eq!(told, ["Success"]);
-}
-
-#[test]
-fn fifty_named_instances_are_the_most_and_tags_reach_more() {
-    let mut f = Fixture::new(51);
-    let (code, message) = f.refused(|_| ());
-    assert_eq!(code, "ValidationException");
-    assert!(message.contains("'instanceIds'") && message.contains("50"), "{message}");
-    let seq = f.send(targets("tag:Role", &["worker"]));
-    assert_eq!(f.states(seq).len(), 51);
-}
-
-#[test]
-fn requests_aws_refuses_are_refused_by_name() {
-    let mut f = Fixture::new(1);
-    let code = |f: &mut Fixture, change: &dyn Fn(&mut SendRequest)| f.refused(change);
-    let cases: [(&str, &str, &dyn Fn(&mut SendRequest)); 11] = [
-        ("InvalidDocument", "Nothing", &|r| r.document = "Nothing".to_owned()),
-        ("ValidationException", "required", &|r| r.instance_ids.clear()),
-        ("ValidationException", "exclude", &|r| {
-            r.targets = vec![("tag:a".to_owned(), vec!["b".to_owned()])];
-        }),
-        ("DuplicateInstanceId", "twice", &|r| r.instance_ids.push("i-0".to_owned())),
-        ("InvalidInstanceId", "[[i-9]]", &|r| r.instance_ids = vec!["i-9".to_owned()]),
-        ("ValidationException", "'comment'", &|r| r.comment = "x".repeat(101)),
-        ("ValidationException", "'timeoutSeconds'", &|r| r.timeout_seconds = Some(29)),
-        ("ValidationException", "MaxConcurrency", &|r| r.max_concurrency = Some("0".to_owned())),
-        ("InvalidTarget", "resource-groups:Name", &|r| {
-            r.instance_ids.clear();
-            r.targets = vec![("resource-groups:Name".to_owned(), vec!["x".to_owned()])];
-        }),
-        ("InvalidTarget", "needs Values", &|r| {
-            r.instance_ids.clear();
-            r.targets = vec![("tag:Role".to_owned(), vec![])];
-        }),
-        ("InvalidParameters", "\"shell\"", &|r| r.parameters = parameters(&[("shell", "rm")])),
-    ];
-    for (expected, part, change) in cases {
-        let (code, message) = code(&mut f, change);
-        assert_eq!(code, expected, "{message}");
-        assert!(message.contains(part), "{message}");
-    }
-    assert!(f.commands.commands().is_empty(), "what was refused left nothing behind");
-}
-
-#[test]
-fn parameters_outside_the_documents_bounds_are_refused() {
-    let mut f = Fixture::new(1);
-    for (given, reason) in [
-        (("action", "reboot"), "allowedValues"),
-        (("tag", "v1; rm -rf /"), "allowedPattern"),
-        (("tag", ""), "allowedPattern"),
-    ] {
-        let (code, message) = f.refused(|r| r.parameters = parameters(&[given]));
-        assert_eq!(code, "InvalidParameters");
-        assert!(message.contains(given.0) && message.contains(reason), "{message}");
-    }
-    let (_, message) = f.refused(|r| {
-        r.parameters.insert("tag".to_owned(), vec!["a".to_owned(), "b".to_owned()]);
-    });
-    assert!(message.contains("takes one value"), "{message}");
-}
-
-#[test]
-fn defaults_fill_in_what_was_not_given() {
-    let mut f = Fixture::new(1);
-    let seq = f.send(|r| r.parameters = parameters(&[("tag", "v1.2")]));
-    let command = f.commands.command(seq).expect("it exists");
-    assert_eq!(command.script, "deploy-server drain v1.2");
-    assert_eq!(command.parameters, parameters(&[("tag", "v1.2")]));
-    assert_eq!(command.effective, parameters(&[("action", "drain"), ("tag", "v1.2")]));
-}
-
-#[test]
 fn events_tell_each_change_of_status_in_order() {
     let mut f = Fixture::new(2);
     f.send(rate("1", "0"));
@@ -632,21 +513,4 @@ fn events_tell_each_change_of_status_in_order() {
             "command Failed",
         ]
     );
-}
-
-#[test]
-fn a_document_for_another_operating_system_runs_nowhere() {
-    let mut f = Fixture::new(1);
-    let content = json!({
-        "schemaVersion": "2.2",
-        "mainSteps": [{
-            "action": "aws:runPowerShellScript",
-            "name": "host",
-            "inputs": { "runCommand": ["Get-Date"] },
-        }],
-    });
-    f.commands.create_document("Windows", content).expect("legal");
-    let seq = f.send(|r| r.document = "Windows".to_owned());
-    assert_eq!((f.states(seq), f.state(seq)), (vec![InvalidPlatform], CommandState::Failed));
-    assert_eq!(f.busy(), [0; 0]);
 }

@@ -24,7 +24,7 @@
 //! | `POST /functions {name, binary, …}` | starts a function: the members of [`FunctionConfig`] |
 //! | `GET /functions/{name}` | cold starts and log lines |
 //! | `POST /schedules {name, rate, function}` | a schedule |
-//! | `POST /targets {source, detail_type, function}` | an event target |
+//! | `POST /rules {pattern, function}` | a function for the events that match an `EventPattern` |
 //! | `POST /http-apis {routes, port}` | an HTTP API; answers its endpoint |
 //! | `PUT /imds/{id}/latest/api/token`, `GET /imds/{id}/latest/meta-data/…` | instance metadata |
 
@@ -48,6 +48,7 @@ use crate::error::ApiError;
 use crate::faults::PlannedFault;
 use crate::imds;
 use crate::lambda::{Function, FunctionConfig, HttpApi, Route};
+use crate::pattern::Pattern;
 
 type App = State<Arc<Account>>;
 
@@ -76,7 +77,7 @@ pub(crate) fn router() -> Router<Arc<Account>> {
         .route("/functions", post(add_function))
         .route("/functions/{name}", get(function))
         .route("/schedules", post(schedule))
-        .route("/targets", post(target))
+        .route("/rules", post(rule))
         .route("/http-apis", post(http_api))
         .route("/imds/{id}/latest/api/token", put(imds::token))
         .route("/imds/{id}/latest/meta-data/{*path}", get(imds::metadata))
@@ -228,18 +229,22 @@ async fn schedule(State(account): App, Json(new): Json<NewSchedule>) -> Response
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct NewTarget {
-    source: String,
-    detail_type: String,
+struct NewRule {
+    pattern: Value,
     function: String,
 }
 
-async fn target(State(account): App, Json(new): Json<NewTarget>) -> Response {
+async fn rule(State(account): App, Json(new): Json<NewRule>) -> Response {
     if account.function(&new.function).is_none() {
         return unknown_function(&new.function);
     }
-    account.with_bus(|bus, _| bus.subscribe(&new.source, &new.detail_type, &new.function));
-    Json(json!({})).into_response()
+    match Pattern::read(&new.pattern) {
+        Ok(pattern) => {
+            account.with_bus(|bus, _| bus.add_rule(pattern, &new.function));
+            Json(json!({})).into_response()
+        }
+        Err(error) => refuse(StatusCode::BAD_REQUEST, error),
+    }
 }
 
 #[derive(Deserialize)]

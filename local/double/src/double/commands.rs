@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use serde_json::Value;
-
 use super::Double;
 use crate::account::lock;
 use crate::commands::{Command, CommandFault, CommandSettings};
@@ -22,12 +20,12 @@ impl Double {
         self.account.set_runner(Some(instance), Arc::new(runner));
     }
 
-    /// Creates an SSM document from its content.
+    /// Registers a command document, schema 2.2 in JSON.
     ///
     /// # Errors
     /// What `CreateDocument` would answer.
-    pub fn create_document(&self, name: &str, content: &Value) -> Result<(), ApiError> {
-        self.account.with_commands(|commands| commands.create_document(name, content.clone()))
+    pub fn create_document(&self, name: &str, content: &str) -> Result<(), ApiError> {
+        self.account.with_commands(|commands| commands.create_document(name, content))
     }
 
     /// Every command so far, oldest first.

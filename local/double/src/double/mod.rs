@@ -13,7 +13,7 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 use crate::account::Account;
@@ -25,6 +25,7 @@ use crate::error::ApiError;
 use crate::faults::Faults;
 use crate::journal::{Call, TransitionStream};
 use crate::lambda::{Function, HttpApi, Route, invoke_api};
+use crate::pattern::Pattern;
 use crate::server::Server;
 use crate::services;
 
@@ -269,8 +270,17 @@ impl Double {
         detail_type: &str,
         function: &str,
     ) -> Result<(), ScheduleError> {
+        self.rule(&json!({ "source": [source], "detail-type": [detail_type] }), function)
+    }
+
+    /// Invokes a function on every event that matches a rule's `EventPattern`.
+    ///
+    /// # Errors
+    /// The function is unknown, or the pattern cannot be read.
+    pub fn rule(&self, pattern: &Value, function: &str) -> Result<(), ScheduleError> {
         self.known(function)?;
-        self.account.with_bus(|bus, _| bus.subscribe(source, detail_type, function));
+        let pattern = Pattern::read(pattern)?;
+        self.account.with_bus(|bus, _| bus.add_rule(pattern, function));
         Ok(())
     }
 

@@ -113,8 +113,17 @@ enum Reply {
     Json(Value),
 }
 
-/// Answers one call of an AWS API.
+/// Answers one call of an AWS API, dated by the double's clock as AWS dates its answers by its own.
 pub(crate) async fn handle(account: Arc<Account>, parts: Parts, body: Bytes) -> Response {
+    let mut response = answer(Arc::clone(&account), parts, body).await;
+    let date = account.clock.now().strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    if let Ok(date) = date.parse() {
+        response.headers_mut().insert(axum::http::header::DATE, date);
+    }
+    response
+}
+
+async fn answer(account: Arc<Account>, parts: Parts, body: Bytes) -> Response {
     let request_id = account.request_id();
     let target = header(&parts.headers, "x-amz-target");
     // Only the wire format of the refusal is at stake when the service is unknown.

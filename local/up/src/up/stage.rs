@@ -47,7 +47,7 @@ pub(crate) struct Stage {
 impl Stage {
     /// Starts everything; the group launches its first instances at once.
     pub(crate) async fn start(options: &Options, narrator: Narrator) -> Result<Self, Error> {
-        let template = Template::read()?;
+        let template = Template::read(GROUP)?;
         let images = host::registry(&[Version::new(FIRST_VERSION)])?;
         let package = pgboss::install(pgboss::DEFAULT_VERSION)?;
         worker::install()?;
@@ -88,7 +88,7 @@ impl Stage {
             .hook(HookSpec::terminating(HOOK, HEARTBEAT_SECONDS));
         double.create_group(group).map_err(|error| refused(GROUP, &error))?;
         double
-            .create_document(DOCUMENT, template.host_document())
+            .create_document(DOCUMENT, &template.host_document())
             .map_err(|error| refused(DOCUMENT, &error))?;
         let common = [("GH_ENVIRONMENT", "local".to_owned()), ("AWS_ASG_NAME", GROUP.to_owned())];
         let settings = options.function_settings().into_iter().chain(common.clone());

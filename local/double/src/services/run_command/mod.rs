@@ -22,6 +22,7 @@ pub(super) fn call(
     Some(match action {
         "CreateDocument" => decode(body).and_then(|new| create_document(new, account)),
         "DescribeDocument" => decode(body).and_then(|which| describe_document(&which, account)),
+        "GetDocument" => decode(body).and_then(|which| get_document(&which, account)),
         "DeleteDocument" => decode(body).and_then(|which: WhichDocument| {
             account.with_commands(|c| c.delete_document(&which.name)).map(|()| json!({}))
         }),
@@ -55,6 +56,14 @@ struct NewDocument {
 struct WhichDocument {
     name: String,
     document_version: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+struct GetDocument {
+    name: String,
+    document_version: Option<String>,
+    document_format: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -114,11 +123,8 @@ fn check_version(version: Option<&str>) -> Result<(), ApiError> {
 fn create_document(new: NewDocument, account: &Account) -> Result<Value, ApiError> {
     only("DocumentType", new.document_type.as_deref(), &["Command"])?;
     only("DocumentFormat", new.document_format.as_deref(), &["JSON"])?;
-    let content = serde_json::from_str(&new.content).map_err(|e| {
-        ApiError::new("InvalidDocumentContent", format!("The Content is not JSON: {e}"))
-    })?;
     account.with_commands(|c| {
-        c.create_document(&new.name, content)?;
+        c.create_document(&new.name, &new.content)?;
         let (document, created) = c.document(&new.name)?;
         let owner = &account.config.account;
         Ok(json!({ "DocumentDescription": render::document(document, *created, owner) }))
@@ -131,6 +137,15 @@ fn describe_document(which: &WhichDocument, account: &Account) -> Result<Value, 
         let (document, created) = c.document(&which.name)?;
         let owner = &account.config.account;
         Ok(json!({ "Document": render::document(document, *created, owner) }))
+    })
+}
+
+fn get_document(which: &GetDocument, account: &Account) -> Result<Value, ApiError> {
+    check_version(which.document_version.as_deref())?;
+    only("DocumentFormat", which.document_format.as_deref(), &["JSON"])?;
+    account.with_commands(|c| {
+        let (document, created) = c.document(&which.name)?;
+        Ok(render::content(document, *created))
     })
 }
 

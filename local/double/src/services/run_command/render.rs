@@ -48,6 +48,18 @@ pub(super) fn document(document: &Document, created: Timestamp, owner: &str) -> 
     })
 }
 
+pub(super) fn content(document: &Document, created: Timestamp) -> Value {
+    json!({
+        "Name": document.name,
+        "CreatedDate": epoch(created),
+        "DocumentVersion": "1",
+        "Status": "Active",
+        "Content": document.content,
+        "DocumentType": "Command",
+        "DocumentFormat": "JSON",
+    })
+}
+
 pub(super) fn command(c: &Command) -> Value {
     let targets: Vec<Value> =
         c.targets.iter().map(|(key, values)| json!({ "Key": key, "Values": values })).collect();
@@ -72,6 +84,8 @@ pub(super) fn command(c: &Command) -> Value {
         "ErrorCount": c.count(InvocationState::is_error),
         "DeliveryTimedOutCount": c.count(|s| s == InvocationState::DeliveryTimedOut),
         "ServiceRole": "",
+        "NotificationConfig":
+            { "NotificationArn": "", "NotificationEvents": [], "NotificationType": "" },
         "TimeoutSeconds": c.timeout_seconds,
     })
 }

@@ -1,12 +1,10 @@
 //! The Runtime API host, with the real `lambda_runtime` on the other side.
 
-mod common;
-
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use crate::common::{alive, eventually, invoke, probe};
 use aws_double::{Function, FunctionConfig, InvokeError};
-use common::{alive, eventually, invoke, probe};
 use serde_json::json;
 
 #[tokio::test]

@@ -1,14 +1,12 @@
 //! The double as a library: a virtual clock, events and schedules that reach real functions, HTTP APIs.
 
-mod common;
-
 use std::time::Duration;
 
+use crate::common::{alive, eventually, invoke, probe};
 use aws_double::{
     ClockError, ClockMode, Double, DoubleConfig, Function, GroupSpec, HookSpec, LifecycleState,
     Route, TransitionKind,
 };
-use common::{alive, eventually, invoke, probe};
 use serde_json::{Value, json};
 
 async fn virtual_double() -> Double {

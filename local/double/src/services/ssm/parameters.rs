@@ -1,14 +1,13 @@
-//! Systems Manager Parameter Store over JSON 1.1: `String` and `StringList` parameters of the standard tier.
-//!
-//! Run Command is a module of its own when it comes; until then its actions are unknown operations.
+//! The parameters, their versions, and what may be written.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{decode, epoch};
+use super::super::epoch;
+use super::{invalid, not_found};
 use crate::error::ApiError;
 
 /// Most a standard parameter may hold.
@@ -17,11 +16,12 @@ const STANDARD_BYTES: usize = 4096;
 const VERSIONS_KEPT: usize = 100;
 
 #[derive(Debug, Clone)]
-struct Version {
-    number: u64,
+pub(super) struct Version {
+    pub(super) number: u64,
     value: String,
     kind: String,
     modified: Timestamp,
+    pub(super) labels: BTreeSet<String>,
 }
 
 /// The parameters of the account and region.
@@ -30,7 +30,7 @@ pub(crate) struct Parameters(BTreeMap<String, Vec<Version>>);
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
-struct Put {
+pub(super) struct Put {
     name: String,
     value: String,
     r#type: Option<String>,
@@ -42,61 +42,14 @@ struct Put {
     data_type: Option<String>,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase", deny_unknown_fields)]
-struct Get {
-    name: String,
-    /// Nothing here is encrypted, so both values read the same.
-    #[serde(default, rename = "WithDecryption")]
-    _with_decryption: bool,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase", deny_unknown_fields)]
-struct GetMany {
-    names: Vec<String>,
-    #[serde(default, rename = "WithDecryption")]
-    _with_decryption: bool,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase", deny_unknown_fields)]
-struct Delete {
-    name: String,
-}
-
-/// Runs one action. `None` when there is no such action here.
-pub(super) fn call(
-    action: &str,
-    body: &Value,
-    parameters: &mut Parameters,
-    arn_prefix: &str,
-    now: Timestamp,
-) -> Option<Result<Value, ApiError>> {
-    Some(match action {
-        "PutParameter" => decode(body).and_then(|put| parameters.put(put, now)),
-        "GetParameter" => decode(body).and_then(|Get { name, .. }| {
-            parameters
-                .get(&name, arn_prefix)
-                .map(|found| json!({ "Parameter": found }))
-                .ok_or_else(|| not_found(&name))
-        }),
-        "GetParameters" => {
-            decode(body).and_then(|GetMany { names, .. }| parameters.get_many(&names, arn_prefix))
-        }
-        "DeleteParameter" => decode(body).and_then(|Delete { name }| {
-            parameters.0.remove(&name).map(|_| json!({})).ok_or_else(|| not_found(&name))
-        }),
-        _ => return None,
-    })
-}
-
-fn not_found(name: &str) -> ApiError {
-    ApiError::new("ParameterNotFound", format!("Parameter {name} not found."))
-}
-
-fn invalid(message: impl Into<String>) -> ApiError {
-    ApiError::new("ValidationException", message)
+/// AWS's words for a version or a label that is not there.
+pub(super) fn version_not_found(name: &str, version: &str) -> ApiError {
+    ApiError::new(
+        "ParameterVersionNotFound",
+        format!(
+            "Systems Manager could not find version {version} of {name}. Verify the version and try again."
+        ),
+    )
 }
 
 impl Parameters {
@@ -124,7 +77,11 @@ impl Parameters {
         self.0.remove(name).is_some()
     }
 
-    fn put(&mut self, put: Put, now: Timestamp) -> Result<Value, ApiError> {
+    pub(super) fn versions_mut(&mut self, name: &str) -> Option<&mut Vec<Version>> {
+        self.0.get_mut(name)
+    }
+
+    pub(super) fn put(&mut self, put: Put, now: Timestamp) -> Result<Value, ApiError> {
         check_name(&put.name)?;
         if put.value.is_empty() {
             return Err(invalid("The parameter value must have at least 1 character"));
@@ -160,23 +117,36 @@ impl Parameters {
         };
         let number = known.map_or(1, |v| v.number + 1);
         let versions = self.0.entry(put.name).or_default();
-        versions.push(Version { number, value: put.value, kind, modified: now });
-        if versions.len() > VERSIONS_KEPT {
-            versions.remove(0);
+        if versions.len() == VERSIONS_KEPT {
+            let oldest = versions.remove(0);
+            if !oldest.labels.is_empty() {
+                let message = format!(
+                    "Version {}, the oldest version, can't be deleted because it has a label associated with it. Move the label to another version of the parameter, and try again.",
+                    oldest.number
+                );
+                versions.insert(0, oldest);
+                return Err(ApiError::new("ParameterMaxVersionLimitExceeded", message));
+            }
         }
+        let (value, modified, labels) = (put.value, now, BTreeSet::new());
+        versions.push(Version { number, value, kind, modified, labels });
         Ok(json!({ "Version": number, "Tier": "Standard" }))
     }
 
-    /// `name` may carry `:version`.
-    fn get(&self, selector: &str, arn_prefix: &str) -> Option<Value> {
-        let (name, version) = match selector.split_once(':') {
-            Some((name, version)) => (name, Some(version.parse::<u64>().ok()?)),
+    /// `name` may carry `:version` or `:label`.
+    pub(super) fn get(&self, selector: &str, arn_prefix: &str) -> Result<Value, ApiError> {
+        let (name, which) = match selector.split_once(':') {
+            Some((name, which)) => (name, Some(which)),
             None => (selector, None),
         };
-        let versions = self.0.get(name)?;
-        let found = match version {
-            Some(number) => versions.iter().find(|v| v.number == number)?,
-            None => versions.last()?,
+        let versions = self.0.get(name).ok_or_else(|| not_found(name))?;
+        let found = match which {
+            None => versions.last().ok_or_else(|| not_found(name))?,
+            Some(which) => {
+                let number = which.parse::<u64>().ok();
+                let is_meant = |v: &&Version| number == Some(v.number) || v.labels.contains(which);
+                versions.iter().find(is_meant).ok_or_else(|| version_not_found(name, which))?
+            }
         };
         let slash = if name.starts_with('/') { "" } else { "/" };
         let mut answer = json!({
@@ -188,13 +158,60 @@ impl Parameters {
             "ARN": format!("{arn_prefix}:parameter{slash}{name}"),
             "DataType": "text",
         });
-        if version.is_some() {
+        if which.is_some() {
             answer["Selector"] = json!(selector[name.len()..]);
         }
-        Some(answer)
+        Ok(answer)
     }
 
-    fn get_many(&self, names: &[String], arn_prefix: &str) -> Result<Value, ApiError> {
+    /// `GetParameterHistory`: the versions kept, oldest first. The token is the last version of the page.
+    pub(super) fn history(
+        &self,
+        name: &str,
+        most: Option<usize>,
+        token: Option<&str>,
+        user: &str,
+    ) -> Result<Value, ApiError> {
+        let most = most.unwrap_or(50);
+        if !(1..=50).contains(&most) {
+            return Err(invalid(format!(
+                "Value '{most}' at 'maxResults' must be between 1 and 50"
+            )));
+        }
+        let after = match token {
+            None => 0,
+            Some(token) => token.parse::<u64>().map_err(|_| {
+                ApiError::new("InvalidNextToken", format!("The token '{token}' is not valid."))
+            })?,
+        };
+        let versions = self.0.get(name).ok_or_else(|| not_found(name))?;
+        let left: Vec<&Version> = versions.iter().filter(|v| v.number > after).collect();
+        let page: Vec<Value> = left
+            .iter()
+            .take(most)
+            .map(|v| {
+                json!({
+                    "Name": name,
+                    "Type": v.kind,
+                    "Value": v.value,
+                    "Version": v.number,
+                    "LastModifiedDate": epoch(v.modified),
+                    "LastModifiedUser": user,
+                    "Labels": v.labels,
+                    "Tier": "Standard",
+                    "Policies": [],
+                    "DataType": "text",
+                })
+            })
+            .collect();
+        let mut answer = json!({ "Parameters": page });
+        if let Some(last) = left.get(most.saturating_sub(1)).filter(|_| left.len() > most) {
+            answer["NextToken"] = json!(last.number.to_string());
+        }
+        Ok(answer)
+    }
+
+    pub(super) fn get_many(&self, names: &[String], arn_prefix: &str) -> Result<Value, ApiError> {
         if names.is_empty() || names.len() > 10 {
             return Err(invalid(format!(
                 "1 validation error detected: Value at 'names' failed to satisfy constraint: Member must have length between 1 and 10, not {}",
@@ -204,8 +221,8 @@ impl Parameters {
         let (mut found, mut missing) = (Vec::new(), Vec::new());
         for name in names {
             match self.get(name, arn_prefix) {
-                Some(parameter) => found.push(parameter),
-                None => missing.push(name),
+                Ok(parameter) => found.push(parameter),
+                Err(_) => missing.push(name),
             }
         }
         Ok(json!({ "Parameters": found, "InvalidParameters": missing }))
