@@ -8,14 +8,14 @@ use std::collections::BTreeMap;
 async fn row_30_a_hundred_at_once_are_all_held_in_time() {
     let world = World::start(Setup::size(100)).await;
     for (n, id) in world.ids.iter().enumerate() {
-        let ends = world.at(120 + 3 * n as u64);
+        let ends = world.at(120 + n as u64);
         world.hosts.change(id, |script| script.job_ends = Some(ends));
     }
     for id in &world.ids {
         world.double.terminate_instance(id, true).expect("it can be ended");
     }
     world.double.settle().await;
-    for _ in 0..520 {
+    for _ in 0..400 {
         world.pass(1).await;
         world.nobody_is_cut_off();
         if world.group().instances.is_empty() {

@@ -16,6 +16,8 @@ pub(crate) struct Script {
     pub(crate) next_jobs: Option<i64>,
     /// What the command prints in place of the truth.
     pub(crate) says: Option<Says>,
+    /// When the worker is told to end.
+    pub(crate) stop_at: Option<Timestamp>,
     /// The intake is closed for good.
     pub(crate) marker: bool,
     /// Jobs that a stop cut off.
@@ -40,14 +42,21 @@ impl Script {
             job_ends: None,
             next_jobs: None,
             says: None,
+            stop_at: None,
             marker: false,
             interrupted: 0,
             told: 0,
         }
     }
 
-    /// Whether a job runs at this moment, taking new ones as time goes on.
+    /// Whether a job runs at this moment; new ones are taken and stops come as time goes on.
     pub(crate) fn is_busy(&mut self, now: Timestamp) -> bool {
+        let cut_off =
+            |ends: &Timestamp| self.stop_at.is_some_and(|stop| stop <= now && stop < *ends);
+        if self.job_ends.as_ref().is_some_and(cut_off) {
+            self.job_ends = None;
+            self.interrupted += 1;
+        }
         while let Some(ends) = self.job_ends.filter(|ends| *ends <= now) {
             let next = self.next_jobs.filter(|_| !self.marker);
             self.job_ends = next.map(|seconds| ends + Duration::from_secs(seconds.unsigned_abs()));
@@ -121,13 +130,11 @@ fn answer(script: &mut Script, run: &CommandRun, now: Timestamp) -> CommandOutpu
     match script.job_ends {
         None => report(run, true, Some(0), 0, "drained"),
         Some(ends) if ends <= until => {
-            script.job_ends = None;
             let took = ends.duration_since(now).unsigned_abs();
             report(run, true, Some(0), 0, "drained").took(took)
         }
         Some(_) if stop => {
-            script.job_ends = None;
-            script.interrupted += 1;
+            script.stop_at = Some(until);
             report(run, true, Some(0), 1, "stopped").took(Duration::from_secs(window))
         }
         Some(_) => report(run, false, Some(1), 0, "busy").took(Duration::from_secs(window)),
