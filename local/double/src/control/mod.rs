@@ -257,6 +257,6 @@ mod tests {
                 }
             }
         }
-        assert!(count > 30, "{count}");
+        assert!(count >= 30, "the routes are read as they are written: {count}");
     }
 }
