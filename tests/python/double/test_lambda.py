@@ -5,7 +5,7 @@ import json
 import urllib.request
 
 import pytest
-from aws import Endpoint
+from aws import Endpoint, ids
 from botocore.exceptions import ClientError
 from support import built
 
@@ -111,6 +111,47 @@ def test_events_reach_their_targets(double, probe):
     double.advance(1)
     assert [event["detail-type"] for event in lines(double)] == ["EC2 Instance Launch Successful"] * 2
     assert lines(double)[0]["detail"]["AutoScalingGroupName"] == "fleet"
+
+
+def test_disturbed_events_are_sent_and_do_not_arrive(double, probe):
+    launched = "EC2 Instance Launch Successful"
+    double.control("POST", "/rules", {"pattern": {"detail-type": [launched]}, "function": "probe"})
+    double.control("PUT", "/disturbances", {launched: {"lose": 1}})
+    double.group("fleet", desired=1)
+    assert [event["detail-type"] for event in double.control("GET", "/bus")] == [launched]
+    assert double.control("GET", "/functions/probe")["cold_starts"] == 0
+    assert double.control("GET", "/bus/given-up") == []
+    double.control("PUT", "/disturbances", {})
+    double.group("other", desired=1)
+    assert double.control("GET", "/functions/probe")["cold_starts"] == 1
+    for plan, code, reason in (
+        ({"*": {"lose": 3}}, 400, b"lose must be between 0 and 1, not 3"),
+        ({"*": {"delay_seconds": [9, 1]}}, 400, b"delay_seconds must be two rising numbers"),
+        ({"*": {"loose": 1}}, 422, b"unknown field `loose`"),
+    ):
+        status, _, body = double.request("PUT", "/_double/disturbances", plan)
+        assert (status, reason in body) == (code, True), body
+    for pattern, reason in (({"source": "aws.ec2"}, b"event pattern, source"), ({"$or": []}, b"does not model")):
+        status, _, body = double.request("POST", "/_double/rules", {"pattern": pattern, "function": "probe"})
+        assert status == 400 and reason in body
+
+
+def test_a_spot_machine_is_announced_and_taken(double, autoscaling):
+    double.group("fleet", desired=1)
+    (instance,) = ids(autoscaling)
+    double.control("POST", f"/instances/{instance}/rebalance")
+    double.control("POST", f"/instances/{instance}/reclaim", {"seconds": 120})
+    rebalance, warning = double.control("GET", "/bus")[-2:]
+    assert rebalance["detail-type"] == "EC2 Instance Rebalance Recommendation"
+    assert warning["detail"] == {"instance-id": instance, "instance-action": "terminate"}
+    double.advance(119)
+    assert "Lost" not in double.kinds()
+    double.advance(1)
+    assert "Lost" in double.kinds()
+    status, _, body = double.request("POST", f"/_double/instances/{instance}/rebalance")
+    assert status == 400 and b"does not run" in body
+    status, _, body = double.request("POST", f"/_double/instances/{instance}/reclaim", {"seconds": -1})
+    assert status == 400 and b"seconds must be 0 to 604800" in body
 
 
 @pytest.fixture

@@ -217,11 +217,23 @@ CALLS = [
 ]
 
 
-@pytest.mark.parametrize(("service", "method", "arguments"), CALLS)
+READS = [call for call in CALLS if call[1].startswith(("describe", "get", "list"))]
+
+
+def disagreements(sides, service, method, arguments):
+    found = differences(*(shape(side.call(service, method, arguments)) for side in sides))
+    return {path: what for path, what in found.items() if path not in EXCLUDED}
+
+
+@pytest.mark.parametrize(("service", "method", "arguments"), [call for call in CALLS if call not in READS])
 def test_answers_have_the_same_shape(sides, service, method, arguments):
-    ours, theirs = (shape(side.call(service, method, arguments)) for side in sides)
-    found = differences(ours, theirs)
-    assert {path: what for path, what in found.items() if path not in EXCLUDED} == {}
+    assert disagreements(sides, service, method, arguments) == {}
+
+
+def test_answers_that_only_read_have_the_same_shape(sides):
+    # One pair of sides for all of them: they change nothing, and setting up takes longer than asking.
+    found = [(method, disagreements(sides, service, method, arguments)) for service, method, arguments in READS]
+    assert [(method, what) for method, what in found if what] == []
 
 
 ERRORS = [

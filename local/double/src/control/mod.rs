@@ -1,32 +1,4 @@
-//! The control plane, for tests that are not written in Rust. All JSON, under `/_double`:
-//!
-//! | request | does |
-//! |---|---|
-//! | `GET /status` | region, account, time, groups |
-//! | `POST /clock/advance {seconds}` | [`Double::advance`](crate::Double::advance) |
-//! | `POST /groups {name, min, max, …}` | creates a group: the members of [`GroupSpec`] |
-//! | `GET /groups/{name}` | the group with instances and history |
-//! | `POST /groups/{name}/boot {seconds}` | boot time of the next instances |
-//! | `POST /instances/{id}/lose` | the machine dies |
-//! | `POST /instances/{id}/reclaim {seconds}` | [`Double::reclaim_instance`](crate::Double::reclaim_instance) |
-//! | `POST /instances/{id}/rebalance` | [`Double::recommend_rebalance`](crate::Double::recommend_rebalance) |
-//! | `GET /commands` | every command with its invocations |
-//! | `POST /commands/runner {instance, outputs}`, `… {instance, shell}` | who runs commands there, everywhere without `instance`: answers `[{exit_code, stdout, stderr, took_seconds}, …]` or a real shell with variables `{NAME: value}` |
-//! | `POST /commands/faults {instance, fault: {kind, …}}` | [`CommandFault`](crate::CommandFault) of the next command to that instance, `*` for any |
-//! | `POST /commands/settings {delivery_seconds, listed_after_seconds, page_size, timeout_verdict_at_expiry}` | [`CommandSettings`](crate::CommandSettings); what is left out stays |
-//! | `POST /agents/{id} {online}`, `POST /agents/{id}/kill` | an agent's connection; its death |
-//! | `GET /calls`, `DELETE /calls` | the journal |
-//! | `GET /events?since=N` | instance transitions numbered above N |
-//! | `GET /bus` | EventBridge events |
-//! | `GET /bus/given-up` | asynchronous invocations that Lambda gave up |
-//! | `PUT /disturbances {detail_type: {lose, duplicate, delay_seconds, reorder}, …}` | the whole plan of [`Disturbance`](crate::Disturbance)s; `{}` for none |
-//! | `GET /faults`, `POST /faults {action, times, kind, …}`, `DELETE /faults` | [`Faults`](crate::Faults) |
-//! | `POST /functions {name, binary, …}` | starts a function: the members of [`FunctionConfig`] |
-//! | `GET /functions/{name}` | cold starts and log lines |
-//! | `POST /schedules {name, rate, function}` | a schedule |
-//! | `POST /rules {pattern, function}` | a function for the events that match an `EventPattern` |
-//! | `POST /http-apis {routes, port}` | an HTTP API; answers its endpoint |
-//! | `PUT /imds/{id}/latest/api/token`, `GET /imds/{id}/latest/meta-data/…` | instance metadata |
+//! The control plane, for tests that are not written in Rust: JSON under `/_double`. README.md lists the requests.
 
 mod commands;
 mod events;
@@ -263,5 +235,28 @@ async fn http_api(State(account): App, Json(new): Json<NewHttpApi>) -> Response 
             Json(json!({ "endpoint": endpoint })).into_response()
         }
         Err(error) => refuse(StatusCode::BAD_REQUEST, error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_readme_lists_every_request() {
+        let readme = include_str!("../../README.md");
+        let routes = include_str!("mod.rs").lines().filter_map(|line| {
+            let (path, methods) = line.trim().strip_prefix(".route(\"")?.split_once('"')?;
+            Some((path, methods))
+        });
+        let mut count = 0;
+        for (path, methods) in routes {
+            for method in ["get", "post", "put", "delete"] {
+                if methods.contains(&format!("{method}(")) {
+                    let request = format!("`{} {path}", method.to_uppercase());
+                    assert!(readme.contains(&request), "{request}");
+                    count += 1;
+                }
+            }
+        }
+        assert!(count >= 30, "the routes are read as they are written: {count}");
     }
 }

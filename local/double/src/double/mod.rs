@@ -143,7 +143,7 @@ impl Double {
         self.account.advance(by).await
     }
 
-    /// Waits until no event delivery is due or running.
+    /// Waits until no event delivery is due or running and no command runs on any host.
     pub async fn settle(&self) {
         self.account.settle().await;
     }
