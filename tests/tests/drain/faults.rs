@@ -142,7 +142,9 @@ async fn row_35_a_spot_notice_stops_the_worker_in_time_to_release_its_job() {
     world.double.settle().await;
     for _ in 0..119 {
         world.pass(1).await;
-        if world.hosts.of(&world.ids[0]).interrupted > 0 {
+        let mut script = world.hosts.of(&world.ids[0]);
+        script.is_busy(world.double.now());
+        if script.interrupted > 0 {
             break;
         }
     }
