@@ -234,6 +234,12 @@ impl Host {
             .fold(shell, |shell, (name, value)| shell.env(name, value))
     }
 
+    /// The deploy-server's process id; `None` after [`Host::kill_server`].
+    #[must_use]
+    pub fn server_pid(&self) -> Option<u32> {
+        self.server().as_ref().map(Process::id)
+    }
+
     /// Kills the deploy-server (`kill -9`). The containers run on.
     ///
     /// # Errors
@@ -263,7 +269,8 @@ impl Host {
         while !server::answers(&socket) {
             let ended = server.ended()?;
             if ended.is_some() || began.elapsed() >= START_LIMIT {
-                let what = ended.map_or("does not answer".to_owned(), |status| status.to_string());
+                let what =
+                    ended.map_or_else(|| "does not answer".to_owned(), |status| status.to_string());
                 return Err(Error::Failed(format!("{name}: {what}; its log:\n{}", self.log())));
             }
             std::thread::sleep(Duration::from_millis(10));
