@@ -53,6 +53,55 @@ async fn the_story_is_told_without_docker_as_well() {
     assert!(lines.iter().any(|line| line == "stop: 204"), "{lines:#?}");
 }
 
+/// A client that we did not write.
+#[tokio::test]
+async fn the_docker_command_works_on_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("engine.sock");
+    let _engine = Engine::start(&socket, registry("r.local/gh"), None).unwrap();
+    let client = Client::connect(&socket);
+    let docker = |arguments: &'static [&'static str]| {
+        let mut command = tokio::process::Command::new("docker");
+        let host = format!("unix://{}", socket.display());
+        command.args(["-H", &host]).args(arguments).env("DOCKER_CONFIG", folder.path());
+        async move {
+            let output = command.output().await.ok()?;
+            let (out, err) = (output.stdout, String::from_utf8_lossy(&output.stderr).into_owned());
+            assert!(output.status.success(), "docker {arguments:?}: {err}");
+            Some(String::from_utf8_lossy(&out).trim().to_owned())
+        }
+    };
+    if docker(&["version"]).await.is_none() {
+        println!("skipped: the docker command is not installed");
+        return;
+    }
+    let ask = async |arguments| docker(arguments).await.unwrap();
+    ask(&["pull", "r.local/gh:good"]).await;
+    assert_eq!(ask(&["images", "--format", "{{.Repository}}:{{.Tag}}"]).await, "r.local/gh:good");
+    let body = story::body(
+        "r.local/gh:good",
+        "trap 'exit 5' TERM; echo well; while :; do sleep 0.05; done",
+    );
+    client.create_container("one", &body).await.unwrap();
+    ask(&["start", "one"]).await;
+    story::until(async || (ask(&["logs", "one"]).await == "well").then_some(())).await;
+    assert_eq!(ask(&["ps", "--format", "{{.Names}} {{.Image}}"]).await, "one r.local/gh:good");
+    ask(&["rename", "one", "two"]).await;
+    ask(&["update", "--restart", "unless-stopped", "two"]).await;
+    ask(&["stop", "two"]).await;
+    let state = ask(&[
+        "inspect",
+        "-f",
+        "{{.State.Status}} {{.State.ExitCode}} {{.HostConfig.RestartPolicy.Name}}",
+        "two",
+    ]);
+    assert_eq!(state.await, "exited 5 unless-stopped");
+    assert_eq!(ask(&["wait", "two"]).await, "5");
+    ask(&["rm", "two"]).await;
+    ask(&["rmi", "r.local/gh:good"]).await;
+    assert_eq!(ask(&["ps", "-aq"]).await, "");
+}
+
 #[tokio::test]
 async fn nothing_outlives_the_engine() {
     let folder = tempfile::tempdir().unwrap();

@@ -78,7 +78,6 @@ pub struct InService {
 }
 
 /// A running host.
-#[derive(Debug)]
 pub struct Host {
     // Dropped in this order: the server before its engine, all before their folder.
     server: Mutex<Option<Process>>,
@@ -88,7 +87,20 @@ pub struct Host {
     api_port: Port,
     worker_port: Port,
     secret: String,
-    options: HostOptions,
+    options: Box<HostOptions>,
+}
+
+/// Without the deploy secret.
+impl std::fmt::Debug for Host {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Host")
+            .field("options", &self.options)
+            .field("folder", &self.folder)
+            .field("deploy_port", &self.deploy_port())
+            .field("api_port", &self.api_port())
+            .field("worker_port", &self.worker_port())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Host {
@@ -115,7 +127,7 @@ impl Host {
             api_port: Port::reserve()?,
             worker_port: Port::reserve()?,
             secret: random::hex()?,
-            options,
+            options: Box::new(options),
         };
         host.start_server()?;
         if let Some(tag) = &host.options.image_tag {

@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use aws_double::{CommandRun, CommandRunner as _};
+use aws_double::{ClockMode, CommandRun, CommandRunner as _, Double, DoubleConfig};
 use fleet_local::host::{
     Behaviour, Host, HostOptions, InService, Registry, Report, Service, Status, Timing, Version,
     WorkerKind, registry,
 };
 use fleet_local::http::call;
+use fleet_local::paths::Scratch;
 use fleet_local::pgboss;
 use fleet_local::postgres::{self, Postgres};
 use fleet_local::worker::{Event, Source};
@@ -25,8 +26,14 @@ fn images() -> Registry {
     let sick = Version { api: Behaviour::NeverHealthy, ..Version::new("sick") };
     let words = Some("toomanyrequests: Rate exceeded".to_owned());
     let breaks = Version { broken_pull: words, ..Version::new("breaks") };
-    registry(&[Version::new("v1"), Version::new("v2"), Version::old("old"), broken, sick, breaks])
-        .unwrap()
+    let short = Behaviour::DiesAfter(Duration::from_secs(10));
+    let dies = Version { worker: short, ..Version::new("dies") };
+    let good = [Version::new("v1"), Version::new("v2"), Version::old("old")];
+    let images = registry(&good).unwrap();
+    for version in [broken, sick, breaks, dies] {
+        images.push(version.image().unwrap());
+    }
+    images
 }
 
 fn running(tag: &str) -> Host {
@@ -111,6 +118,116 @@ async fn a_committed_worker_that_dies_is_started_again() {
     let down = host.engine().containers();
     assert!(down.iter().all(|container| container.status == Status::Exited), "{down:?}");
     assert_eq!(down.iter().map(|container| container.exit_code).collect::<Vec<_>>(), [0, 0]);
+}
+
+#[tokio::test]
+async fn a_version_that_dies_after_its_gate_comes_and_goes() {
+    let host = running("v1");
+    let ran = host.command(&["deploy", "dies"]).unwrap();
+    assert_eq!(ran.exit_code, 0, "{ran:?}");
+    let worker = || host.engine().container(Service::Worker.container());
+    until(|| worker().filter(|worker| worker.restart_count >= 1)).await;
+    assert!(
+        host.service_log(Service::Worker, 50).contains(&"fleet-standin: this version dies".into())
+    );
+    assert_eq!(host.command(&["rollback"]).unwrap().exit_code, 0);
+    assert_eq!(host.in_service(), both("v1"));
+    assert_eq!(host.engine().container(Service::Worker.container()).unwrap().restart_count, 0);
+}
+
+#[tokio::test]
+async fn secrets_reach_the_services_and_the_deploy_secret_does_not() {
+    let double = Double::start(DoubleConfig { clock: ClockMode::Real, ..Default::default() });
+    let double = double.await.unwrap();
+    let secret = json!({ "ANTHROPIC_API_KEY": "from-the-secret", "GH_COLOUR": "from-the-secret" });
+    double.put_secret("ghosthands/staging", &secret.to_string()).unwrap();
+    let mut options = HostOptions::new("i-0e", images());
+    options.image_tag = Some("v1".to_owned());
+    options.aws = double.aws_env();
+    options.variables.insert("GH_COLOUR".to_owned(), "the-hosts-own".to_owned());
+    assert!(!format!("{options:?}").contains("the-hosts-own"));
+    let host = tokio::task::spawn_blocking(|| Host::start(options).unwrap()).await.unwrap();
+    let pid = host.engine().container(Service::Worker.container()).unwrap().pid.unwrap();
+    let environment = std::fs::read_to_string(format!("/proc/{pid}/environ")).unwrap();
+    let variables: Vec<&str> = environment.split('\0').collect();
+    for expected in [
+        "ANTHROPIC_API_KEY=from-the-secret",
+        "GH_COLOUR=the-hosts-own",
+        "EC2_INSTANCE_ID=i-0e",
+        "IMAGE_TAG=v1",
+    ] {
+        assert!(variables.contains(&expected), "{expected} is not in {variables:?}");
+    }
+    assert!(!environment.contains(host.secret()));
+    assert!(!format!("{host:?}").contains(host.secret()));
+}
+
+#[tokio::test]
+async fn a_cleanup_stays_inside_the_host() {
+    let host = running("v1");
+    for tag in ["v2", "old"] {
+        assert_eq!(host.command(&["deploy", tag]).unwrap().exit_code, 0);
+    }
+    let ran = host.command(&["cleanup"]).unwrap();
+    assert_eq!(ran.exit_code, 0, "{ran:?}");
+    // Nothing is old enough, and the version before stays for a rollback whatever its age.
+    assert_eq!(host.command(&["rollback"]).unwrap().exit_code, 0);
+    assert_eq!(host.in_service(), both("v2"));
+    let journal =
+        ran.reply["output"].as_str().unwrap().lines().find(|line| line.contains("journal"));
+    assert!(journal.unwrap().contains("skipped"), "{ran:?}");
+}
+
+#[test]
+fn what_is_missing_is_named_with_its_remedy() {
+    let mut options = HostOptions::new("i-0f", Registry::new());
+    options.deploy_server = Some(PathBuf::from("/nowhere/deploy-server"));
+    let error = Host::start(options).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "deploy_server /nowhere/deploy-server is missing: name a program that exists"
+    );
+    let options = HostOptions::new("i-0f", Registry::new());
+    let error =
+        Host::start(HostOptions { image_tag: Some("v9".to_owned()), ..options }).unwrap_err();
+    let words = "manifest for registry.local/ghosthands:v9 not found";
+    assert!(error.to_string().contains(words), "{error}");
+}
+
+/// Names a file; only the process that the next test starts has it.
+const CHILD: &str = "FLEET_TEST_HOST_PIDS";
+
+#[tokio::test]
+async fn a_killed_owner_takes_its_hosts_along() {
+    if let Some(file) = std::env::var_os(CHILD) {
+        let host = running("v1");
+        let containers = host.engine().containers().into_iter().filter_map(|one| one.pid);
+        let pids: Vec<String> =
+            containers.chain(host.server_pid()).map(|pid| pid.to_string()).collect();
+        std::fs::write(file, pids.join(" ")).unwrap();
+        std::thread::sleep(PATIENCE);
+        return;
+    }
+    let scratch = Scratch::new().unwrap();
+    let file = scratch.path().join("pids");
+    let test = "host::a_killed_owner_takes_its_hosts_along";
+    let mut owner = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", test])
+        .env(CHILD, &file)
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let pids = until(|| {
+        let text = std::fs::read_to_string(&file).ok()?;
+        let pids: Vec<PathBuf> =
+            text.split(' ').map(|pid| Path::new("/proc").join(pid).join("exe")).collect();
+        (pids.len() == 3).then_some(pids)
+    })
+    .await;
+    assert!(pids.iter().all(|pid| pid.exists()), "{pids:?}");
+    owner.kill().unwrap();
+    owner.wait().unwrap();
+    until(|| (!pids.iter().any(|pid| pid.exists())).then_some(())).await;
 }
 
 #[tokio::test]
