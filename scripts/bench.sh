@@ -4,6 +4,7 @@
 #   scripts/bench.sh            everything
 #   scripts/bench.sh function   the function: start, TLS hello, warm tick, memory, size
 #   scripts/bench.sh sql        the snapshot statement beside pg-boss's own statistics query
+#   scripts/bench.sh hosts      20 and 50 hosts of the fleet on this machine
 set -euo pipefail
 cd "$(dirname "$0")/.."
 what=${1:-all}
@@ -21,5 +22,14 @@ esac
 case $what in sql | all)
   echo "## The snapshot statement"
   target/debug/bench_sql
+  ;;
+esac
+case $what in hosts | all)
+  echo "## Hosts on one machine"
+  cargo build --quiet --locked -p deploy-server
+  cargo build --quiet --locked -p fleet-local --bins --example hosts
+  for count in 20 50; do
+    target/debug/examples/hosts "$count"
+  done
   ;;
 esac

@@ -60,8 +60,8 @@ pub struct Options {
 }
 
 impl Options {
-    /// The defaults, with `GH_CLEANUP_TMP_DIR`, `GH_LOG_DIR` and `GH_CLEANUP_LOG` in place of the paths they name.
-    /// No request can name a path.
+    /// The defaults, with `GH_CLEANUP_TMP_DIR`, `GH_LOG_DIR`, `GH_CLEANUP_LOG` and `GH_CLEANUP_JOURNALCTL` in place of
+    /// the paths they name. No request can name a path.
     #[must_use]
     pub fn from_env(env: &BTreeMap<String, String>) -> Self {
         let path = |name: &str, default: &str| {
@@ -74,7 +74,7 @@ impl Options {
             logs: path("GH_LOG_DIR", "/opt/ghosthands/logs"),
             log_file: path("GH_CLEANUP_LOG", "/var/log/gh-disk-cleanup.log"),
             proc: PathBuf::from("/proc"),
-            journalctl: PathBuf::from("/usr/bin/journalctl"),
+            journalctl: path("GH_CLEANUP_JOURNALCTL", "/usr/bin/journalctl"),
             now_ms: now_ms(),
         }
     }

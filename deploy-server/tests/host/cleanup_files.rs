@@ -23,12 +23,12 @@ impl Host {
     fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let at = |name: &str| folder.path().join(name);
-        let mut options = Options::from_env(&strings(&[
+        let options = Options::from_env(&strings(&[
             ("GH_CLEANUP_TMP_DIR", at("tmp").to_str().expect("UTF-8")),
             ("GH_LOG_DIR", at("logs").to_str().expect("UTF-8")),
             ("GH_CLEANUP_LOG", at("cleanup.log").to_str().expect("UTF-8")),
+            ("GH_CLEANUP_JOURNALCTL", at("journalctl").to_str().expect("UTF-8")),
         ]));
-        options.journalctl = at("journalctl");
         fs::create_dir(at("tmp")).expect("a folder");
         fs::create_dir(at("logs")).expect("a folder");
         Self { folder, options }

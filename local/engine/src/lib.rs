@@ -7,8 +7,10 @@
 //! into a [`Registry`]: programs by name, an environment, and how a pull of it goes.
 //!
 //! It is strict: a call or a query parameter that it does not model is refused, never ignored. What it does not have is
-//! isolation: memory limits, users, volumes and networks of a container's configuration are kept and shown, not applied.
-//! `tests/conformance.rs` puts the same calls to it and to a real Docker Engine and compares the answers.
+//! isolation: memory limits, users, volumes and networks of a container's configuration are kept and shown, not applied,
+//! and a program without a handler for SIGTERM ends by it, where the kernel spares the first process of a real container
+//! until its grace is over. `tests/conformance` puts the same calls to it and to a real Docker Engine and compares the
+//! answers.
 //!
 //! Nothing it starts outlives the process that embeds it: the kernel kills the first process of every container when
 //! that process dies. All engines of a process share one thread, and a call here blocks until it is done.

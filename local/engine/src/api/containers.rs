@@ -161,11 +161,17 @@ pub(super) fn kill(shared: &Shared, id: &str, mut query: Query) -> Answer {
         "INT" | "2" => Signal::INT,
         _ => return Err(Refusal::bad(format!("invalid signal: {name}"))),
     };
-    let full = found(&shared.lock(), id)?.id.clone();
+    let full = match found(&shared.lock(), id) {
+        Ok(record) => record.id.clone(),
+        Err(_) => {
+            let words = format!("Cannot kill container: {id}: No such container: {id}");
+            return Err(Refusal::missing(words));
+        }
+    };
     match run::ask_to_end(shared, &full, signal) {
         Some(_) => done(),
         None => Err(Refusal::conflict(format!(
-            "cannot kill container: {id}: container {full} is not running"
+            "Cannot kill container: {id}: Container {full} is not running"
         ))),
     }
 }
@@ -194,7 +200,8 @@ pub(super) fn rename(shared: &Shared, id: &str, mut query: Query) -> Answer {
     if record.name == name {
         return Err(Refusal::bad("Renaming a container with the same name as its current name"));
     }
-    check_name(&state, &name)?;
+    check_name(&state, &name)
+        .map_err(|refusal| refusal.within("Error when allocating new name"))?;
     if let Some(record) = state.by_id(&id) {
         record.name = name;
     }
@@ -237,9 +244,9 @@ pub(super) async fn remove(shared: &Shared, id: &str, mut query: Query) -> Answe
         let state = shared.lock();
         let record = found(&state, id)?;
         if record.status.is_up() && !force {
-            let (name, word) = (&record.name, record.status.word());
+            let (word, id) = (record.status.word(), &record.id);
             return Err(Refusal::conflict(format!(
-                "cannot remove container {name:?}: container is {word}: stop the container before removing or force remove"
+                "You cannot remove a {word} container {id}. Stop the container before attempting removal or force remove"
             )));
         }
         record.id.clone()
@@ -290,12 +297,8 @@ fn check_name(state: &State, name: &str) -> Result<(), Refusal> {
 }
 
 fn parse_policy(policy: RestartPolicy) -> Result<Policy, Refusal> {
-    Policy::parse(&policy.name, policy.maximum_retry_count).ok_or_else(|| {
-        Refusal::bad(format!(
-            "invalid restart policy: unknown policy '{}'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'",
-            policy.name
-        ))
-    })
+    Policy::parse(&policy.name, policy.maximum_retry_count)
+        .ok_or_else(|| Refusal::bad(format!("invalid restart policy '{}'", policy.name)))
 }
 
 fn with_tag(image: &str) -> String {

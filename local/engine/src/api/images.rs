@@ -50,7 +50,8 @@ pub(super) fn pull(shared: &Shared, mut query: Query) -> Answer {
 
 pub(super) fn inspect(shared: &Shared, name: &str) -> Answer {
     let state = shared.lock();
-    let local = found(&state, name)?;
+    let local =
+        found(&state, name).map_err(|refusal| refusal.within(&format!("no such image: {name}")))?;
     let environment: Vec<String> =
         local.image.environment.iter().map(|(name, value)| format!("{name}={value}")).collect();
     ok(&json!({

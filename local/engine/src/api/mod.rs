@@ -17,8 +17,8 @@ use serde_json::{Value, json};
 use crate::state::Shared;
 use query::Query;
 
-/// What `deploy-server` speaks at most.
-const VERSION: (u32, u32) = (1, 44);
+/// That of Docker 20.10, whose words these are.
+const VERSION: (u32, u32) = (1, 41);
 const OLDEST: (u32, u32) = (1, 24);
 
 /// An answer other than success.
@@ -41,6 +41,12 @@ impl Refusal {
         Self::new(StatusCode::NOT_FOUND, message)
     }
 
+    /// The same, with what was being done before the words.
+    pub(crate) fn within(mut self, doing: &str) -> Self {
+        self.message = format!("{doing}: {}", self.message);
+        self
+    }
+
     pub(crate) fn conflict(message: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, message)
     }
@@ -59,7 +65,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
 }
 
 pub(crate) fn reply(status: StatusCode, body: &Value) -> Response {
-    (status, [("content-type", "application/json")], body.to_string()).into_response()
+    (status, [("content-type", "application/json")], format!("{body}\n")).into_response()
 }
 
 pub(crate) fn ok(body: &Value) -> Answer {
@@ -134,7 +140,7 @@ async fn call(
     }
 }
 
-/// Takes `/v1.44` off; a version that is too new or too old is refused, as Docker does.
+/// Takes `/v1.41` off; a version that is too new or too old is refused, as Docker does.
 fn without_version(path: &str) -> Result<&str, Refusal> {
     let versioned = path.strip_prefix("/v").and_then(|rest| {
         let (version, _) = rest.split_once('/')?;

@@ -78,7 +78,6 @@ pub struct InService {
 }
 
 /// A running host.
-#[derive(Debug)]
 pub struct Host {
     // Dropped in this order: the server before its engine, all before their folder.
     server: Mutex<Option<Process>>,
@@ -88,7 +87,20 @@ pub struct Host {
     api_port: Port,
     worker_port: Port,
     secret: String,
-    options: HostOptions,
+    options: Box<HostOptions>,
+}
+
+/// Without the deploy secret.
+impl std::fmt::Debug for Host {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Host")
+            .field("options", &self.options)
+            .field("folder", &self.folder)
+            .field("deploy_port", &self.deploy_port())
+            .field("api_port", &self.api_port())
+            .field("worker_port", &self.worker_port())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Host {
@@ -115,7 +127,7 @@ impl Host {
             api_port: Port::reserve()?,
             worker_port: Port::reserve()?,
             secret: random::hex()?,
-            options,
+            options: Box::new(options),
         };
         host.start_server()?;
         if let Some(tag) = &host.options.image_tag {
@@ -234,6 +246,12 @@ impl Host {
             .fold(shell, |shell, (name, value)| shell.env(name, value))
     }
 
+    /// The deploy-server's process id; `None` after [`Host::kill_server`].
+    #[must_use]
+    pub fn server_pid(&self) -> Option<u32> {
+        self.server().as_ref().map(Process::id)
+    }
+
     /// Kills the deploy-server (`kill -9`). The containers run on.
     ///
     /// # Errors
@@ -263,7 +281,8 @@ impl Host {
         while !server::answers(&socket) {
             let ended = server.ended()?;
             if ended.is_some() || began.elapsed() >= START_LIMIT {
-                let what = ended.map_or("does not answer".to_owned(), |status| status.to_string());
+                let what =
+                    ended.map_or_else(|| "does not answer".to_owned(), |status| status.to_string());
                 return Err(Error::Failed(format!("{name}: {what}; its log:\n{}", self.log())));
             }
             std::thread::sleep(Duration::from_millis(10));

@@ -88,6 +88,7 @@ pub(super) fn command(
         ("GH_CLEANUP_TMP_DIR", path("tmp")),
         ("GH_LOG_DIR", path("logs")),
         ("GH_CLEANUP_LOG", path("cleanup.log")),
+        ("GH_CLEANUP_JOURNALCTL", path("bin/journalctl")),
     ];
     let mut command = process::command(&folder.join(PROGRAM), User::Same);
     command

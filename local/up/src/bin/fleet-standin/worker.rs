@@ -160,8 +160,10 @@ impl Worker {
         answer(200, joined(body, self.contract(&doing)))
     }
 
+    /// The old worker goes on taking jobs after a drain: its flag has no reader.
     fn accepts(&self, doing: &Doing) -> bool {
-        !doing.stopping && !(self.0.full && doing.draining)
+        let closed = self.0.full && doing.draining;
+        !doing.stopping && !closed
     }
 
     /// What only a worker with the full contract says, and the version.
