@@ -60,9 +60,13 @@ fn jobs_become_capacity_and_idle_capacity_goes() {
     assert_in_order(&told, &["boots", "is in service", "enqueue", "claims its own job"]);
     assert_in_order(&told, &["-> 3: 3 jobs want a worker", "claims job", "finishes job"]);
     assert_in_order(&told, &["due in 1 s", "2 -> 1", "capacity is back at 1"]);
-    assert_in_order(&told, &["its worker drains first", "is drained after", "is gone"]);
+    assert_in_order(&told, &["the hook holds it while it drains", "and is let go", "is gone"]);
     assert!(told.contains("is proven idle"), "{told}");
-    assert!(!told.contains("in the middle of job"), "{told}");
+    let leaving =
+        ["from outside, in the middle of job", "finishes the one it has", "and is let go"];
+    assert_in_order(&told, &leaving);
+    assert!(summary["finished_leaving"].as_u64().unwrap() >= 1, "{summary}");
+    assert!(!told.contains("ends in the middle of job"), "{told}");
 }
 
 #[test]
@@ -255,10 +259,10 @@ async fn a_busy_instance_finishes_its_job_before_it_goes() {
     assert_eq!(child.wait().unwrap().code(), Some(0));
     let rest = rest.join().unwrap();
     let steps = [
-        "is to end; its worker drains first",
+        "is to end; the hook holds it while it drains",
         "takes no more jobs; finishes the one it has",
         "finishes job",
-        "is drained after",
+        "and is let go: its host proved that nothing runs",
     ];
     assert_in_order(&rest.join("\n"), &steps);
     assert_in_order(&rest.join("\n"), &["finishes job", "shuts down"]);

@@ -181,6 +181,24 @@ impl World {
         parsed.filter(|line| line["type"] == "drain").collect()
     }
 
+    /// Waits until the metric's values add up to at least this much: the pipe may bring a line a moment after the answer.
+    pub(crate) async fn metric(&self, name: &str, at_least: u64) {
+        let sum = || {
+            let lines = self.drain.logs();
+            let values = lines
+                .iter()
+                .filter_map(|line| serde_json::from_str::<Value>(&line.text).ok()?[name].as_u64());
+            values.sum::<u64>()
+        };
+        for _ in 0..200 {
+            if sum() >= at_least {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("{name} is {} in all, not {at_least}", sum());
+    }
+
     /// What the records said, in words.
     pub(crate) fn summaries(&self) -> Vec<String> {
         let lines = self.records().into_iter().flat_map(|record| {

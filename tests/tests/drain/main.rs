@@ -6,5 +6,6 @@ mod faults;
 mod hosts;
 mod killed;
 mod many;
+mod real;
 mod scripted;
 mod story;

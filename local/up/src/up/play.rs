@@ -111,7 +111,9 @@ async fn bursts(
         *enqueued += 1;
     }
     let pause = Duration::from_secs(options.job_seconds.into()) + options.boot();
-    tokio::join!(tokio::time::sleep(pause), end_a_busy_worker(options, stage, tally, narrator));
+    // Where no worker is one too many, nobody is taken away.
+    let outside = tokio::time::timeout(pause, end_a_busy_worker(options, stage, tally, narrator));
+    tokio::join!(tokio::time::sleep(pause), outside).1.ok();
     for number in 0..second {
         let deferred = second > 1 && number == second - 1;
         let when =
