@@ -61,6 +61,29 @@ fn row_06_an_outage_longer_than_the_hook_keeps_the_machine_and_the_next_pass_dra
 }
 
 #[test]
+fn row_06_a_host_that_never_answered_is_told_once_more_before_its_worker_is_stopped() {
+    // Asked once, the command died on its way, and then nothing of ours ran for longer than any job may take.
+    let limit = i64::from(LIMIT_S);
+    let first = || command(limit + 900, Status::Broken, Output::None);
+    let last_call = |asked_s, status, output| {
+        let mut call = command(asked_s, status, output);
+        call.order.chain.asked = Some(ago(limit + 900));
+        Scene::waiting(vec![first(), call])
+    };
+    let back = Scene::waiting(vec![first()]);
+    let order = back.sent();
+    assert!(!order.stop && order.window_s == 240, "its worker may never have heard of the end");
+    assert!(matches!(back.because(), Reason::LastCall { .. }) && back.because().pages());
+    // Heard: the limit counts from there. Not heard: told again. Heard, and no answer: stopped.
+    assert!(last_call(100, Status::Live, Output::None).is_left_alone());
+    assert!(!last_call(250, Status::Ended, Output::Report(busy(1))).sent().stop);
+    assert!(!last_call(100, Status::Broken, Output::None).sent().stop);
+    assert!(last_call(250, Status::Ended, Output::None).sent().stop);
+    assert!(last_call(479, Status::Broken, Output::None).sent().window_s == 240);
+    assert!(last_call(480, Status::Broken, Output::None).is_completed());
+}
+
+#[test]
 fn row_08_a_hook_that_kills_when_it_runs_out_is_told_of() {
     let drift = |hook: Hook, retains: bool| {
         let mut with = group(vec![]);

@@ -23,9 +23,30 @@ fn row_15_an_agent_that_is_offline_is_never_an_idle_worker() {
 #[test]
 fn row_16_a_command_that_its_agent_took_into_the_grave_is_sent_again() {
     let at = |asked_s| Scene::waiting(vec![command(asked_s, Status::Live, Output::None)]);
-    assert!(at(329).is_left_alone());
+    assert!(at(179).is_left_alone());
+    at(329).sent();
+    assert_eq!(at(329).because(), Reason::Ask { last: LastAnswer::Awaited { asked_s: 329 } });
     at(330).sent();
     assert_eq!(at(330).because(), Reason::Ask { last: LastAnswer::Lost { after_s: 330 } });
+}
+
+#[test]
+fn row_16_the_next_command_begins_before_the_last_one_ends() {
+    // So a job that ends between two of them is heard of at the next tick, and not at the one after it.
+    let at = |asked_s| Scene::waiting(vec![command(asked_s, Status::Live, Output::None)]);
+    assert!(at(179).is_left_alone());
+    assert_eq!(at(180).sent(), Order { chain: at(180).sent().chain, ..order() });
+    assert_eq!(at(180).because(), Reason::Ask { last: LastAnswer::Awaited { asked_s: 180 } });
+    let renewed = [180, 5].map(|asked_s| command(asked_s, Status::Live, Output::None));
+    assert!(Scene::waiting(renewed.to_vec()).is_left_alone());
+}
+
+#[test]
+fn row_16_a_command_with_a_deadline_is_not_renewed() {
+    let mut stop = command(40, Status::Live, Output::None);
+    stop.order = Order { window_s: 60, stop: true, ..order() };
+    stop.order.chain.until = Some(ago(-20));
+    assert!(Scene::waiting(vec![stop]).is_left_alone());
 }
 
 #[test]
