@@ -118,9 +118,22 @@ impl Case<'_> {
         newest: Option<&Invocation>,
         age: &Age,
     ) -> (Step, Reason) {
-        // The grace counts from the order: after an outage of ours the worker has not been told yet.
-        let past = commands.iter().filter(|c| c.order.stop || c.requested >= stop_at);
-        let told = past.clone().map(|c| c.requested.plus_seconds(c.order.window_s)).min();
+        // After an outage of ours, or of the agent, the worker may not know that it is to end. Should it hear it now, its job has all
+        // its time: so it is told once more before it is stopped.
+        let last_calls = || commands.iter().filter(|c| !c.order.stop && c.requested >= stop_at);
+        if let Some(call) = last_calls().max_by_key(|call| call.requested)
+            && call.is_awaited(self.now)
+            && newest == Some(call)
+        {
+            let asked_s = self.now.since(call.requested) / 1000;
+            return (Step::Wait, Reason::Waiting { asked_s, window_s: call.order.window_s });
+        }
+        // The grace counts from the order to stop, or from a last call of which nothing came at all.
+        let stops = commands.iter().filter(|command| command.order.stop);
+        let told = stops.map(Invocation::due_at).min();
+        let told = told.or_else(|| {
+            last_calls().filter(|call| call.status != Status::Ended).map(Invocation::due_at).min()
+        });
         // Where SSM does not know the machine, nobody can tell it.
         let cannot = self.evidence.sent == Some(Done::NotManaged);
         if let Some(since) = told.or_else(|| cannot.then_some(stop_at)) {
@@ -129,19 +142,10 @@ impl Case<'_> {
                 return (Step::Leave, Reason::GaveUp { silent_s: silent / 1000 });
             }
         }
-        if let Some(newest) = past.clone().max_by_key(|command| command.requested)
-            && newest.is_awaited(self.now)
-        {
-            let asked_s = self.now.since(newest.requested) / 1000;
-            let window_s = newest.order.window_s;
-            return (
-                Step::Wait,
-                if newest.order.stop {
-                    Reason::Stopping { asked_s }
-                } else {
-                    Reason::Waiting { asked_s, window_s }
-                },
-            );
+        let stopping = newest.filter(|n| n.order.stop && n.is_awaited(self.now));
+        if let Some(stopping) = stopping {
+            let asked_s = self.now.since(stopping.requested) / 1000;
+            return (Step::Wait, Reason::Stopping { asked_s });
         }
         if let Some(because) = self.too_soon(newest) {
             return (Step::Wait, because);
@@ -149,10 +153,7 @@ impl Case<'_> {
         let last = self.last_answer(newest);
         let limit_s = self.policy.job_limit_s;
         let is_noticed = age.chain.until == Some(stop_at);
-        let was_heard =
-            age.chain.closed.is_some() || past.clone().any(|c| c.status != Status::Broken);
-        if !is_noticed && !was_heard {
-            // Nobody knows whether the worker ever heard that it is to end. Should it hear it now, its job has all its time.
+        if !is_noticed && age.chain.closed.is_none() && !self.ran_lately(commands) {
             let order = Order { window_s: WINDOW_S, stop: false, chain: age.chain };
             return (Step::Ask(order), Reason::LastCall { limit_s, last });
         }
@@ -162,6 +163,12 @@ impl Case<'_> {
             Reason::PastLimit { limit_s, last }
         };
         (Step::Ask(Order { window_s: 0, stop: true, chain: age.chain }), because)
+    }
+
+    /// Whether the host ran one of the latest commands to its end, whatever came of it.
+    fn ran_lately(&self, commands: &[Invocation]) -> bool {
+        let lately = self.now.0.saturating_sub(i64::from(PROOF_MAX_AGE_S) * 1000);
+        commands.iter().any(|c| c.status == Status::Ended && c.requested.0 >= lately)
     }
 
     /// A host that answers at once, and wrongly, would otherwise be asked in a circle: each answer is an event.

@@ -79,8 +79,16 @@ fn row_06_a_host_that_never_answered_is_told_once_more_before_its_worker_is_stop
     assert!(!last_call(250, Status::Ended, Output::Report(busy(1))).sent().stop);
     assert!(!last_call(100, Status::Broken, Output::None).sent().stop);
     assert!(last_call(250, Status::Ended, Output::None).sent().stop);
-    assert!(last_call(479, Status::Broken, Output::None).sent().window_s == 240);
-    assert!(last_call(480, Status::Broken, Output::None).is_completed());
+    // Its agent stays away: given up when a worker that was told to stop would be, and not while a call is at work.
+    assert!(!last_call(239, Status::Broken, Output::None).sent().stop);
+    assert!(last_call(240, Status::Broken, Output::None).is_completed());
+    assert!(last_call(240, Status::Live, Output::None).is_left_alone());
+    assert!(!last_call(479, Status::Live, Output::None).sent().stop);
+    assert!(last_call(480, Status::Live, Output::None).is_completed());
+    // A host that ran its commands all the time, and never answered one, has heard of its end.
+    let silent =
+        vec![command(limit, Status::Ended, Output::None), command(60, Status::Ended, Output::None)];
+    assert!(Scene::waiting(silent).sent().stop);
 }
 
 #[test]

@@ -99,6 +99,16 @@ fn row_19_a_host_that_lies_at_once_is_not_asked_in_a_circle() {
 }
 
 #[test]
+fn row_19_the_limit_does_not_count_from_a_lie() {
+    // An outage of ours follows, longer than any job may take: the worker never heard of its end.
+    let lie = |report| Scene::waiting(vec![answered(i64::from(LIMIT_S) + 60, report)]);
+    assert!(lie(busy(1)).sent().stop);
+    assert!(!lie(HostReport { active_jobs: None, ..drained() }).sent().stop);
+    assert!(!lie(HostReport { accepting: Some(true), ..drained() }).sent().stop);
+    assert!(!lie(HostReport { terminating: false, ..busy(1) }).sent().stop);
+}
+
+#[test]
 fn row_19_a_failed_command_with_a_proof_is_a_proof() {
     // Success or not is about the script; what counts is what the host saw.
     assert_eq!(Status::read("Failed", "Failed"), Status::Ended);

@@ -168,7 +168,8 @@ impl Ours {
                 continue;
             };
             if let Call::DescribeGroup { after_s } = call {
-                let until = pass.sleeps_until.unwrap_or(now + i64::from(*after_s));
+                let asked = now + i64::from(*after_s);
+                let until = pass.sleeps_until.unwrap_or(asked);
                 pass.sleeps_until = Some(until);
                 if now < until {
                     return Progress::Later;

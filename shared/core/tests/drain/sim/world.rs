@@ -303,6 +303,8 @@ impl World {
         });
         let times = &mut self.struck[index].1;
         *times += 1;
-        *times <= self.draw.times
+        // An agent that dies with every command is one that never answers, and is given up as one.
+        let most = if fault == Fault::AgentDies { 2 } else { i64::MAX };
+        *times <= self.draw.times.min(most)
     }
 }
