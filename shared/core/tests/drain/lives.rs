@@ -1,12 +1,15 @@
 //! Tens of thousands of whole lives of instances, each under one fault or two, and what holds for every one of them.
 
+use crate::sim::draw::Window;
+use crate::sim::ours::{LIMIT_S, policy};
+use crate::sim::replay::Replay;
 use crate::sim::{
-    Fault, Keeper, Kill, LIMIT_S, Life, Lifecycled, Loss, NodeTerminationHandler, OldSystem, Ours,
-    Replay, Scenario, Window, World, crowd, live, live_in, percentile, policy,
+    Fault, Keeper, Kill, Life, Lifecycled, Loss, NodeTerminationHandler, OldSystem, Ours, Scenario,
+    World, crowd, live, live_in, percentile,
 };
 
 /// Lives of each pair of faults.
-const OF_EACH_PAIR: u64 = 40;
+const OF_EACH_PAIR: u64 = 80;
 /// Lives of each single fault.
 const OF_EACH_FAULT: u64 = 200;
 
@@ -233,12 +236,34 @@ fn all_events_dropped_for_an_hour_no_job_is_lost_and_the_tick_does_it_alone() {
 }
 
 #[test]
+fn row_07_without_a_single_tick_the_events_do_it() {
+    for seed in seeds(500, 5) {
+        let mut world = World::new(&Scenario::new(seed, &[]));
+        world.draw.put(Fault::TicksLost, Window { from: 0, to: i64::MAX });
+        let life = live_in(world, &mut Ours::new());
+        assert_eq!((life.losses, life.completions, life.retained), (vec![], 1, false), "{seed}");
+    }
+}
+
+#[test]
+fn row_46_commands_whose_ends_wake_the_function_do_not_keep_it_running_in_a_circle() {
+    for seed in seeds(200, 6) {
+        let scenario = Scenario::new(seed, &[Fault::OutputLost]);
+        let life = live(&scenario, &mut Ours::new());
+        let minutes = life.over_at.expect("gone") / 60 + 1;
+        let commands = i64::from(life.commands);
+        assert!(commands <= 3 * minutes, "{seed}: {commands} commands in {minutes} minutes");
+    }
+}
+
+#[test]
 fn with_events_an_instance_goes_within_seconds_of_its_last_job() {
     let waits = seeds(500, 2).map(|seed| {
         let life = live(&Scenario::new(seed, &[]), &mut Ours::new());
         life.released_at.expect("gone") - life.idle_at.expect("at rest")
     });
-    assert!(percentile(&waits.collect::<Vec<_>>(), 50) <= 5);
+    assert!(percentile(&waits.collect::<Vec<_>>(), 99) <= 5);
+    assert_eq!(Ours::calls_of_an_idle_minute(), 1);
 }
 
 #[test]

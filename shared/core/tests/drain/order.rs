@@ -141,3 +141,19 @@ fn only_the_pass_whose_completion_was_taken_says_that_it_let_go() {
         assert_eq!((&verdict.because, verdict.released), (&Reason::Released, released));
     }
 }
+
+/// One that joins late is held before anything is done for those that are known already.
+#[test]
+fn nothing_is_done_for_anybody_while_somebody_is_still_to_be_looked_at() {
+    let scene = Scene::waiting(vec![answered(10, drained())]);
+    assert!(scene.is_completed());
+    let members = vec![member(0, "Terminating:Wait"), member(1, "Terminating:Wait")];
+    let joined = scene.then(Answer::Group(Reading::Known(group(members))));
+    assert_eq!(joined.calls(), [Call::Heartbeat { instance: id(1) }]);
+    let held = joined.then(Answer::Held(id(1), Done::Done));
+    assert_eq!(held.calls(), [Call::ListCommands { instance: id(1) }]);
+    let listed = held.then(Answer::Commands(id(1), Reading::Known(vec![])));
+    let calls = listed.calls();
+    assert_eq!(calls.len(), 2);
+    assert!(calls.contains(&Call::Complete { instance: id(0) }), "{calls:?}");
+}

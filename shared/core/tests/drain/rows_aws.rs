@@ -1,7 +1,7 @@
 //! The failure matrix: events, the function, the hook and the group.
 //!
-//! Rows that are not here are about other programs: 7 is an alarm of `template.yaml`, 31 to 34 are autoscale's, 46 is the shape of
-//! the function. Rows 21 to 28 are the host's to prove; what the decision needs of them is in `rows_host.rs`.
+//! Rows that are not here are whole lives (7 and 46, in `lives.rs`) or about other programs (31, 32 and 34 are autoscale's). Rows 21 to
+//! 28 are the host's to prove; what the decision needs of them is in `rows_host.rs`. `docs/SEMANTICS.md` lists all fifty.
 
 use crate::scene::*;
 use fleet_core::drain::*;

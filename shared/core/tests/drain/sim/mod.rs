@@ -2,17 +2,16 @@
 //!
 //! A life is a function of its scenario alone, so a seed replays it. Each step is a second.
 
-mod draw;
+pub(crate) mod draw;
 mod host;
-mod ours;
+pub(crate) mod ours;
 mod peers;
-mod replay;
+pub(crate) mod replay;
 mod world;
 
-pub(crate) use draw::{Draw, Fault, Window};
-pub(crate) use ours::{Kill, LIMIT_S, Ours, policy};
+pub(crate) use draw::{Draw, Fault};
+pub(crate) use ours::{Kill, Ours};
 pub(crate) use peers::{Lifecycled, NodeTerminationHandler, OldSystem};
-pub(crate) use replay::Replay;
 pub(crate) use world::{Life, Loss, World};
 
 /// One scale-in and what goes wrong with it.
@@ -56,9 +55,10 @@ pub(crate) fn live_in(mut world: World, keeper: &mut dyn Keeper) -> Life {
     world.into_life()
 }
 
-/// Many instances of one group end at once, and one function looks after them all.
+/// Many instances of one group end at once, and one function whose environments stay warm looks after them all.
 pub(crate) fn crowd(scenarios: &[Scenario], mut ours: Ours) -> Vec<Life> {
     let mut worlds: Vec<World> = scenarios.iter().map(World::new).collect();
+    worlds[0].draw.fresh = false;
     while worlds[0].now < LONGEST_S && !worlds.iter().all(World::is_over) {
         worlds.iter_mut().for_each(World::second);
         ours.look_after(&mut worlds);

@@ -89,6 +89,22 @@ impl Ours {
         Ours { pace: calls_a_second, at_a_time, ..Ours::new() }
     }
 
+    /// What a tick costs while nobody leaves.
+    pub(crate) fn calls_of_an_idle_minute() -> usize {
+        let warm = Memory { hook_seen: true, ..Memory::default() };
+        let mut inputs = Inputs::new(policy(), at(0), warm, vec![]);
+        let first = decide(&inputs).calls.len();
+        let members = (0..10).map(|n| Member { id: name(n), lifecycle: "InService".into() });
+        inputs.take(Answer::Group(Reading::Known(Group {
+            name: GroupName::new("ghosthands-worker-asg"),
+            at: at(0),
+            members: members.collect(),
+            retains: true,
+            rebalances: false,
+        })));
+        first + decide(&inputs).calls.len()
+    }
+
     /// One second of looking after a group.
     pub(crate) fn look_after(&mut self, worlds: &mut [World]) {
         let hints = events(worlds);
