@@ -157,3 +157,29 @@ fn nothing_is_done_for_anybody_while_somebody_is_still_to_be_looked_at() {
     assert_eq!(calls.len(), 2);
     assert!(calls.contains(&Call::Complete { instance: id(0) }), "{calls:?}");
 }
+
+/// What a warm environment remembers was really done, and to somebody who is still there.
+#[test]
+fn only_what_was_done_is_remembered_and_only_of_members() {
+    let failed = || Done::Failed { detail: "Rate exceeded".into() };
+    let scene = Scene::waiting(vec![]);
+    let sent = scene.clone().then(Answer::Sent(id(0), Done::Done));
+    assert_eq!(sent.inputs.remember().sent, BTreeMap::from([(id(0), NOW)]));
+    let refused = scene.clone().then(Answer::Sent(id(0), failed()));
+    assert_eq!(refused.inputs.remember().sent, BTreeMap::new());
+    for held in [failed(), Done::NoAction, Done::DryRun] {
+        let unheld = scene.clone().then(Answer::Held(id(0), held));
+        assert_eq!(unheld.inputs.remember().held, BTreeMap::new());
+    }
+    let left = sent.then(Answer::Group(Reading::Known(group(vec![]))));
+    assert_eq!(left.inputs.remember(), warm());
+}
+
+/// The moments that are remembered are compared with AWS's later, so they are AWS's.
+#[test]
+fn what_is_remembered_is_dated_by_aws() {
+    let mut scene = Scene::waiting(vec![]);
+    scene.inputs.now = ago(7_200);
+    assert_eq!(scene.inputs.clock(), NOW);
+    assert_eq!(scene.inputs.remember().held, BTreeMap::from([(id(0), NOW)]));
+}

@@ -266,6 +266,12 @@ fn row_47_another_version_of_the_function_or_the_host_is_understood_or_not_belie
 }
 
 #[test]
+fn row_47_a_word_of_ssm_that_this_version_does_not_know_is_no_end() {
+    assert_eq!(Status::read("Sleeping", "Sleeping"), Status::Other);
+    assert!(Scene::waiting(vec![command(100, Status::Other, Output::None)]).is_left_alone());
+}
+
+#[test]
 fn an_old_workers_caught_jobs_are_told() {
     let caught = HostReport { worker_stopped: true, caught_jobs: 1, ..drained() };
     let scene = Scene::waiting(vec![answered(10, caught)]);
