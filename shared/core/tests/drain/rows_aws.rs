@@ -210,6 +210,15 @@ fn row_35_a_spot_notice_in_mid_drain_hands_the_host_its_deadline() {
 }
 
 #[test]
+fn row_35_a_spot_notice_does_not_wait_because_the_host_was_asked_just_now() {
+    // The last command has ended seconds ago: any other order would wait for its turn.
+    let busy = Scene::waiting(vec![answered(5, busy(1))]);
+    assert!(matches!(busy.because(), Reason::TooSoon { .. }));
+    let noticed = busy.hint(HintKind::Spot { noticed: Some(ago(1)) });
+    assert!(noticed.sent().stop);
+}
+
+#[test]
 fn row_35_a_spot_notice_for_a_machine_in_service_drains_and_replaces_it() {
     let scene = Scene::of("InService", vec![]).hint(HintKind::Spot { noticed: None });
     let calls = scene.calls();
