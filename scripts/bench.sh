@@ -5,14 +5,17 @@
 #   scripts/bench.sh function   the function: start, TLS hello, warm tick, memory, size
 #   scripts/bench.sh sql        the snapshot statement beside pg-boss's own statistics query
 #   scripts/bench.sh hosts      20 and 50 hosts of the fleet on this machine
+#   scripts/bench.sh drain      simulated drains: ours beside the rules of others, and how fast an instance goes
 set -euo pipefail
 cd "$(dirname "$0")/.."
 what=${1:-all}
 
-scripts/setup.sh test >&2
-export PATH="$PWD/.venv/bin:$PATH"
-cargo build --quiet --release --locked -p autoscale --bins --example bare
-cargo build --quiet --locked -p fleet-tests --bins
+if [ "$what" != drain ]; then
+  scripts/setup.sh test >&2
+  export PATH="$PWD/.venv/bin:$PATH"
+  cargo build --quiet --release --locked -p autoscale --bins --example bare
+  cargo build --quiet --locked -p fleet-tests --bins
+fi
 
 case $what in function | all)
   echo "## The function"
@@ -31,5 +34,10 @@ case $what in hosts | all)
   for count in 20 50; do
     target/debug/examples/hosts "$count"
   done
+  ;;
+esac
+case $what in drain | all)
+  echo "## Drain, simulated"
+  cargo run --quiet --locked -p fleet-core --example drain_compare -- 300
   ;;
 esac

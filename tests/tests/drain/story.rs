@@ -22,8 +22,8 @@ async fn a_busy_instance_leaves_as_soon_as_its_job_is_done_and_not_before() {
     );
     assert_eq!(world.done("CompleteLifecycleAction").len(), 1);
     assert_eq!(world.group().desired, 1, "whoever took it away had lowered the capacity");
-    // Three windows: two that ended busy, and the one in which the job ended.
-    assert_eq!(world.hosts.of(&world.ids[0]).told, 3, "{:#?}", world.summaries());
+    // Four commands, each begun in the last minute of the one before it: three that ended busy, and the one in which the job ended.
+    assert_eq!(world.hosts.of(&world.ids[0]).told, 4, "{:#?}", world.summaries());
     assert_eq!(world.state(&world.ids[1]), Some(LifecycleState::InService));
     assert_eq!(world.hosts.of(&world.ids[1]).told, 0);
 }

@@ -65,6 +65,12 @@ impl Invocation {
         matches!(self.status, Status::Live | Status::Other) && now < self.lost_at()
     }
 
+    /// From when on the host should have done what it says; one that never reached its host has nothing to wait for.
+    pub(super) fn due_at(&self) -> UnixMs {
+        let undelivered = matches!(self.detail.as_str(), "DeliveryTimedOut" | "Undeliverable");
+        self.requested.plus_seconds(if undelivered { 0 } else { self.order.window_s })
+    }
+
     /// When it counts as lost.
     pub(super) fn lost_at(&self) -> UnixMs {
         let takes = self.order.window_s.saturating_add(DELIVERY_S).saturating_add(COMMAND_SLACK_S);
@@ -81,6 +87,6 @@ impl Invocation {
 
     /// Whether the host took the order: then its intake is closed for good, whatever the worker did since.
     pub(super) fn was_answered(&self) -> bool {
-        matches!(&self.output, Output::Report(report) if report.terminating)
+        matches!(&self.output, Output::Report(report) if report.took_the_order())
     }
 }

@@ -88,6 +88,7 @@ said! {
         NotListed { sent_s: i64 } => "a command was sent {sent_s} s ago and is not listed yet";
         TooSoon { last: LastAnswer, wait_s: i64 } => "it is asked again in {wait_s} s: {last}";
         PastLimit { limit_s: u32, last: LastAnswer } => "no job may take longer than {limit_s} s, so the worker is stopped with its own grace: {last}";
+        LastCall { limit_s: u32, last: LastAnswer } => "no job may take longer than {limit_s} s, and its host never answered, so it is told once more before the worker is stopped: {last}";
         NoticeOver { last: LastAnswer } => "AWS takes the machine back, so the worker is stopped while it can still release its job: {last}";
         Stopping { asked_s: i64 } => "its worker was told to stop {asked_s} s ago";
         GaveUp { silent_s: i64 } => "its worker was to stop {silent_s} s ago and no proof came: nothing is left to wait for";
@@ -107,6 +108,7 @@ said! {
         NoProof { wrong: String } => "its last answer was no proof ({wrong})";
         Unreadable { what: String } => "its last command told nothing: {what}";
         Silent => "its last command ended without a word";
+        Awaited { asked_s: i64 } => "it was asked {asked_s} s ago, and its answer ends that command before the next tick";
         Lost { after_s: i64 } => "its last command was lost: nothing came of it in {after_s} s";
         Broken { detail: String } => "its last command never came to an end ({detail})";
         Stale { age_s: i64 } => "its proof is {age_s} s old";
@@ -138,6 +140,6 @@ said! {
 impl Reason {
     /// Whether a person has to be told at once.
     pub fn pages(&self) -> bool {
-        matches!(self, Reason::PastLimit { .. } | Reason::GaveUp { .. })
+        matches!(self, Reason::PastLimit { .. } | Reason::LastCall { .. } | Reason::GaveUp { .. })
     }
 }

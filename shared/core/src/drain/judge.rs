@@ -1,7 +1,7 @@
 //! How it stands with one instance: may it go, must its host be asked, or is there nothing to do but wait?
 
 use super::policy::{
-    PROOF_MAX_AGE_S, RESEND_AFTER_S, SPOT_MARGIN_S, SPOT_NOTICE_S, UNLISTED_S, WINDOW_S,
+    PROOF_MAX_AGE_S, RESEND_AFTER_S, SPOT_MARGIN_S, SPOT_NOTICE_S, TICK_S, UNLISTED_S, WINDOW_S,
 };
 use super::{
     Age, Chain, Done, Evidence, Finding, Invocation, LastAnswer, Machine, Order, Output, Policy,
@@ -68,12 +68,11 @@ impl Case<'_> {
         }
         let unnoticed = |order: &Order| age.chain.until.is_some() && !order.stop;
         match newest.filter(|newest| newest.is_awaited(self.now)) {
-            Some(newest) if !unnoticed(&newest.order) => {
+            Some(newest) if !unnoticed(&newest.order) && !self.is_due(newest) => {
                 let asked_s = self.now.since(newest.requested) / 1000;
                 return (Step::Wait, Reason::Waiting { asked_s, window_s: newest.order.window_s });
             }
-            Some(_) => {}
-            None => {
+            _ => {
                 let urgent = newest.is_some_and(|newest| unnoticed(&newest.order));
                 if let Some(because) = self.too_soon(newest).filter(|_| !urgent) {
                     return (Step::Wait, because);
@@ -87,6 +86,13 @@ impl Case<'_> {
             chain: age.chain,
         };
         (Step::Ask(order), Reason::Ask { last: self.last_answer(newest) })
+    }
+
+    /// Whether a command will be over before the next tick. A job that ends between two commands would wait for two ticks, one to be
+    /// asked about and one to be heard, should the events be lost; so the next command begins before this one ends.
+    fn is_due(&self, command: &Invocation) -> bool {
+        let left = i64::from(command.order.window_s) * 1000 - self.now.since(command.requested);
+        !command.order.stop && left <= i64::from(TICK_S) * 1000
     }
 
     /// The newest answer of all decides: a worker that somebody revived is busy whatever was proven before.
@@ -112,9 +118,22 @@ impl Case<'_> {
         newest: Option<&Invocation>,
         age: &Age,
     ) -> (Step, Reason) {
-        // The grace counts from the order: after an outage of ours the worker has not been told yet.
+        // After an outage of ours, or of the agent, the worker may not know that it is to end. Should it hear it now, its job has all
+        // its time: so it is told once more before it is stopped.
+        let last_calls = || commands.iter().filter(|c| !c.order.stop && c.requested >= stop_at);
+        if let Some(call) = last_calls().max_by_key(|call| call.requested)
+            && call.is_awaited(self.now)
+            && newest == Some(call)
+        {
+            let asked_s = self.now.since(call.requested) / 1000;
+            return (Step::Wait, Reason::Waiting { asked_s, window_s: call.order.window_s });
+        }
+        // The grace counts from the order to stop, or from a last call of which nothing came at all.
         let stops = commands.iter().filter(|command| command.order.stop);
-        let told = stops.map(|stop| stop.requested.plus_seconds(stop.order.window_s)).min();
+        let told = stops.map(Invocation::due_at).min();
+        let told = told.or_else(|| {
+            last_calls().filter(|call| call.status != Status::Ended).map(Invocation::due_at).min()
+        });
         // Where SSM does not know the machine, nobody can tell it.
         let cannot = self.evidence.sent == Some(Done::NotManaged);
         if let Some(since) = told.or_else(|| cannot.then_some(stop_at)) {
@@ -132,12 +151,24 @@ impl Case<'_> {
             return (Step::Wait, because);
         }
         let last = self.last_answer(newest);
-        let because = if age.chain.until == Some(stop_at) {
+        let limit_s = self.policy.job_limit_s;
+        let is_noticed = age.chain.until == Some(stop_at);
+        if !is_noticed && age.chain.closed.is_none() && !self.ran_lately(commands) {
+            let order = Order { window_s: WINDOW_S, stop: false, chain: age.chain };
+            return (Step::Ask(order), Reason::LastCall { limit_s, last });
+        }
+        let because = if is_noticed {
             Reason::NoticeOver { last }
         } else {
-            Reason::PastLimit { limit_s: self.policy.job_limit_s, last }
+            Reason::PastLimit { limit_s, last }
         };
         (Step::Ask(Order { window_s: 0, stop: true, chain: age.chain }), because)
+    }
+
+    /// Whether the host ran one of the latest commands to its end, whatever came of it.
+    fn ran_lately(&self, commands: &[Invocation]) -> bool {
+        let lately = self.now.0.saturating_sub(i64::from(PROOF_MAX_AGE_S) * 1000);
+        commands.iter().any(|c| c.status == Status::Ended && c.requested.0 >= lately)
     }
 
     /// A host that answers at once, and wrongly, would otherwise be asked in a circle: each answer is an event.
@@ -166,6 +197,7 @@ impl Case<'_> {
             (Some(Finding::Unsure { message }), ..) => LastAnswer::Unsure { message },
             (Some(Finding::NoProof { wrong }), ..) => LastAnswer::NoProof { wrong },
             (None, Output::Unreadable(what), _) => LastAnswer::Unreadable { what: what.clone() },
+            (None, ..) if newest.is_awaited(self.now) => LastAnswer::Awaited { asked_s: age_s },
             (None, _, Status::Live | Status::Other) => LastAnswer::Lost { after_s: age_s },
             (None, _, Status::Broken) => LastAnswer::Broken { detail: newest.detail.clone() },
             (None, _, Status::Ended) => LastAnswer::Silent,

@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 /// The host waits at most this long for a job before it answers. Each command's end is a fresh reading, and an agent that died with a
 /// command in hand is found out after one.
 pub(super) const WINDOW_S: u32 = 240;
+/// How often a pass is made at least, while nothing is wrong.
+pub(super) const TICK_S: u32 = 60;
 /// SSM's own window for handing a command to the agent, the shortest it takes.
 pub const DELIVERY_S: u32 = 30;
 /// What a command may take beyond its window before it counts as lost.

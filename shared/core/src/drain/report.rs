@@ -69,6 +69,13 @@ impl HostReport {
         Ok(HostReport { message: clip(&report.message).to_owned(), ..report })
     }
 
+    /// Whether the host took the order for good, as far as it can be believed.
+    pub(super) fn took_the_order(&self) -> bool {
+        let contradicts =
+            self.drained && (self.active_jobs, self.accepting) != (Some(0), Some(false));
+        self.terminating && !contradicts
+    }
+
     /// What the report proves about `instance`.
     pub fn finding(&self, instance: &InstanceId) -> Finding {
         let no_proof = |wrong: String| Finding::NoProof { wrong };

@@ -1,6 +1,8 @@
 //! `drain::decide`, from outside: the failure matrix row by row, and whole lives of instances under every pair of faults.
 
+mod lives;
 mod order;
 mod rows_aws;
 mod rows_host;
 mod scene;
+mod sim;

@@ -141,3 +141,45 @@ fn only_the_pass_whose_completion_was_taken_says_that_it_let_go() {
         assert_eq!((&verdict.because, verdict.released), (&Reason::Released, released));
     }
 }
+
+/// One that joins late is held before anything is done for those that are known already.
+#[test]
+fn nothing_is_done_for_anybody_while_somebody_is_still_to_be_looked_at() {
+    let scene = Scene::waiting(vec![answered(10, drained())]);
+    assert!(scene.is_completed());
+    let members = vec![member(0, "Terminating:Wait"), member(1, "Terminating:Wait")];
+    let joined = scene.then(Answer::Group(Reading::Known(group(members))));
+    assert_eq!(joined.calls(), [Call::Heartbeat { instance: id(1) }]);
+    let held = joined.then(Answer::Held(id(1), Done::Done));
+    assert_eq!(held.calls(), [Call::ListCommands { instance: id(1) }]);
+    let listed = held.then(Answer::Commands(id(1), Reading::Known(vec![])));
+    let calls = listed.calls();
+    assert_eq!(calls.len(), 2);
+    assert!(calls.contains(&Call::Complete { instance: id(0) }), "{calls:?}");
+}
+
+/// What a warm environment remembers was really done, and to somebody who is still there.
+#[test]
+fn only_what_was_done_is_remembered_and_only_of_members() {
+    let failed = || Done::Failed { detail: "Rate exceeded".into() };
+    let scene = Scene::waiting(vec![]);
+    let sent = scene.clone().then(Answer::Sent(id(0), Done::Done));
+    assert_eq!(sent.inputs.remember().sent, BTreeMap::from([(id(0), NOW)]));
+    let refused = scene.clone().then(Answer::Sent(id(0), failed()));
+    assert_eq!(refused.inputs.remember().sent, BTreeMap::new());
+    for held in [failed(), Done::NoAction, Done::DryRun] {
+        let unheld = scene.clone().then(Answer::Held(id(0), held));
+        assert_eq!(unheld.inputs.remember().held, BTreeMap::new());
+    }
+    let left = sent.then(Answer::Group(Reading::Known(group(vec![]))));
+    assert_eq!(left.inputs.remember(), warm());
+}
+
+/// The moments that are remembered are compared with AWS's later, so they are AWS's.
+#[test]
+fn what_is_remembered_is_dated_by_aws() {
+    let mut scene = Scene::waiting(vec![]);
+    scene.inputs.now = ago(7_200);
+    assert_eq!(scene.inputs.clock(), NOW);
+    assert_eq!(scene.inputs.remember().held, BTreeMap::from([(id(0), NOW)]));
+}

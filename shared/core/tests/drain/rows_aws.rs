@@ -1,7 +1,7 @@
 //! The failure matrix: events, the function, the hook and the group.
 //!
-//! Rows that are not here are about other programs: 7 is an alarm of `template.yaml`, 31 to 34 are autoscale's, 46 is the shape of
-//! the function. Rows 21 to 28 are the host's to prove; what the decision needs of them is in `rows_host.rs`.
+//! Rows that are not here are whole lives (7 and 46, in `lives.rs`) or about other programs (31, 32 and 34 are autoscale's). Rows 21 to
+//! 28 are the host's to prove; what the decision needs of them is in `rows_host.rs`. `docs/SEMANTICS.md` lists all fifty.
 
 use crate::scene::*;
 use fleet_core::drain::*;
@@ -58,6 +58,37 @@ fn row_06_an_outage_longer_than_the_hook_keeps_the_machine_and_the_next_pass_dra
     let order = back.sent();
     assert!(order.stop && order.window_s == 0, "the limit is over, so it is told to stop first");
     assert!(matches!(back.because(), Reason::PastLimit { .. }), "{}", back.because());
+}
+
+#[test]
+fn row_06_a_host_that_never_answered_is_told_once_more_before_its_worker_is_stopped() {
+    // Asked once, the command died on its way, and then nothing of ours ran for longer than any job may take.
+    let limit = i64::from(LIMIT_S);
+    let first = || command(limit + 900, Status::Broken, Output::None);
+    let last_call = |asked_s, status, output| {
+        let mut call = command(asked_s, status, output);
+        call.order.chain.asked = Some(ago(limit + 900));
+        Scene::waiting(vec![first(), call])
+    };
+    let back = Scene::waiting(vec![first()]);
+    let order = back.sent();
+    assert!(!order.stop && order.window_s == 240, "its worker may never have heard of the end");
+    assert!(matches!(back.because(), Reason::LastCall { .. }) && back.because().pages());
+    // Heard: the limit counts from there. Not heard: told again. Heard, and no answer: stopped.
+    assert!(last_call(100, Status::Live, Output::None).is_left_alone());
+    assert!(!last_call(250, Status::Ended, Output::Report(busy(1))).sent().stop);
+    assert!(!last_call(100, Status::Broken, Output::None).sent().stop);
+    assert!(last_call(250, Status::Ended, Output::None).sent().stop);
+    // Its agent stays away: given up when a worker that was told to stop would be, and not while a call is at work.
+    assert!(!last_call(239, Status::Broken, Output::None).sent().stop);
+    assert!(last_call(240, Status::Broken, Output::None).is_completed());
+    assert!(last_call(240, Status::Live, Output::None).is_left_alone());
+    assert!(!last_call(479, Status::Live, Output::None).sent().stop);
+    assert!(last_call(480, Status::Live, Output::None).is_completed());
+    // A host that ran its commands all the time, and never answered one, has heard of its end.
+    let silent =
+        vec![command(limit, Status::Ended, Output::None), command(60, Status::Ended, Output::None)];
+    assert!(Scene::waiting(silent).sent().stop);
 }
 
 #[test]
@@ -176,6 +207,15 @@ fn row_35_a_spot_notice_in_mid_drain_hands_the_host_its_deadline() {
     told.order = order;
     let next = Scene::waiting(vec![command(105, Status::Live, Output::None), told]);
     assert_eq!(next.because(), Reason::Waiting { asked_s: 5, window_s: 50 });
+}
+
+#[test]
+fn row_35_a_spot_notice_does_not_wait_because_the_host_was_asked_just_now() {
+    // The last command has ended seconds ago: any other order would wait for its turn.
+    let busy = Scene::waiting(vec![answered(5, busy(1))]);
+    assert!(matches!(busy.because(), Reason::TooSoon { .. }));
+    let noticed = busy.hint(HintKind::Spot { noticed: Some(ago(1)) });
+    assert!(noticed.sent().stop);
 }
 
 #[test]

@@ -23,9 +23,30 @@ fn row_15_an_agent_that_is_offline_is_never_an_idle_worker() {
 #[test]
 fn row_16_a_command_that_its_agent_took_into_the_grave_is_sent_again() {
     let at = |asked_s| Scene::waiting(vec![command(asked_s, Status::Live, Output::None)]);
-    assert!(at(329).is_left_alone());
+    assert!(at(179).is_left_alone());
+    at(329).sent();
+    assert_eq!(at(329).because(), Reason::Ask { last: LastAnswer::Awaited { asked_s: 329 } });
     at(330).sent();
     assert_eq!(at(330).because(), Reason::Ask { last: LastAnswer::Lost { after_s: 330 } });
+}
+
+#[test]
+fn row_16_the_next_command_begins_before_the_last_one_ends() {
+    // So a job that ends between two of them is heard of at the next tick, and not at the one after it.
+    let at = |asked_s| Scene::waiting(vec![command(asked_s, Status::Live, Output::None)]);
+    assert!(at(179).is_left_alone());
+    assert_eq!(at(180).sent(), Order { chain: at(180).sent().chain, ..order() });
+    assert_eq!(at(180).because(), Reason::Ask { last: LastAnswer::Awaited { asked_s: 180 } });
+    let renewed = [180, 5].map(|asked_s| command(asked_s, Status::Live, Output::None));
+    assert!(Scene::waiting(renewed.to_vec()).is_left_alone());
+}
+
+#[test]
+fn row_16_a_command_with_a_deadline_is_not_renewed() {
+    let mut stop = command(40, Status::Live, Output::None);
+    stop.order = Order { window_s: 60, stop: true, ..order() };
+    stop.order.chain.until = Some(ago(-20));
+    assert!(Scene::waiting(vec![stop]).is_left_alone());
 }
 
 #[test]
@@ -75,6 +96,16 @@ fn row_19_a_host_that_lies_at_once_is_not_asked_in_a_circle() {
     let scene = Scene::waiting(vec![command(3, Status::Ended, Output::None)]);
     assert!(scene.is_left_alone());
     assert_eq!(scene.because(), Reason::TooSoon { last: LastAnswer::Silent, wait_s: 17 });
+}
+
+#[test]
+fn row_19_the_limit_does_not_count_from_a_lie() {
+    // An outage of ours follows, longer than any job may take: the worker never heard of its end.
+    let lie = |report| Scene::waiting(vec![answered(i64::from(LIMIT_S) + 60, report)]);
+    assert!(lie(busy(1)).sent().stop);
+    assert!(!lie(HostReport { active_jobs: None, ..drained() }).sent().stop);
+    assert!(!lie(HostReport { accepting: Some(true), ..drained() }).sent().stop);
+    assert!(!lie(HostReport { terminating: false, ..busy(1) }).sent().stop);
 }
 
 #[test]
@@ -232,6 +263,12 @@ fn row_47_another_version_of_the_function_or_the_host_is_understood_or_not_belie
     assert!(matches!(report.finding(&id(0)), Finding::NoProof { .. }));
     let line = r#"{"drained":true,"activeJobs":0,"accepting":false,"terminating":true,"new":[1]}"#;
     assert_eq!(HostReport::find(line).expect("readable").finding(&id(0)), Finding::Drained);
+}
+
+#[test]
+fn row_47_a_word_of_ssm_that_this_version_does_not_know_is_no_end() {
+    assert_eq!(Status::read("Sleeping", "Sleeping"), Status::Other);
+    assert!(Scene::waiting(vec![command(100, Status::Other, Output::None)]).is_left_alone());
 }
 
 #[test]

@@ -2,4 +2,5 @@
 
 mod fleet;
 mod properties;
+mod rows_drain;
 mod rules;

@@ -148,6 +148,16 @@ pub(crate) struct Draw {
     pub(crate) lie: i64,
     /// How often a fault strikes that strikes some times.
     pub(crate) times: i64,
+    /// How long a new command is not listed.
+    pub(crate) list_late_s: i64,
+    /// How old the group is that is shown.
+    pub(crate) stale_s: i64,
+    /// Whether the agent handed the command on before it died.
+    pub(crate) agent_told: bool,
+    /// Whether each pass runs in a new environment, which remembers nothing.
+    pub(crate) fresh: bool,
+    /// Where the deaths of the function come from.
+    pub(crate) crashes: Random,
     windows: Vec<(Fault, Window)>,
 }
 
@@ -167,6 +177,11 @@ impl Draw {
             clock_off_s: random.between(-18_000, 18_000),
             lie: random.between(0, 4),
             times: random.between(1, 3),
+            list_late_s: random.between(3, 15),
+            stale_s: random.between(5, 90),
+            agent_told: random.chance(50),
+            fresh: random.chance(50),
+            crashes: Random::new(scenario.seed ^ 0x5bd1_e995),
             windows: vec![],
         };
         for fault in &scenario.faults {
@@ -190,7 +205,7 @@ impl Draw {
             Fault::Outage => within(600, 120, 3600),
             Fault::TicksLost => within(600, 120, 900),
             Fault::ActionLate => within(0, 3, 40),
-            Fault::GroupStale => within(0, 5, 90),
+            Fault::GroupStale => within(1500, 60, 600),
             Fault::AgentOffline | Fault::ServerDown => within(300, 60, 1200),
             Fault::WorkerUnreachable => within(600, 10, 900),
             Fault::CompleteThrottled
@@ -208,6 +223,12 @@ impl Draw {
             Fault::OtherHook => within(0, 300, 3000),
             _ => always,
         }
+    }
+
+    /// Gives a fault a window that is not drawn.
+    pub(crate) fn put(&mut self, fault: Fault, window: Window) {
+        self.windows.retain(|(known, _)| *known != fault);
+        self.windows.push((fault, window));
     }
 
     /// The fault's window, where the scenario has the fault.

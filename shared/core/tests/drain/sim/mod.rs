@@ -2,16 +2,17 @@
 //!
 //! A life is a function of its scenario alone, so a seed replays it. Each step is a second.
 
-mod draw;
+pub(crate) mod draw;
 mod host;
-mod ours;
+pub(crate) mod ours;
 mod peers;
+pub(crate) mod replay;
 mod world;
 
-pub(crate) use draw::{Draw, Fault, Window};
+pub(crate) use draw::{Draw, Fault};
 pub(crate) use ours::{Kill, Ours};
 pub(crate) use peers::{Lifecycled, NodeTerminationHandler, OldSystem};
-pub(crate) use world::{Life, World};
+pub(crate) use world::{Life, Loss, World};
 
 /// One scale-in and what goes wrong with it.
 #[derive(Clone, Debug)]
@@ -22,11 +23,13 @@ pub(crate) struct Scenario {
     pub(crate) retain: bool,
     /// The host watches its own metadata and begins to drain by itself.
     pub(crate) watcher: bool,
+    /// What happens is written down. It costs most of the time, so a life is lived again for it.
+    pub(crate) traced: bool,
 }
 
 impl Scenario {
     pub(crate) fn new(seed: u64, faults: &[Fault]) -> Scenario {
-        Scenario { seed, faults: faults.to_vec(), retain: true, watcher: false }
+        Scenario { seed, faults: faults.to_vec(), retain: true, watcher: false, traced: false }
     }
 }
 
@@ -40,10 +43,33 @@ const LONGEST_S: i64 = 43_200;
 
 /// Lives the whole life.
 pub(crate) fn live(scenario: &Scenario, keeper: &mut dyn Keeper) -> Life {
-    let mut world = World::new(scenario);
+    live_in(World::new(scenario), keeper)
+}
+
+/// The same in a world that was made before.
+pub(crate) fn live_in(mut world: World, keeper: &mut dyn Keeper) -> Life {
     while world.now < LONGEST_S && !world.is_over() {
         world.second();
         keeper.second(&mut world);
     }
     world.into_life()
+}
+
+/// Many instances of one group end at once, and one function whose environments stay warm looks after them all.
+pub(crate) fn crowd(scenarios: &[Scenario], mut ours: Ours) -> Vec<Life> {
+    let mut worlds: Vec<World> = scenarios.iter().map(World::new).collect();
+    worlds[0].draw.fresh = false;
+    while worlds[0].now < LONGEST_S && !worlds.iter().all(World::is_over) {
+        worlds.iter_mut().for_each(World::second);
+        ours.look_after(&mut worlds);
+    }
+    worlds.into_iter().map(World::into_life).collect()
+}
+
+/// The value that so many percent of all are at most.
+pub(crate) fn percentile(values: &[i64], percent: usize) -> i64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_unstable();
+    let rank = (sorted.len() * percent).div_ceil(100).max(1) - 1;
+    sorted[rank.min(sorted.len() - 1)]
 }
