@@ -174,6 +174,14 @@ impl World {
         self.double.add_function(&self.drain);
     }
 
+    /// Lets so many environments work at the same time; the template allows one.
+    pub(crate) async fn side_by_side(&mut self, environments: usize) {
+        self.drain.stop().await;
+        let config = self.drain.config().clone().concurrency(environments);
+        self.drain = Function::start(config).await.expect("the Runtime API starts");
+        self.double.add_function(&self.drain);
+    }
+
     /// The records that the function printed.
     pub(crate) fn records(&self) -> Vec<Value> {
         let lines = self.drain.logs();

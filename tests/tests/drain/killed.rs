@@ -104,7 +104,8 @@ async fn row_08_without_retention_the_same_outage_ends_the_machine_and_the_pass_
 /// Rows 46 and 47: passes of several environments, of any version, exclude nobody and need no order.
 #[tokio::test(flavor = "multi_thread")]
 async fn row_47_passes_side_by_side_do_no_harm() {
-    let world = World::start(Setup::size(2)).await;
+    let mut world = World::start(Setup::size(2)).await;
+    world.side_by_side(8).await;
     world.first_works_until(120);
     world.double.terminate_instance(&world.ids[0], true).expect("it can be ended");
     for _ in 0..4 {

@@ -87,8 +87,12 @@ impl Hosts {
         self.scripts.lock().expect("no test panics with it")
     }
 
+    /// How it is by now.
     pub(crate) fn of(&self, instance: &str) -> Script {
-        self.all()[instance].clone()
+        let mut hosts = self.all();
+        let script = hosts.get_mut(instance).expect("a host");
+        script.is_busy(self.double.now());
+        script.clone()
     }
 
     pub(crate) fn change(&self, instance: &str, change: impl FnOnce(&mut Script)) {
