@@ -9,6 +9,7 @@ temporary folder and stops them at the end. Prints a table in Markdown.
 """
 
 import http.client
+import http.server
 import json
 import os
 import shutil
@@ -59,6 +60,26 @@ class Unix(http.client.HTTPConnection):
         self.sock.connect(self.path)
 
 
+class Metadata(http.server.BaseHTTPRequestHandler):
+    """The metadata of an instance in service: a host that reads it is the one that is measured."""
+
+    def answer(self, status, text):
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    def do_PUT(self):
+        self.answer(200, b"token")
+
+    def do_GET(self):
+        state = self.path.endswith("/autoscaling/target-lifecycle-state")
+        self.answer(*(200, b"InService") if state else (404, b""))
+
+    def log_message(self, *_):
+        pass
+
+
 class Bench:
     def __init__(self, binary):
         self.binary = binary
@@ -67,6 +88,8 @@ class Bench:
         self.children = []
         self.port, self.api, self.worker, registry = (free_port() for _ in range(4))
         self.registry = f"127.0.0.1:{registry}"
+        self.metadata = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Metadata)
+        threading.Thread(target=self.metadata.serve_forever, daemon=True).start()
 
     def spawn(self, arguments, env=None):
         log = open(os.path.join(self.folder, os.path.basename(arguments[0]) + ".log"), "ab")
@@ -117,7 +140,8 @@ class Bench:
             "GH_DEPLOY_STATE_DIR": path("state"), "DOCKER_SOCKET": self.engine, "ECR_REGISTRY": self.registry,
             "GH_API_PORT": str(self.api), "GH_WORKER_PORT": str(self.worker),
             "GH_API_COMMAND": "/run.sh api", "GH_WORKER_COMMAND": "/run.sh worker",
-            "GH_DEPLOY_HEALTHY_SECONDS": "1", "AWS_EC2_METADATA_DISABLED": "true", "AWS_REGION": "us-east-1",
+            "GH_DEPLOY_HEALTHY_SECONDS": "1", "AWS_REGION": "us-east-1",
+            "AWS_EC2_METADATA_SERVICE_ENDPOINT": f"http://127.0.0.1:{self.metadata.server_port}",
         }
         self.server = self.spawn([self.binary, "serve"], env)
         until(lambda: socket.create_connection(("127.0.0.1", self.port), 1).close() is None)
@@ -139,7 +163,7 @@ class Bench:
                     if connection.getresponse().status == 200:
                         good.append(time.time())
                     connection.close()
-                except OSError:
+                except (OSError, http.client.HTTPException):
                     pass
                 time.sleep(0.001)
 
