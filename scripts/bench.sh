@@ -16,7 +16,7 @@ if [ "$what" != drain ]; then
   export PATH="$PWD/.venv/bin:$PATH"
 fi
 
-case $what in function | sql | all)
+case $what in function | sql | hosts | all)
   cargo build --quiet --release --locked -p autoscale --bins --example bare
   cargo build --quiet --locked -p fleet-tests --bins
   ;;

@@ -11,6 +11,7 @@ temporary folder and stops them at the end. Prints a table in Markdown.
 import http.client
 import http.server
 import json
+import math
 import os
 import shutil
 import socket
@@ -43,9 +44,15 @@ def until(probe, within=60):
     sys.exit("measure: waited in vain")
 
 
+def unit_environment():
+    """What the systemd unit sets for the server."""
+    with open(os.path.join(HERE, "..", "..", "host", "deploy-server.service"), encoding="utf-8") as unit:
+        return [pair for line in unit if line.startswith("Environment=") for pair in line.strip().split("=", 1)[1].split()]
+
+
 def percentile(values, share):
     ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
+    return ordered[max(0, math.ceil(len(ordered) * share) - 1)]
 
 
 class Unix(http.client.HTTPConnection):
@@ -143,6 +150,7 @@ class Bench:
             "GH_DEPLOY_HEALTHY_SECONDS": "1", "AWS_REGION": "us-east-1",
             "AWS_EC2_METADATA_SERVICE_ENDPOINT": f"http://127.0.0.1:{self.metadata.server_port}",
         }
+        env.update(pair.split("=", 1) for pair in unit_environment())
         self.server = self.spawn([self.binary, "serve"], env)
         until(lambda: socket.create_connection(("127.0.0.1", self.port), 1).close() is None)
 

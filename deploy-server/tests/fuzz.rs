@@ -9,6 +9,8 @@ use std::path::Path;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+type Entry = fn(&[u8]);
+
 /// Bytes that mean something to one of the parsers.
 const TELLING: [u8; 9] = [0, b'"', b'{', b'}', b'\n', b'\\', b'-', b'9', 0xff];
 
@@ -21,7 +23,7 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
 }
 
 /// Runs every seed, every beginning of it, and every one with one byte left out or replaced; returns how many that were.
-fn run(target: &str, entry: fn(&[u8])) -> usize {
+fn run(target: &str, entry: Entry) -> usize {
     let mut runs = 0;
     let mut once = |bytes: &[u8]| {
         entry(bytes);
@@ -45,7 +47,7 @@ fn run(target: &str, entry: fn(&[u8])) -> usize {
 
 #[test]
 fn seeds_cut_and_changed_in_every_byte() {
-    let targets: [(&str, fn(&[u8])); 4] = [
+    let targets: [(&str, Entry); 4] = [
         ("worker", entry::worker),
         ("docker_stream", entry::docker_stream),
         ("journal", entry::journal),
@@ -69,7 +71,7 @@ proptest! {
     #[test]
     fn two_seeds_spliced(first in any::<prop::sample::Index>(), second in any::<prop::sample::Index>(),
                          cut in any::<prop::sample::Index>(), from in any::<prop::sample::Index>()) {
-        for (target, entry) in [("journal", entry::journal as fn(&[u8])), ("docker_stream", entry::docker_stream), ("host", entry::host)] {
+        for (target, entry) in [("journal", entry::journal as Entry), ("docker_stream", entry::docker_stream), ("host", entry::host)] {
             let seeds = seeds(target);
             let (first, second) = (first.get(&seeds), second.get(&seeds));
             entry(&[&first[..cut.index(first.len())], &second[from.index(second.len())..]].concat());
