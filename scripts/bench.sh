@@ -6,6 +6,7 @@
 #   scripts/bench.sh sql        the snapshot statement beside pg-boss's own statistics query
 #   scripts/bench.sh hosts      20 and 50 hosts of the fleet on this machine
 #   scripts/bench.sh drain      simulated drains: ours beside the rules of others, and how fast an instance goes
+#   scripts/bench.sh host       the host binary: swaps and ways back on a real Docker Engine (needs root), memory, size
 set -euo pipefail
 cd "$(dirname "$0")/.."
 what=${1:-all}
@@ -13,10 +14,13 @@ what=${1:-all}
 if [ "$what" != drain ]; then
   scripts/setup.sh test >&2
   export PATH="$PWD/.venv/bin:$PATH"
-  cargo build --quiet --release --locked -p autoscale --bins --example bare
-  cargo build --quiet --locked -p fleet-tests --bins
 fi
 
+case $what in function | sql | hosts | all)
+  cargo build --quiet --release --locked -p autoscale --bins --example bare
+  cargo build --quiet --locked -p fleet-tests --bins
+  ;;
+esac
 case $what in function | all)
   echo "## The function"
   target/debug/bench-function target/release/autoscale target/release/examples/bare
@@ -39,5 +43,10 @@ esac
 case $what in drain | all)
   echo "## Drain, simulated"
   cargo run --quiet --locked -p fleet-core --example drain_compare -- 300
+  ;;
+esac
+case $what in host | all)
+  echo "## The host binary"
+  deploy-server/bench/measure.py "$(scripts/build-deploy-server.sh)"
   ;;
 esac

@@ -9,7 +9,9 @@ temporary folder and stops them at the end. Prints a table in Markdown.
 """
 
 import http.client
+import http.server
 import json
+import math
 import os
 import shutil
 import socket
@@ -42,9 +44,15 @@ def until(probe, within=60):
     sys.exit("measure: waited in vain")
 
 
+def unit_environment():
+    """What the systemd unit sets for the server."""
+    with open(os.path.join(HERE, "..", "..", "host", "deploy-server.service"), encoding="utf-8") as unit:
+        return [pair for line in unit if line.startswith("Environment=") for pair in line.strip().split("=", 1)[1].split()]
+
+
 def percentile(values, share):
     ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
+    return ordered[max(0, math.ceil(len(ordered) * share) - 1)]
 
 
 class Unix(http.client.HTTPConnection):
@@ -59,6 +67,26 @@ class Unix(http.client.HTTPConnection):
         self.sock.connect(self.path)
 
 
+class Metadata(http.server.BaseHTTPRequestHandler):
+    """The metadata of an instance in service: a host that reads it is the one that is measured."""
+
+    def answer(self, status, text):
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    def do_PUT(self):
+        self.answer(200, b"token")
+
+    def do_GET(self):
+        state = self.path.endswith("/autoscaling/target-lifecycle-state")
+        self.answer(*(200, b"InService") if state else (404, b""))
+
+    def log_message(self, *_):
+        pass
+
+
 class Bench:
     def __init__(self, binary):
         self.binary = binary
@@ -67,6 +95,8 @@ class Bench:
         self.children = []
         self.port, self.api, self.worker, registry = (free_port() for _ in range(4))
         self.registry = f"127.0.0.1:{registry}"
+        self.metadata = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Metadata)
+        threading.Thread(target=self.metadata.serve_forever, daemon=True).start()
 
     def spawn(self, arguments, env=None):
         log = open(os.path.join(self.folder, os.path.basename(arguments[0]) + ".log"), "ab")
@@ -117,8 +147,10 @@ class Bench:
             "GH_DEPLOY_STATE_DIR": path("state"), "DOCKER_SOCKET": self.engine, "ECR_REGISTRY": self.registry,
             "GH_API_PORT": str(self.api), "GH_WORKER_PORT": str(self.worker),
             "GH_API_COMMAND": "/run.sh api", "GH_WORKER_COMMAND": "/run.sh worker",
-            "GH_DEPLOY_HEALTHY_SECONDS": "1", "AWS_EC2_METADATA_DISABLED": "true", "AWS_REGION": "us-east-1",
+            "GH_DEPLOY_HEALTHY_SECONDS": "1", "AWS_REGION": "us-east-1",
+            "AWS_EC2_METADATA_SERVICE_ENDPOINT": f"http://127.0.0.1:{self.metadata.server_port}",
         }
+        env.update(pair.split("=", 1) for pair in unit_environment())
         self.server = self.spawn([self.binary, "serve"], env)
         until(lambda: socket.create_connection(("127.0.0.1", self.port), 1).close() is None)
 
@@ -139,7 +171,7 @@ class Bench:
                     if connection.getresponse().status == 200:
                         good.append(time.time())
                     connection.close()
-                except OSError:
+                except (OSError, http.client.HTTPException):
                     pass
                 time.sleep(0.001)
 

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::deploy::decide::Life;
-use crate::deploy::find;
+use crate::deploy::{find, steps};
 use crate::host_drain::{DrainWish, drain_host, worker_container};
 use crate::ops::What;
 use crate::server::Server;
@@ -67,8 +67,8 @@ async fn restart_when_idle(server: &'static Server) {
     let restarted = async {
         if reading.draining || reading.accepting == Some(false) {
             let Some(container) = worker_container(server).await? else { return Ok(()) };
-            let grace = server.config.timing.stop_grace;
-            server.engine.stop_container(&container.id, grace).await?;
+            // Counted and logged where the worker took a job after it was seen idle.
+            steps::stop_and_watch(server, &container.id).await?;
             server.engine.start_container(&container.id).await?;
         }
         Ok::<(), crate::docker::Error>(())

@@ -88,6 +88,12 @@ pub fn owner_of(port: u16) -> Option<u32> {
     processes().find(|pid| sockets_of(*pid).iter().any(|inode| listeners.sockets.contains(inode)))
 }
 
+/// True while there is a process of that number.
+#[must_use]
+pub fn is_alive(pid: u32) -> bool {
+    Path::new("/proc").join(pid.to_string()).exists()
+}
+
 /// A process by name, for messages.
 #[must_use]
 pub fn name_of(pid: u32) -> String {

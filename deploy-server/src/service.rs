@@ -76,6 +76,8 @@ const PASSED_ON: [&str; 19] = [
     "MAX_CONCURRENT_",
     "JOB_DISPATCH_",
 ];
+/// A shorter value is a word that a log may use by chance.
+const SHORTEST_SECRET: usize = 8;
 /// Only the worker has a screen.
 const PASSED_TO_WORKER: [&str; 2] = ["KASM_", "VNC_"];
 /// The host server's own variables, its secret above all.
@@ -181,6 +183,24 @@ impl Service {
             environment.insert(name.to_owned(), SecretString::from(value));
         }
         environment
+    }
+
+    /// A line of the container's log with the values of its variables replaced by their names: logs are shown to everybody
+    /// who may ask for a deploy's record.
+    #[must_use]
+    pub fn redact(&self, line: &str, environment: &BTreeMap<String, SecretString>) -> String {
+        let mut values: Vec<(&str, &str)> = environment
+            .iter()
+            // A value of several lines is logged as several.
+            .flat_map(|(name, value)| {
+                value.expose_secret().lines().map(move |value| (value, name.as_str()))
+            })
+            .filter(|(value, _)| value.len() >= SHORTEST_SECRET)
+            .collect();
+        values.sort_by_key(|(value, _)| std::cmp::Reverse(value.len()));
+        values.into_iter().fold(line.to_owned(), |line, (value, name)| {
+            if line.contains(value) { line.replace(value, &format!("[{name}]")) } else { line }
+        })
     }
 
     /// The body of the create call. It holds the environment in the clear: it goes to the engine and nowhere else.
@@ -314,6 +334,25 @@ mod tests {
                 "VNC_PASSWORD"
             ]
         );
+    }
+
+    #[test]
+    fn a_log_line_names_variables_and_shows_no_value() {
+        let environment = [
+            ("DATABASE_URL", "postgres://u:password@db/x"),
+            ("DATABASE_PASSWORD", "password"),
+            ("GH_KEY", "first line\nsecond line"),
+            ("NODE_ENV", "staging"),
+        ];
+        let environment = environment
+            .map(|(name, value)| (name.to_owned(), SecretString::from(value)))
+            .into_iter()
+            .collect();
+        let said = service(ServiceKind::Api).redact(
+            "staging: postgres://u:password@db/x refused password: second line",
+            &environment,
+        );
+        assert_eq!(said, "staging: [DATABASE_URL] refused [DATABASE_PASSWORD]: [GH_KEY]");
     }
 
     #[test]

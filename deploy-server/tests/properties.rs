@@ -1,72 +1,22 @@
-//! Properties of the pure parts: everything that is parsed from outside, and the state machine of a deploy against a
-//! naive model of a host on which any step may fail and any moment may be the last.
+//! Properties of the pure parts: readings, torn journals, and the state machine of a deploy against a naive model of a
+//! host on which any step may fail and any moment may be the last. `fuzz.rs` feeds the parsers.
 
 use std::collections::BTreeMap;
 
 use deploy_server::deploy::decide::{
     Life, Next, Role, Seen, ServiceWorld, World, decide, interrupted,
 };
-use deploy_server::deploy::gate::judge;
 use deploy_server::deploy::model::{
     Begin, Failure, Kind, OldContainer, Outcome, Record, Run, Step,
 };
-use deploy_server::docker::{PullStream, demultiplex};
-use deploy_server::listener::{parse_parent, parse_table};
 use deploy_server::probe::Reply;
 use deploy_server::service::ServiceKind;
-use deploy_server::state::{parse_history, parse_journal};
+use deploy_server::state::parse_journal;
 use deploy_server::worker::parse_status;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 proptest! {
-    #[test]
-    fn a_pull_stream_means_the_same_in_any_pieces(
-        messages in vec(prop_oneof![
-            Just("{\"status\":\"Pulling\"}\r\n"),
-            Just("{\"status\":\"Digest: sha256:ab\"}\n"),
-            Just("{\"errorDetail\":{\"message\":\"no\"},\"error\":\"no\"}"),
-            Just("{\"id\":\"x\",\"progressDetail\":{\"current\":1}}"),
-            Just(" \n"),
-            Just("{"),
-            Just("rubbish"),
-        ], 0..6),
-        size in 1usize..9,
-    ) {
-        let text = messages.concat();
-        let read = |pieces: &mut dyn Iterator<Item = &[u8]>| {
-            let mut stream = PullStream::default();
-            for piece in pieces {
-                stream.feed(piece)?;
-            }
-            stream.finish()
-        };
-        let whole = read(&mut std::iter::once(text.as_bytes()));
-        let pieces = read(&mut text.as_bytes().chunks(size));
-        // How garbled text is quoted depends on how much of it had arrived.
-        prop_assert_eq!(whole.is_ok(), pieces.is_ok());
-        if whole.is_ok() {
-            prop_assert_eq!(whole, pieces);
-        }
-    }
-
-    #[test]
-    fn nothing_from_outside_makes_a_parser_panic(bytes in vec(any::<u8>(), 0..400), status in 100u16..600) {
-        let mut stream = PullStream::default();
-        if stream.feed(&bytes).is_ok() {
-            drop(stream.finish());
-        }
-        prop_assert!(demultiplex(&bytes).len() <= bytes.len());
-        drop(parse_journal(&bytes));
-        drop(parse_history(&bytes));
-        let text = String::from_utf8_lossy(&bytes);
-        drop(parse_table(&text, 3100));
-        prop_assert!(parse_parent(&text).is_none() || text.contains(')'));
-        let reply = Reply { status, body: bytes.into() };
-        prop_assert!(parse_status(&reply).is_err());
-        drop(judge(ServiceKind::Worker, &reply, Some("d1")));
-    }
-
     #[test]
     fn a_worker_reading_is_what_was_written(jobs in 0u64..9, accepting in any::<Option<bool>>(), status in prop_oneof![Just(200u16), Just(503), Just(500)]) {
         let body = serde_json::json!({ "active_jobs": jobs, "accepting": accepting }).to_string();

@@ -87,7 +87,7 @@ pub struct KeepSet {
 }
 
 impl KeepSet {
-    /// Keeps `image`; `why` is shown in the report: current, previous, stable, in flight.
+    /// Keeps `image`; `why` is shown in the report: current, previous, or the container that has it.
     pub fn insert(&mut self, image: impl Into<String>, why: impl Into<String>) {
         self.images.insert(image.into(), why.into());
     }

@@ -17,6 +17,16 @@ pub struct World {
     pub terminating: bool,
 }
 
+impl World {
+    /// Takes note that the old container's processes have ended, which Docker does not show yet.
+    pub(super) fn end(&mut self, service: ServiceKind) {
+        let world = self.services.entry(service).or_default();
+        if let Some(old) = &mut world.old {
+            old.life = Life::Down;
+        }
+    }
+}
+
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ServiceWorld {
     pub old: Option<Seen>,
@@ -107,20 +117,19 @@ fn forward(run: &Run, world: &World) -> Next {
         }
     }
     let take_out = |service| {
-        let old = see(service).old.as_ref()?;
-        if old.life != Life::Down {
-            let undrained = service == Worker && old.runs() && !run.did.contains(&Step::Drain);
-            return Some(if undrained { Step::Drain } else { Step::Stop(service) });
-        }
-        (old.role != Role::Prev).then_some(Step::RenameOld(service))
+        let old = see(service).old.as_ref().filter(|old| old.life != Life::Down)?;
+        let undrained = service == Worker && old.runs() && !run.did.contains(&Step::Drain);
+        Some(if undrained { Step::Drain } else { Step::Stop(service) })
     };
     let bring_in = |service| {
-        if run.did.contains(&Step::Gate(service)) {
-            None
-        } else if run.doing.contains(&Step::Start(service)) {
-            Some(Step::Gate(service))
-        } else {
+        let named = see(service).old.as_ref().is_some_and(|old| old.role != Role::Prev);
+        if !run.doing.contains(&Step::Start(service)) {
             Some(Step::Start(service))
+        } else if named {
+            // After the start: the service is away until then.
+            Some(Step::RenameOld(service))
+        } else {
+            (!run.did.contains(&Step::Gate(service))).then_some(Step::Gate(service))
         }
     };
     let commit = |service| {

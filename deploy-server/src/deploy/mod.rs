@@ -104,7 +104,7 @@ pub fn rollback_wish(server: &Server, force: bool, actor: String) -> Result<Wish
 }
 
 async fn carry_out(
-    server: &Server,
+    server: &'static Server,
     ticket: &Ticket<'_>,
     wish: Wish,
     generation: u64,

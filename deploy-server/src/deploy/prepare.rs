@@ -1,5 +1,6 @@
 //! What a deploy does before anything is touched: image, ports, new containers. A failure here costs nobody anything.
 
+use super::decide::Life;
 use super::find;
 use super::gate;
 use super::model::{Image, OldContainer, Record, Step, Version};
@@ -140,7 +141,8 @@ impl Deployment<'_> {
         let taken = !listener::on_port(port).sockets.is_empty();
         let mut owner = None;
         if taken {
-            for container in containers.iter().filter(|container| container.state == "running") {
+            // A paused one has its port as well.
+            for container in containers.iter().filter(|it| find::life(it) != Life::Down) {
                 let detail = self.server.engine.inspect_container(&container.id).await;
                 let detail = detail.map_err(|error| failed(error.to_string()))?;
                 if detail.is_some_and(|detail| listener::belongs_to(port, detail.state.pid)) {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::decide::{Next, World, decide};
 use super::find;
 use super::model::{Begin, Failure, Outcome, Record, Run, Step};
-use super::steps::{self, Trouble};
+use super::steps::{self, Ending, Trouble};
 use crate::clock::now_ms;
 use crate::ops::Ticket;
 use crate::server::{Server, rfc3339};
@@ -18,9 +18,11 @@ const ENGINE_PATIENCE: Duration = Duration::from_secs(90);
 /// A deploy in progress: what is known, and where it is written.
 #[derive(Debug)]
 pub(super) struct Deployment<'a> {
-    pub(super) server: &'a Server,
+    pub(super) server: &'static Server,
     pub(super) ticket: &'a Ticket<'a>,
     pub(super) run: Run,
+    /// A container whose processes have ended while the engine still tidies up after them.
+    pub(super) ending: Option<Ending>,
     journal: Journal,
 }
 
@@ -32,13 +34,13 @@ impl<'a> Deployment<'a> {
     /// # Errors
     /// When the journal cannot be written; nothing has happened then.
     pub(super) fn begin(
-        server: &'a Server,
+        server: &'static Server,
         ticket: &'a Ticket<'a>,
         begin: Begin,
     ) -> Result<Self, crate::state::StateError> {
         let at = now_ms();
         let journal = Journal::begin(&server.state, at, Record::Begin(begin.clone()))?;
-        Ok(Self { server, ticket, run: Run::new(begin, at), journal })
+        Ok(Self { server, ticket, run: Run::new(begin, at), ending: None, journal })
     }
 
     /// Goes on with a deploy that an earlier process had begun.
@@ -46,12 +48,12 @@ impl<'a> Deployment<'a> {
     /// # Errors
     /// When the journal cannot be opened.
     pub(super) fn resume(
-        server: &'a Server,
+        server: &'static Server,
         ticket: &'a Ticket<'a>,
         run: Run,
     ) -> Result<Self, crate::state::StateError> {
         let journal = Journal::resume(&server.state)?;
-        Ok(Self { server, ticket, run, journal })
+        Ok(Self { server, ticket, run, ending: None, journal })
     }
 
     /// Writes a record and takes it in.
@@ -97,7 +99,15 @@ impl<'a> Deployment<'a> {
     pub(super) async fn drive(mut self) -> Entry {
         let outcome = loop {
             let world = self.look().await;
-            match decide(&self.run, &world) {
+            let next = decide(&self.run, &world);
+            // Only a start may go on beside the engine's tidying up; what else is next is decided on what it leaves.
+            if !matches!(next, Next::Do(Step::Start(_)))
+                && let Some(ending) = self.ending.take()
+            {
+                ending.wait().await;
+                continue;
+            }
+            match next {
                 Next::End(outcome) => break outcome,
                 Next::Fail(step, reason) => {
                     self.fail(step.public_name(), step.service(), reason.to_owned(), Vec::new());
@@ -159,7 +169,12 @@ impl<'a> Deployment<'a> {
             match self.server.engine.list_containers(true).await {
                 Ok(containers) => {
                     let terminating = self.server.is_terminating();
-                    return find::world(&self.server.config, &self.run, &containers, terminating);
+                    let mut world =
+                        find::world(&self.server.config, &self.run, &containers, terminating);
+                    if let Some(ending) = &self.ending {
+                        world.end(ending.service);
+                    }
+                    return world;
                 }
                 Err(error) => {
                     tracing::warn!(error = %error, deploy = self.run.begin.deploy, "waiting for the Docker Engine");

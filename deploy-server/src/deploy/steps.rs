@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use tokio::task::JoinHandle;
+
 use super::drain::{self, Idle};
 use super::gate::{self, Gate, Verdict};
 use super::model::{Record, Step};
@@ -14,6 +16,10 @@ use crate::service::{Service, ServiceKind};
 use crate::state::UNDRAIN;
 use crate::worker;
 
+/// Between two looks at a process that is to end, and at a port that is to be free.
+const BETWEEN_GLANCES: Duration = Duration::from_millis(5);
+/// What runs longer is no job any more; the fleet's drain has the same limit.
+const LONGEST_JOB: Duration = Duration::from_secs(4 * 3600);
 const LOG_LINES: usize = 50;
 /// Between two looks of the gate.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
@@ -84,7 +90,8 @@ pub(super) async fn perform(deployment: &mut Deployment<'_>, step: Step) -> Step
         }
         Step::Drain => drain_worker(deployment).await,
         Step::Stop(kind) => {
-            engine.stop_container(&old(kind)?.id, config.timing.stop_grace).await?;
+            let id = old(kind)?.id.clone();
+            deployment.ending = stop_old(server, kind, id).await?;
             visible
         }
         Step::RenameOld(kind) => {
@@ -115,8 +122,8 @@ pub(super) async fn perform(deployment: &mut Deployment<'_>, step: Step) -> Step
             invisible
         }
         Step::StopNew(kind) => {
-            stop_new(server, kind, new(kind)?).await?;
-            visible
+            let caught_jobs = stop_new(server, kind, new(kind)?, run.begin.force).await?;
+            Ok(Done { invisible: caught_jobs > 0, caught_jobs, waited_ms: 0 })
         }
         Step::RemoveNew(kind) => {
             engine.remove_container(new(kind)?).await?;
@@ -144,6 +151,57 @@ pub(super) async fn perform(deployment: &mut Deployment<'_>, step: Step) -> Step
         Step::Resume => {
             resume_worker(server).await?;
             invisible
+        }
+    }
+}
+
+/// The engine's call that stops a container, on its way.
+#[derive(Debug)]
+pub(super) struct Ending {
+    pub(super) service: ServiceKind,
+    call: JoinHandle<Result<(), docker::Error>>,
+}
+
+impl Ending {
+    /// Waits for the engine. What it could not do shows in the next look.
+    pub(super) async fn wait(self) {
+        match self.call.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(error = %error, "the engine did not stop a container whose processes have ended")
+            }
+            Err(error) => {
+                tracing::error!(error = %error, "a call to the engine ended without a result")
+            }
+        }
+    }
+}
+
+/// Stops an old container and returns once its processes have ended. What the engine then tidies up takes it as long
+/// again as a good part of a start, and the service is away meanwhile.
+async fn stop_old(
+    server: &'static Server,
+    service: ServiceKind,
+    id: String,
+) -> Result<Option<Ending>, docker::Error> {
+    let detail = server.engine.inspect_container(&id).await?;
+    // A process that cannot be seen while it runs cannot be seen to end either.
+    let pid = detail.map(|detail| detail.state.pid).filter(|pid| listener::is_alive(*pid));
+    let grace = server.config.timing.stop_grace;
+    let mut call = tokio::spawn(async move { server.engine.stop_container(&id, grace).await });
+    loop {
+        tokio::select! {
+            stopped = &mut call => {
+                return match stopped {
+                    Ok(stopped) => stopped.map(|()| None),
+                    Err(error) => std::panic::resume_unwind(error.into_panic()),
+                };
+            }
+            () = tokio::time::sleep(BETWEEN_GLANCES) => {
+                if pid.is_some_and(|pid| !listener::is_alive(pid)) {
+                    return Ok(Some(Ending { service, call }));
+                }
+            }
         }
     }
 }
@@ -241,7 +299,7 @@ async fn start_new(server: &Server, service: &Service, id: &str) -> Result<(), T
             );
             return Err(format!("port {port} is not free: {owner} listens on it").into());
         }
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        tokio::time::sleep(BETWEEN_GLANCES).await;
     }
     Ok(server.engine.start_container(id).await?)
 }
@@ -263,7 +321,9 @@ async fn pass_gate(
             Verdict::Passed => return Ok(()),
             Verdict::Wait => tokio::time::sleep(BETWEEN_LOOKS).await,
             Verdict::Failed(text) => {
-                let log = server.engine.last_log_lines(id, LOG_LINES).await.unwrap_or_default();
+                let lines = server.engine.last_log_lines(id, LOG_LINES).await.unwrap_or_default();
+                let environment = service.environment(&server.secrets.environment());
+                let log = lines.iter().map(|line| service.redact(line, &environment)).collect();
                 return Err(Trouble::Reason { text, log });
             }
         }
@@ -287,21 +347,29 @@ async fn promote(server: &Server, service: &Service, id: &str) -> Result<(), Tro
     Ok(engine.rename_container(id, &service.container).await?)
 }
 
-/// Stops a new container on the way back. A worker that already works finishes its job first.
-async fn stop_new(server: &Server, kind: ServiceKind, id: &str) -> Result<(), Trouble> {
+/// Stops a new container on the way back, and returns how many jobs it still had. A worker that already works finishes
+/// its job first, however long that takes; only a forced deploy does not wait for it.
+async fn stop_new(
+    server: &Server,
+    kind: ServiceKind,
+    id: &str,
+    force: bool,
+) -> Result<u64, Trouble> {
     let place = &server.config.worker.place;
-    if kind == ServiceKind::Worker
-        && worker::read(place).await.is_ok_and(|reading| reading.active_jobs > 0)
-    {
-        let within = server.config.timing.drain_within;
-        tokio::select! {
-            idle = drain::wait_until_idle(place, within) => if let Err(not_idle) = idle {
-                tracing::warn!(reason = not_idle.reason, "the new worker is stopped at work");
-            },
-            () = until_it_goes_down(server, id) => {}
-        }
+    let works = kind == ServiceKind::Worker
+        && worker::read(place).await.is_ok_and(|reading| reading.active_jobs > 0);
+    if !works {
+        server.engine.stop_container(id, server.config.timing.stop_grace).await?;
+        return Ok(0);
     }
-    Ok(server.engine.stop_container(id, server.config.timing.stop_grace).await?)
+    let within = if force { server.config.timing.drain_within } else { LONGEST_JOB };
+    tokio::select! {
+        idle = drain::wait_until_idle(place, within) => if let Err(not_idle) = idle {
+            tracing::warn!(reason = not_idle.reason, "the new worker is stopped at work");
+        },
+        () = until_it_goes_down(server, id) => {}
+    }
+    Ok(stop_and_watch(server, id).await?)
 }
 
 /// Opens the worker's intake. One that cannot is restarted once it is idle, by the keeper.

@@ -64,7 +64,9 @@ impl Engine {
     /// # Errors
     /// When the engine cannot stop it.
     pub async fn stop_container(&self, id: &str, grace: Duration) -> Result<(), Error> {
-        let path = format!("/containers/{}/stop?t={}", escape(id), grace.as_secs());
+        // The engine counts whole seconds, and 0 is no grace at all.
+        let seconds = grace.as_millis().div_ceil(1000);
+        let path = format!("/containers/{}/stop?t={seconds}", escape(id));
         match self.post(&path, NOTHING, grace + STOP_MARGIN).await {
             Err(error) if error.is_not_found() => Ok(()),
             result => result.map(drop),

@@ -37,13 +37,13 @@ impl Journal {
         Self::open(state)
     }
 
-    /// Goes on with the journal that is there. A torn last line is cut off first.
+    /// Goes on with the journal that is there. What follows its last whole record is cut off first.
     ///
     /// # Errors
     /// When the disk refuses.
     pub fn resume(state: &StateDir) -> Result<Self, StateError> {
         let bytes = state.read(FILE)?.unwrap_or_default();
-        let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        let (_, whole) = whole_records(&bytes);
         if whole < bytes.len() {
             state.replace(FILE, &bytes[..whole])?;
         }
@@ -66,8 +66,13 @@ impl Journal {
     /// When the disk refuses; the side effect must then not happen.
     pub fn append(&mut self, at: i64, record: Record) -> Result<(), StateError> {
         let line = encode(at, record);
+        let before = self.file.metadata().map_err(StateError::at(&self.path))?.len();
         // One write call: a kill leaves all of the line or a torn one, never two halves with something between.
         let written = self.file.write_all(&line).and_then(|()| self.file.sync_data());
+        if written.is_err() {
+            // A full disk may have taken half of it, and what is written later must be readable behind it.
+            self.file.set_len(before).map_err(StateError::at(&self.path))?;
+        }
         written.map_err(StateError::at(&self.path))
     }
 
@@ -89,12 +94,19 @@ fn encode(at: i64, record: Record) -> Vec<u8> {
 /// Reads a journal. It ends at the first line that is not whole: what follows a torn line was never promised.
 #[must_use]
 pub fn parse_journal(bytes: &[u8]) -> Vec<(i64, Record)> {
-    let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-    bytes[..whole]
-        .split(|byte| *byte == b'\n')
-        .map_while(|line| serde_json::from_slice::<Line>(line).ok())
-        .map(|line| (line.at, line.record))
-        .collect()
+    whole_records(bytes).0
+}
+
+/// The records up to the first line that is not whole, and how many bytes they take.
+fn whole_records(bytes: &[u8]) -> (Vec<(i64, Record)>, usize) {
+    let mut records = Vec::new();
+    let mut whole = 0;
+    for line in bytes.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n")) {
+        let Ok(Line { at, record }) = serde_json::from_slice(line) else { break };
+        records.push((at, record));
+        whole += line.len();
+    }
+    (records, whole)
 }
 
 #[cfg(test)]
@@ -138,6 +150,20 @@ mod tests {
         assert_eq!(parse_journal(&bytes).len(), 1);
         let mut journal = Journal::resume(&state).unwrap();
         journal.append(3, Record::Doing { step: Step::Drain }).unwrap();
+        assert_eq!(Journal::read(&state).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn what_is_garbled_in_the_middle_hides_nothing_that_is_written_later() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::open(dir.path()).unwrap();
+        drop(Journal::begin(&state, 1, begin()).unwrap());
+        let path = state.file("journal.jsonl");
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes.extend_from_slice(b"{\"at\":2,\"rec{\"at\":3}\n{\"at\":4}\n");
+        std::fs::write(&path, &bytes).unwrap();
+        let mut journal = Journal::resume(&state).unwrap();
+        journal.append(5, Record::Doing { step: Step::Drain }).unwrap();
         assert_eq!(Journal::read(&state).unwrap().len(), 2);
     }
 }

@@ -54,8 +54,11 @@ fn die_at(host: &mut Host, tag: &str, record: usize, when: &str) {
     restart_with(host, record, when);
     let body = format!("{{\"image_tag\":\"{tag}\",\"wait\":false}}");
     let secret = [("X-Deploy-Secret", crate::support::host::SECRET)];
-    // It may die before it answers.
-    http::try_send(host.port, "POST", "/deploy", &secret, Some(&body));
+    until("the deploy is taken up", Duration::from_secs(30), || {
+        // It may die before it answers. A worker that is being put back to work has the lock for a moment.
+        let reply = http::try_send(host.port, "POST", "/deploy", &secret, Some(&body));
+        reply.is_none_or(|reply| reply.status == 202).then_some(())
+    });
     let status = host.wait_for_end(Duration::from_secs(60));
     assert!(!status.success(), "it was to die at record {record}");
 }

@@ -45,12 +45,13 @@ fn failures_before_the_swap_touch_nothing() {
 /// Each of these images fails in its own way; the old containers run again, and the reply says why.
 #[test]
 fn a_version_that_does_not_work_is_rolled_back() {
-    let host = Host::running("v1");
+    let host = Host::running_with("v1", &[("GH_DEPLOY_START_SECONDS", "8")]);
     for (tag, service, reason) in [
         ("api-crashes", "api", "the container went down: exit code 7"),
         ("worker-crashes", "worker", "the container went down: exit code 7"),
         ("worker-dies", "worker", "the container went down: exit code 9"),
         ("api-sick", "api", "its health answers 500"),
+        ("worker-mute", "worker", "nothing listens on port"),
     ] {
         let reply = host.deploy(tag);
         assert_eq!(reply.status, 500, "{tag}");
@@ -64,6 +65,9 @@ fn a_version_that_does_not_work_is_rolled_back() {
         );
         let log = body["log"].to_string();
         assert!(log.contains(&format!("standin {service} starts")), "{tag}: {log}");
+        // A record is shown to everybody, and a service may log what it was given.
+        assert!(!reply.body.contains("postgres://canary"), "{tag}: {log}");
+        assert_eq!(log.contains("[DATABASE_URL]"), tag.ends_with("crashes"), "{tag}: {log}");
         host.assert_serves("v1");
     }
 }
@@ -80,15 +84,22 @@ fn a_worker_that_takes_a_job_at_once_is_healthy() {
     assert_eq!(health["activeWorkers"], 1);
 }
 
+/// Waits until the deploy in progress waits for the worker.
+pub(crate) fn until_it_drains(host: &Host) {
+    until("the deploy waits for the job", Duration::from_secs(30), || {
+        let health = host.get("/health").json();
+        (health["currentDeploy"]["step"] == "drain-worker").then_some(())
+    });
+}
+
 #[test]
 fn a_running_job_is_waited_for() {
-    let host = Host::running("v1");
+    let host = Host::running_with("v1", &[("GH_DEPLOY_DRAIN_SECONDS", "300")]);
     host.worker("POST", "/test/job");
     std::thread::scope(|scope| {
         let deploy = scope.spawn(|| host.deploy("v2"));
-        std::thread::sleep(Duration::from_millis(1500));
-        let health = host.get("/health").json();
-        assert_eq!(health["currentDeploy"]["step"], "drain-worker", "{health}");
+        until_it_drains(&host);
+        std::thread::sleep(Duration::from_millis(500));
         assert_eq!(host.running_tag("worker").as_deref(), Some("v1"));
         host.worker("POST", "/test/done");
         let reply = deploy.join().expect("the deploy answers");
@@ -128,12 +139,53 @@ fn a_worker_without_a_drain_is_not_stopped_unless_forced() {
 }
 
 #[test]
+fn a_worker_that_cannot_be_asked_is_left_alone() {
+    let host = Host::running("v1");
+    let before = host.running_id("worker");
+    host.engine.docker(&["pause", &host.container("worker")]);
+    let reply = host.deploy("v2").json();
+    host.engine.docker(&["unpause", &host.container("worker")]);
+    assert_eq!(
+        (&reply["status"], &reply["failedStep"]),
+        (&json!("failed"), &json!("drain-worker"))
+    );
+    let error = reply["error"].as_str().unwrap_or_default();
+    assert!(error.contains("the worker's state is unknown"), "{error}");
+    assert_eq!(host.running_id("worker"), before);
+    until("it takes work again", Duration::from_secs(10), || {
+        let port = host.worker_port;
+        let reading = crate::support::http::try_send(port, "GET", "/worker/status", &[], None)?;
+        (reading.json()["accepting"] == true).then_some(())
+    });
+    host.assert_serves("v1");
+}
+
+#[test]
+fn a_container_whose_name_begins_like_ours_is_a_stranger() {
+    let host = Host::running("v1");
+    let image = format!("{}/ghosthands:v1", host.engine.registry);
+    let other = format!("{}-2", host.container("worker"));
+    let port = crate::support::free_port();
+    let variable = format!("GH_WORKER_PORT={port}");
+    let run = ["run", "-d", "--name", &other, "--net", "host", "-e", &variable, &image];
+    host.engine.docker(&[&run[..], &["/run.sh", "worker"]].concat());
+    let before = host.inspect(&other, "{{.Id}}");
+    assert_eq!(host.get("/workers").json()[0]["containerName"], host.container("worker"));
+    assert_eq!(host.deploy("v2").status, 200);
+    assert_eq!(host.post("/drain", None).status, 200);
+    assert_eq!(host.inspect(&other, "{{.Id}}"), before);
+    assert_eq!(host.inspect(&other, "{{.State.Running}}").as_deref(), Some("true"));
+    let untouched = crate::support::http::send(port, "GET", "/worker/status", &[], None).json();
+    assert_eq!(untouched["accepting"], true);
+}
+
+#[test]
 fn the_old_worker_is_stopped_at_the_instant_it_is_idle() {
-    let host = Host::running("old1");
+    let host = Host::running_with("old1", &[("GH_DEPLOY_DRAIN_SECONDS", "300")]);
     host.worker("POST", "/test/job");
     std::thread::scope(|scope| {
         let deploy = scope.spawn(|| host.deploy("old2"));
-        std::thread::sleep(Duration::from_millis(800));
+        until_it_drains(&host);
         host.worker("POST", "/test/done");
         let reply = deploy.join().expect("the deploy answers");
         assert_eq!(reply.status, 200, "{reply:?}");

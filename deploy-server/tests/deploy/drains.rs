@@ -39,14 +39,17 @@ fn a_drain_waits_for_the_job_and_shows_the_reading() {
     assert_eq!(body["message"], "Not drained: the worker still runs 1 job(s)");
     std::thread::scope(|scope| {
         let drain = scope.spawn(|| host.post("/drain", None));
-        std::thread::sleep(Duration::from_millis(700));
+        until("it waits", Duration::from_secs(10), || {
+            (host.get("/health").json()["operation"] == "drain").then_some(())
+        });
+        std::thread::sleep(Duration::from_millis(500));
         host.worker("POST", "/test/done");
         let reply = drain.join().expect("it answers");
         assert_eq!(reply.status, 200, "{reply:?}");
         let body = reply.json();
         assert_eq!((&body["success"], &body["message"]), (&json!(true), &json!("Drain complete")));
         assert_eq!((&body["drained"], &body["accepting"]), (&json!(true), &json!(false)));
-        assert!(body["waitedMs"].as_u64().is_some_and(|ms| ms >= 600), "{body}");
+        assert!(body["waitedMs"].as_u64().is_some_and(|ms| ms >= 500), "{body}");
     });
     // The way back.
     let resumed = http_delete(&host);
@@ -157,7 +160,7 @@ fn a_terminating_drain_whose_time_is_up_ends_the_worker_beside_one_that_waits() 
         let began = Instant::now();
         let stop = ["drain", "--terminating", "--timeout", "0", "--stop", "--json"];
         let stopped = host.cli(&stop);
-        assert!(began.elapsed() < Duration::from_secs(10));
+        assert!(began.elapsed() < Duration::from_secs(45), "it does not wait with the other");
         let said = line(&stopped);
         assert_eq!(stopped.status.code(), Some(0), "{said}");
         assert_eq!(
@@ -196,17 +199,11 @@ fn a_terminating_drain_waits_for_the_deploy_in_progress() {
 
 /// A host whose deploy waits for the running job.
 fn in_mid_wait(test: impl FnOnce(&Host)) -> Value {
-    let mut host = Host::new();
-    host.env.insert("GH_DEPLOY_DRAIN_SECONDS".to_owned(), "600".to_owned());
-    host.start();
-    assert_eq!(host.deploy("v1").status, 200);
+    let host = Host::running_with("v1", &[("GH_DEPLOY_DRAIN_SECONDS", "600")]);
     host.worker("POST", "/test/job");
     std::thread::scope(|scope| {
         let deploy = scope.spawn(|| host.deploy("v2"));
-        until("the deploy waits for the job", Duration::from_secs(30), || {
-            let health = host.get("/health").json();
-            (health["currentDeploy"]["step"] == "drain-worker").then_some(())
-        });
+        crate::deploys::until_it_drains(&host);
         test(&host);
         let deploy = deploy.join().expect("it answers");
         assert_eq!(deploy.status, 500, "{deploy:?}");

@@ -22,6 +22,7 @@ fn host_that_reads(metadata: &Metadata) -> Host {
     host.env.remove("AWS_EC2_METADATA_DISABLED");
     let endpoint = metadata.endpoint.clone();
     host.env.insert("AWS_EC2_METADATA_SERVICE_ENDPOINT".to_owned(), endpoint);
+    host.env.insert("GH_DEPLOY_STOP_SECONDS".to_owned(), "20".to_owned());
     host.start();
     let deployed = host.deploy("v1");
     assert_eq!(deployed.status, 200, "{deployed:?}");
@@ -116,8 +117,8 @@ fn a_spot_worker_is_told_to_end_in_time_to_end_before_the_machine_does() {
     let metadata = Metadata::start();
     let host = host_that_reads(&metadata);
     host.worker("POST", "/test/job");
-    // The grace of these tests is 3 s and the reserve 10 s: the job may go on for 12 s of these 25.
-    let taken = Timestamp::now() + SignedDuration::from_secs(25);
+    // The grace of this host is 20 s and the reserve 10 s: the job may go on for 15 s of these 45.
+    let taken = Timestamp::now() + SignedDuration::from_secs(45);
     let notice =
         json!({ "action": "terminate", "time": taken.strftime("%Y-%m-%dT%H:%M:%SZ").to_string() });
     metadata.say(SPOT, 200, &notice.to_string());

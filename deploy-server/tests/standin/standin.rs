@@ -36,7 +36,7 @@ fn main() {
     let port: u16 = std::env::var(format!("GH_{upper}_PORT")).expect("a port").parse().expect("a port");
     println!("standin {role} starts with {words:?}");
     if mode.has("crash") {
-        println!("standin {role} crashes");
+        println!("standin {role} crashes at {:?}", std::env::var("DATABASE_URL"));
         std::process::exit(7);
     }
     if let Some(delay) = mode.ms("slow") {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::{free_port, until};
 
 /// Every image of the tests: its tag, and what its two services do.
-const IMAGES: [(&str, &str, &str); 14] = [
+const IMAGES: [(&str, &str, &str); 13] = [
     ("v1", "", ""),
     ("v2", "", ""),
     ("v3", "", ""),
@@ -24,7 +24,6 @@ const IMAGES: [(&str, &str, &str); 14] = [
     ("worker-mute", "", "mute"),
     ("worker-dies", "", "dies=400"),
     ("worker-busy", "", "busy"),
-    ("worker-sick", "", "sick"),
 ];
 
 #[derive(Debug)]

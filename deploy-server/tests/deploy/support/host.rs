@@ -59,7 +59,7 @@ impl Host {
             ("GH_WORKER_COMMAND", "/run.sh worker".to_owned()),
             ("GH_DEPLOY_COMPOSE_PROJECT", name.clone()),
             ("GH_DEPLOY_HEALTHY_SECONDS", "0.5".to_owned()),
-            ("GH_DEPLOY_START_SECONDS", "8".to_owned()),
+            ("GH_DEPLOY_START_SECONDS", "60".to_owned()),
             ("GH_DEPLOY_DRAIN_SECONDS", "3".to_owned()),
             ("GH_DEPLOY_STOP_SECONDS", "3".to_owned()),
             ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
@@ -81,7 +81,17 @@ impl Host {
     /// A host on which `tag` is in service.
     #[track_caller]
     pub(crate) fn running(tag: &str) -> Self {
-        let host = Self::started();
+        Self::running_with(tag, &[])
+    }
+
+    /// The same, with other settings.
+    #[track_caller]
+    pub(crate) fn running_with(tag: &str, settings: &[(&str, &str)]) -> Self {
+        let mut host = Self::new();
+        for (name, value) in settings {
+            host.env.insert((*name).to_owned(), (*value).to_owned());
+        }
+        host.start();
         let reply = host.deploy(tag);
         assert_eq!(reply.status, 200, "{reply:?}");
         host

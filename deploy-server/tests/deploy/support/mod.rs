@@ -7,6 +7,9 @@ pub(crate) mod metadata;
 
 use std::time::{Duration, Instant};
 
+/// A machine that is busy with something else may be this many times slower than one that is not.
+const PATIENCE: u32 = 4;
+
 /// Waits until `probe` gives something, and fails loudly when it does not in time.
 #[track_caller]
 pub(crate) fn until<T>(what: &str, within: Duration, mut probe: impl FnMut() -> Option<T>) -> T {
@@ -15,7 +18,10 @@ pub(crate) fn until<T>(what: &str, within: Duration, mut probe: impl FnMut() -> 
         if let Some(found) = probe() {
             return found;
         }
-        assert!(began.elapsed() < within, "not within {within:?}: {what}");
+        assert!(
+            began.elapsed() < within * PATIENCE,
+            "not within {PATIENCE} times {within:?}: {what}"
+        );
         std::thread::sleep(Duration::from_millis(10));
     }
 }
