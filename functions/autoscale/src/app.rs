@@ -34,7 +34,7 @@ impl App {
     pub(crate) fn new(config: AutoscaleConfig) -> App {
         let aws = Aws::new(&config.aws);
         let secrets = Arc::new(Secrets::new(&aws, config.database.secret_id.clone()));
-        let gate = Gate::operator(config.operator_token.clone(), Arc::clone(&secrets));
+        let gate = Gate::new(config.tokens.clone(), Arc::clone(&secrets));
         App {
             auto_scaling: AutoScaling::new(&aws),
             parameters: Parameters::new(&aws),

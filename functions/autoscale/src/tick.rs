@@ -135,6 +135,6 @@ async fn remember(app: &App, state: &State) -> ActionResult {
 }
 
 /// The one place where the function asks what time it is.
-fn clock() -> UnixMs {
+pub(crate) fn clock() -> UnixMs {
     UnixMs(jiff::Timestamp::now().as_millisecond())
 }

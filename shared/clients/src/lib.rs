@@ -13,5 +13,6 @@ pub mod machines;
 pub mod parameters;
 pub mod pgboss;
 pub mod postgres;
+pub mod reply;
 pub mod secrets;
 pub mod telemetry;
