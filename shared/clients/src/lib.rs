@@ -13,6 +13,7 @@ pub mod machines;
 pub mod parameters;
 pub mod pgboss;
 pub mod postgres;
+pub mod proofs;
 pub mod reply;
 pub mod secrets;
 pub mod telemetry;

@@ -16,6 +16,11 @@ impl UnixMs {
         self.0.saturating_sub(earlier.0)
     }
 
+    /// The second that this moment is in.
+    pub fn whole_seconds(self) -> UnixMs {
+        UnixMs(self.0.div_euclid(1000).saturating_mul(1000))
+    }
+
     /// This moment, `seconds` later.
     pub fn plus_seconds(self, seconds: u32) -> UnixMs {
         UnixMs(self.0.saturating_add(i64::from(seconds) * 1000))

@@ -8,6 +8,7 @@ mod lookup;
 mod names;
 mod reader;
 mod report;
+mod status;
 #[cfg(test)]
 mod tests;
 
@@ -15,6 +16,7 @@ pub use drain::{DRAIN_NAMES, DrainConfig};
 pub use lookup::{Environment, Lookup};
 pub use names::NAMES;
 pub use report::{ConfigError, Problem};
+pub use status::{STATUS_NAMES, StatusConfig};
 
 use crate::postgres::{DatabaseUrl, Trust};
 use crate::telemetry;
