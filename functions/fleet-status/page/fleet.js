@@ -101,7 +101,7 @@ function statePills({ instance, workers }, status) {
   if (lifecycle.startsWith('Terminat')) pills.push(['Leaving', 'warn', lifecycle]);
   else if (lifecycle.startsWith('Pending')) pills.push(['Booting', 'calm', lifecycle]);
   else if (instance && lifecycle !== 'InService') pills.push([lifecycle, 'calm', 'The group’s own state of it']);
-  if (!instance) pills.push(['Elsewhere', 'calm', status.instances ? 'Its machine is not in the group' : 'Whether its machine is in the group is unknown']);
+  if (!instance && status.instances) pills.push(['Elsewhere', 'calm', 'Its machine is not in the group']);
   if (instance && !instance.healthy) pills.push(['Unhealthy', 'bad', 'The group replaces it']);
   for (const worker of workers) pills.push(STATES[worker.state] ?? STATES.unknown);
   if (workers.length === 0 && lifecycle === 'InService') pills.push(status.workers ? ['No worker', 'bad', 'No worker of it has reported within an hour'] : ['Unknown', 'calm', 'The worker registry could not be read']);

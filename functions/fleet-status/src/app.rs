@@ -8,6 +8,7 @@ use fleet_clients::parameters::Parameters;
 use fleet_clients::pgboss::KeptSource;
 use fleet_clients::proofs::Proofs;
 use fleet_clients::secrets::Secrets;
+use fleet_clients::tags::GroupTags;
 use fleet_core::time::UnixMs;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -16,6 +17,7 @@ use tokio::sync::Mutex;
 pub(crate) struct App {
     pub(crate) config: StatusConfig,
     pub(crate) auto_scaling: AutoScaling,
+    pub(crate) tags: GroupTags,
     pub(crate) parameters: Parameters,
     pub(crate) proofs: Proofs,
     pub(crate) gate: Gate<Tokens>,
@@ -32,6 +34,7 @@ impl App {
         let queue = KeptSource::new(config.database.clone(), config.queue.clone(), secrets);
         App {
             auto_scaling: AutoScaling::new(&aws),
+            tags: GroupTags::new(&aws),
             parameters: Parameters::new(&aws),
             proofs: Proofs::new(&aws, config.document.clone()),
             gate,

@@ -15,7 +15,7 @@ pub(crate) async fn set(
 ) -> Result<Value, Problem> {
     let bad = |detail: String| Problem::new(400, "Bad Request", detail);
     let body = body.ok_or_else(|| bad("the body is no base64 although it says so".to_owned()))?;
-    let wish: CapacityWish = serde_json::from_slice(body).map_err(|error| {
+    let wish = CapacityWish::parse(body).map_err(|error| {
         bad(format!(
             "the body cannot be used: {error}; send for example {{\"floor\": {{\"workers\": 5, \"for_minutes\": 60}}}}"
         ))
@@ -41,11 +41,11 @@ pub(crate) async fn set(
     let name = &app.config.site.group;
     // First what ends, so that a failure in between leaves less overridden and not more.
     if !remove.is_empty() {
-        let removed = app.auto_scaling.untag(name, &remove).await;
+        let removed = app.tags.remove(name, &remove).await;
         removed.map_err(|error| failed("nothing was changed", &error.detail))?;
     }
     if !write.is_empty() {
-        let written = app.auto_scaling.tag(name, &write).await;
+        let written = app.tags.write(name, &write).await;
         let so_far = if remove.is_empty() {
             "nothing was changed".to_owned()
         } else {

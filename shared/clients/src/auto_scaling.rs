@@ -3,8 +3,7 @@
 use crate::aws::{Aws, AwsError, AwsErrorKind, explain};
 use aws_sdk_autoscaling::Client;
 use aws_sdk_autoscaling::config::Builder;
-use aws_sdk_autoscaling::types::builders::TagBuilder;
-use aws_sdk_autoscaling::types::{AutoScalingGroup, InstanceRefreshStatus, Tag as AwsTag};
+use aws_sdk_autoscaling::types::{AutoScalingGroup, InstanceRefreshStatus};
 use aws_smithy_runtime_api::client::interceptors::context::InterceptorContext;
 use aws_smithy_runtime_api::client::retries::classifiers::{ClassifyRetry, RetryAction};
 use fleet_core::ids::{GroupName, InstanceId};
@@ -93,47 +92,6 @@ impl AutoScaling {
             .map(drop)
             .map_err(|error| explain("TerminateInstanceInAutoScalingGroup", error))
     }
-
-    /// Writes tags on the group itself, not on its instances. Asking twice is the same as asking once.
-    ///
-    /// # Errors
-    /// `Contention` where another request holds the group's tags.
-    pub async fn tag(
-        &self,
-        name: &GroupName,
-        tags: &[(&'static str, String)],
-    ) -> Result<(), AwsError> {
-        let tag = |(key, value): &(&'static str, String)| tag(name, key).value(value).build();
-        self.client
-            .create_or_update_tags()
-            .set_tags(Some(tags.iter().map(tag).collect()))
-            .send()
-            .await
-            .map(drop)
-            .map_err(|error| explain("CreateOrUpdateTags", error))
-    }
-
-    /// Removes tags from the group. One that is not there is as good as removed.
-    ///
-    /// # Errors
-    /// `Contention` where another request holds the group's tags.
-    pub async fn untag(&self, name: &GroupName, keys: &[&'static str]) -> Result<(), AwsError> {
-        self.client
-            .delete_tags()
-            .set_tags(Some(keys.iter().map(|key| tag(name, key).build()).collect()))
-            .send()
-            .await
-            .map(drop)
-            .map_err(|error| explain("DeleteTags", error))
-    }
-}
-
-fn tag(name: &GroupName, key: &str) -> TagBuilder {
-    AwsTag::builder()
-        .resource_id(name.as_str())
-        .resource_type("auto-scaling-group")
-        .key(key)
-        .propagate_at_launch(false)
 }
 
 /// The group of this very name as AWS describes it.

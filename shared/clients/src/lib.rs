@@ -16,4 +16,5 @@ pub mod postgres;
 pub mod proofs;
 pub mod reply;
 pub mod secrets;
+pub mod tags;
 pub mod telemetry;

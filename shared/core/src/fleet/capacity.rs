@@ -3,6 +3,7 @@
 use crate::scaling::{FLOOR_TAG, Override, Overrides, PAUSED_TAG};
 use crate::time::UnixMs;
 use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 
 /// A wish ends by itself after this at the latest, so that nothing stays overridden because somebody forgot.
 const LONGEST_MINUTES: i64 = 7 * 24 * 60;
@@ -61,6 +62,21 @@ pub struct Changes {
 }
 
 impl CapacityWish {
+    /// Reads a body. Objects only: a list of values in the fields' order is no wish, although serde would take it for one.
+    ///
+    /// # Errors
+    /// What is wrong with the text.
+    pub fn parse(body: &[u8]) -> Result<CapacityWish, String> {
+        let value: Value = serde_json::from_slice(body).map_err(|error| error.to_string())?;
+        let fields = value.as_object().ok_or("it is no JSON object")?;
+        for name in ["floor", "paused"] {
+            if fields.get(name).is_some_and(|value| !value.is_object() && !value.is_null()) {
+                return Err(format!("{name} is neither an object nor null"));
+            }
+        }
+        serde_json::from_value(value).map_err(|error| error.to_string())
+    }
+
     /// Checks the wish at `now`; `max` is the most workers that the fleet may have.
     ///
     /// # Errors
@@ -181,8 +197,7 @@ mod tests {
     const NOW: UnixMs = UnixMs(1_795_478_400_500);
 
     fn check(body: &str) -> Result<Changes, String> {
-        let wish: CapacityWish = serde_json::from_str(body).map_err(|error| error.to_string())?;
-        wish.check(10, NOW).map_err(|problem| problem.to_string())
+        CapacityWish::parse(body.as_bytes())?.check(10, NOW).map_err(|problem| problem.to_string())
     }
 
     fn tags(body: &str) -> (Vec<(&'static str, String)>, Vec<&'static str>) {
@@ -235,7 +250,9 @@ mod tests {
             ),
             (r#"{"paused":{"for":5}}"#, "unknown field `for`"),
             (r#"{"pause":null}"#, "unknown field `pause`"),
-            (r#"{"paused":true}"#, "invalid type"),
+            (r#"{"paused":true}"#, "paused is neither an object nor null"),
+            (r#"{"floor":[5,null,60]}"#, "floor is neither an object nor null"),
+            ("[null,null]", "it is no JSON object"),
         ] {
             let problem = check(body).expect_err(body);
             assert!(problem.contains(says), "{body}: {problem}");
@@ -252,7 +269,7 @@ mod tests {
         ) {
             let now = UnixMs(now);
             let body = format!(r#"{{"floor":{{"workers":{workers},"for_minutes":{minutes}}},"paused":null}}"#);
-            let wish: CapacityWish = serde_json::from_str(&body).unwrap();
+            let wish = CapacityWish::parse(body.as_bytes()).unwrap();
             let granted = wish.check(10, now);
             prop_assert_eq!(granted.is_ok(), workers <= 10 && (1..=10_080).contains(&minutes));
             if let Ok(changes) = granted {

@@ -53,7 +53,7 @@ impl Cost {
 impl Prices {
     fn month(&self, instances: u32) -> u64 {
         let each = u64::from(self.instance_hour) * HOURS + u64::from(self.volume_month);
-        u64::from(instances) * each + u64::from(self.fixed_month)
+        u64::from(instances).saturating_mul(each).saturating_add(u64::from(self.fixed_month))
     }
 }
 

@@ -111,8 +111,7 @@ mod tests {
 
     #[test]
     fn a_change_that_aws_refused_is_told_as_one() {
-        let mut state = State::default();
-        state.at = UnixMs(1_764_000_000_123);
+        let mut state = State { at: UnixMs(1_764_000_000_123), ..State::default() };
         state.tell(&decision(need(4), 2, 4), state.at);
         state.change_failed(Some(2));
         assert!(state.told[0].failed);
