@@ -74,7 +74,7 @@ impl World {
             ("DATABASE_CA", postgres.ca_pem()),
         ];
         let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        let template = Template::read().expect("the template is there");
+        let template = Template::read(GROUP).expect("the template is there");
         let function =
             template.start("fleet-status", &double, settings).await.expect("the function starts");
         let api = double.http_api(template.routes("fleet-status"), 0).await.expect("listens");
@@ -161,7 +161,7 @@ impl World {
                 "schemaVersion": "2.2", "description": "A host.",
                 "mainSteps": [{ "name": "run", "action": "aws:runShellScript", "inputs": { "runCommand": ["true"] } }],
             });
-            self.double.create_document(DOCUMENT, &content).expect("a valid document");
+            self.double.create_document(DOCUMENT, &content.to_string()).expect("a valid document");
         }
         self.double.set_runner(move |run: CommandRun| std::future::ready(says(&run.instance)));
         for hosts in hosts.chunks(50) {
