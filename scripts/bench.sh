@@ -3,6 +3,7 @@
 #
 #   scripts/bench.sh            everything
 #   scripts/bench.sh function   the function: start, TLS hello, warm tick, memory, size
+#   scripts/bench.sh status     the status of 200 hosts and the page that shows them
 #   scripts/bench.sh sql        the snapshot statement beside pg-boss's own statistics query
 #   scripts/bench.sh hosts      20 and 50 hosts of the fleet on this machine
 #   scripts/bench.sh drain      simulated drains: ours beside the rules of others, and how fast an instance goes
@@ -13,13 +14,18 @@ what=${1:-all}
 if [ "$what" != drain ]; then
   scripts/setup.sh test >&2
   export PATH="$PWD/.venv/bin:$PATH"
-  cargo build --quiet --release --locked -p autoscale --bins --example bare
-  cargo build --quiet --locked -p fleet-tests --bins
+  cargo build --quiet --release --locked -p autoscale -p fleet-status --bins --example bare
+  cargo build --quiet --locked -p fleet-tests -p aws-double --bins
 fi
 
 case $what in function | all)
   echo "## The function"
   target/debug/bench-function target/release/autoscale target/release/examples/bare
+  ;;
+esac
+case $what in status | all)
+  echo "## Fleet status"
+  .venv/bin/python tests/python/page/measure.py
   ;;
 esac
 case $what in sql | all)

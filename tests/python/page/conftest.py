@@ -27,13 +27,13 @@ STATUS = "/api/v1/admin/fleet-status"
 class Fleet:
     """A group, a secret, and the functions with their routes."""
 
-    def __init__(self, endpoint: str, database, folder: Path, name: str, instances: int, jobs_from: str):
+    def __init__(self, endpoint: str, database, folder: Path, name: str, instances: int, binary=built):
         self.endpoint, self.database, self.folder, self.name = endpoint, database, folder, name
         self.group = f"{name}-asg"
         keys = {"region_name": "us-east-1", "aws_access_key_id": "test", "aws_secret_access_key": "test"}
         self.auto_scaling = boto3.client("autoscaling", endpoint_url=endpoint, **keys)
         secrets = boto3.client("secretsmanager", endpoint_url=endpoint, **keys)
-        secret = {"DATABASE_URL": jobs_from, "FLEET_OPERATOR_TOKEN": OPERATOR, "FLEET_READER_TOKEN": READER}
+        secret = {"DATABASE_URL": database.url, "FLEET_OPERATOR_TOKEN": OPERATOR, "FLEET_READER_TOKEN": READER}
         secrets.create_secret(Name=f"ghosthands/{name}", SecretString=json.dumps(secret))
         self.control("/groups", {"name": self.group, "min": 0, "max": 300, "desired": instances})
         settings = {
@@ -47,7 +47,7 @@ class Fleet:
         }.items():
             own = f"{name}-{function}"
             self.control("/functions", {
-                "name": own, "binary": built(function), "timeout_seconds": 29, "concurrency": 3, "env": settings,
+                "name": own, "binary": binary(function), "timeout_seconds": 29, "concurrency": 3, "env": settings,
             })  # fmt: skip
             routes += [{"method": path.split()[0], "path": path.split()[1], "function": own} for path in paths]
         self.url = self.control("/http-apis", {"routes": routes, "port": 0})["endpoint"]
@@ -110,7 +110,7 @@ class Fleet:
 @pytest.fixture(scope="session")
 def fleet(double, database, folder) -> Fleet:
     """Three machines in service: two idle workers and a busy one; one decision is made."""
-    fleet = Fleet(double, database, folder, "small", 3, database.url)
+    fleet = Fleet(double, database, folder, "small", 3)
     fleet.register(fleet.in_service()[:1], busy=True)
     fleet.register(fleet.in_service()[1:])
     assert fleet.ask("POST", "/api/v1/admin/autoscale/tick")[0] == 200
@@ -119,7 +119,7 @@ def fleet(double, database, folder) -> Fleet:
 
 @pytest.fixture(scope="session")
 def large_group(double, database, folder) -> Fleet:
-    return Fleet(double, database, folder, "large", 200, database.url)
+    return Fleet(double, database, folder, "large", 200)
 
 
 @pytest.fixture

@@ -11,9 +11,12 @@ use fleet_core::fleet::{Prices, Site};
 use fleet_core::ids::GroupName;
 
 /// Every variable that the fleet-status function knows.
-pub const STATUS_NAMES: [&str; 33] = [
+pub const STATUS_NAMES: [&str; 35] = [
     "AUTOSCALE_ASG_ENABLED",
     "AUTOSCALE_BOOT_SECONDS",
+    // Not read, nor is the other of the two: both functions may be given the same settings.
+    "AUTOSCALE_HOLD_MIN_SECONDS",
+    "AUTOSCALE_IDLE_CONFIRM_SECONDS",
     "AUTOSCALE_MAX",
     "AUTOSCALE_MIN",
     "AUTOSCALE_STATE_PARAMETER",
