@@ -3,6 +3,7 @@
 #
 #   scripts/bench.sh            everything
 #   scripts/bench.sh function   the function: start, TLS hello, warm tick, memory, size
+#   scripts/bench.sh status     the status of 200 hosts and the page that shows them
 #   scripts/bench.sh sql        the snapshot statement beside pg-boss's own statistics query
 #   scripts/bench.sh hosts      20 and 50 hosts of the fleet on this machine
 #   scripts/bench.sh drain      simulated drains: ours beside the rules of others, and how fast an instance goes
@@ -16,14 +17,19 @@ if [ "$what" != drain ]; then
   export PATH="$PWD/.venv/bin:$PATH"
 fi
 
-case $what in function | sql | hosts | all)
-  cargo build --quiet --release --locked -p autoscale --bins --example bare
-  cargo build --quiet --locked -p fleet-tests --bins
+case $what in function | status | sql | all)
+  cargo build --quiet --release --locked -p autoscale -p fleet-status --bins --example bare
+  cargo build --quiet --locked -p fleet-tests -p aws-double --bins
   ;;
 esac
 case $what in function | all)
   echo "## The function"
   target/debug/bench-function target/release/autoscale target/release/examples/bare
+  ;;
+esac
+case $what in status | all)
+  echo "## Fleet status"
+  .venv/bin/python tests/python/page/measure.py
   ;;
 esac
 case $what in sql | all)

@@ -229,7 +229,7 @@ def check_guarantees(files: list[Path]) -> None:
     """A guarantee whose test was renamed or removed is a claim."""
     tests: set[tuple[str, str]] = set()
     for file in files:
-        names = re.findall(r"\bfn ([a-z0-9_]+)", file.read_text())
+        names = re.findall(r"\b(?:fn|def) ([a-z0-9_]+)", file.read_text())
         module = file.parent.name if file.stem == "mod" else file.stem
         tests |= {(module, name) for name in names} | ({(module, "tests")} if "mod tests" in file.read_text() else set())
     named = NAMED_TEST.findall((ROOT / "docs/SEMANTICS.md").read_text())
@@ -249,7 +249,7 @@ def main() -> int:
     members = [first["packages"][id] for id in sorted(first["members"])]
     check_packages(members, tomllib.loads((ROOT / "Cargo.toml").read_text()))
     check_sources_text(tracked("*.rs"))
-    check_guarantees(tracked("*.rs"))
+    check_guarantees(tracked("*.rs", "*.py"))
     check_paths(tracked())
     return 1 if failures else 0
 

@@ -2,7 +2,7 @@
 # Installs what `make up` or `make test` needs and this machine lacks. Running it again costs nothing.
 #
 #   scripts/setup.sh up      PostgreSQL, PgBouncer, a C linker, Node (in .venv)
-#   scripts/setup.sh test    all that, and Docker with a registry, SAM, cargo-lambda, boto3, the AWS CLI, moto, pytest
+#   scripts/setup.sh test    all that, and Docker with a registry, Chromium, SAM, cargo-lambda, boto3, the AWS CLI, moto, pytest
 #
 # Debian packages are only touched when a program is missing; no service is started and no database
 # cluster is made. Everything from PyPI goes to .venv in the repository.
@@ -79,6 +79,9 @@ if [ "$profile" = test ]; then
   need_program htpasswd apache2-utils
   # The shell of the images that the tests make; it has to run without libraries.
   [ -e /bin/busybox ] || packages+=(busybox-static)
+  # The page is tested in it; a browser without any font draws no text.
+  need_program chromium chromium
+  compgen -G '/usr/share/fonts/truetype/*/*.ttf' >/dev/null || packages+=(fonts-dejavu-core)
   compgen -G '/usr/lib/*/faketime/libfaketime.so.1' >/dev/null || packages+=(libfaketime)
 fi
 

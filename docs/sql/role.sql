@@ -26,6 +26,6 @@ GRANT SELECT (heartbeat_on, heartbeat_seconds) ON pgboss.job TO fleet_reader;
 -- pg-boss 12.19 and later (schema 31 on) has jobs that wait for others
 --   GRANT SELECT (blocked) ON pgboss.job TO fleet_reader;
 
--- The worker registry: who is there, who has a job.
-GRANT SELECT (worker_id, target_worker_id, ec2_instance_id, status, current_job_id, last_heartbeat)
+-- The worker registry: who is there, who has a job. `registered_at` is for the dashboard, which shows no age without it.
+GRANT SELECT (worker_id, target_worker_id, ec2_instance_id, status, current_job_id, last_heartbeat, registered_at)
     ON public.gh_worker_registry TO fleet_reader;

@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
 use aws_double::{Call, ClockMode, Double, DoubleConfig, GroupSpec, LifecycleState};
-use fleet_clients::auth::{Access, Gate};
+use fleet_clients::auth::{Gate, Refusal, Role};
 use fleet_clients::auto_scaling::AutoScaling;
 use fleet_clients::aws::{Aws, AwsErrorKind};
 use fleet_clients::config::{AutoscaleConfig, DATABASE_URL_KEY};
@@ -256,24 +256,38 @@ async fn a_secret_has_a_current_and_after_a_rotation_a_previous_version() {
 }
 
 #[tokio::test]
-async fn a_rotation_of_the_operators_token_locks_nobody_out() {
+async fn a_rotation_locks_nobody_out_of_either_role() {
     let world = World::start().await;
-    let token = |token: &str| format!(r#"{{"FLEET_OPERATOR_TOKEN": "{token}"}}"#);
-    world.double.put_secret(SECRET, &token("first-first-first")).unwrap();
-    let gate = || Gate::operator(None, Arc::new(Secrets::new(&world.aws, SECRET)));
+    let tokens = |n: &str| {
+        format!(r#"{{"FLEET_OPERATOR_TOKEN": "operator-{n}", "FLEET_READER_TOKEN": "reader-{n}"}}"#)
+    };
+    let gate = || Gate::new(None, Arc::new(Secrets::new(&world.aws, SECRET)));
+    let check = async |gate: &Gate<_>, token: &str| {
+        gate.check(Some(&format!("Bearer {token}")), Role::Reader).await.map(|caller| caller.role)
+    };
+    world.double.put_secret(SECRET, r#"{"FLEET_OPERATOR_TOKEN": "operator-first"}"#).unwrap();
     let before = gate();
-    assert_eq!(before.check(Some("Bearer first-first-first")).await, Access::Operator);
-    assert_eq!(before.check(Some("Bearer second-second-second")).await, Access::Wrong);
-    assert_eq!(before.check(None).await, Access::Missing);
+    assert_eq!(check(&before, "operator-first").await, Ok(Role::Operator));
+    assert_eq!(check(&before, "reader-second").await, Err(Refusal::Wrong));
+    assert_eq!(before.check(None, Role::Reader).await, Err(Refusal::Missing));
 
-    world.double.put_secret(SECRET, &token("second-second-second")).unwrap();
+    world.double.put_secret(SECRET, &tokens("second")).unwrap();
     let after = gate();
-    assert_eq!(after.check(Some("Bearer second-second-second")).await, Access::Operator);
-    assert_eq!(after.check(Some("Bearer first-first-first")).await, Access::Operator);
+    assert_eq!(check(&after, "operator-second").await, Ok(Role::Operator));
+    assert_eq!(check(&after, "reader-second").await, Ok(Role::Reader));
+    assert_eq!(check(&after, "operator-first").await, Ok(Role::Operator));
 
-    world.double.put_secret(SECRET, &token("third-third-third")).unwrap();
+    world.double.put_secret(SECRET, &tokens("third")).unwrap();
     let later = gate();
-    assert_eq!(later.check(Some("Bearer first-first-first")).await, Access::Wrong);
+    assert_eq!(check(&later, "reader-second").await, Ok(Role::Reader));
+    assert_eq!(check(&later, "operator-first").await, Err(Refusal::Wrong));
     world.double.faults().fail("GetSecretValue", 10, 400, "AccessDeniedException", "not allowed");
-    assert_eq!(gate().check(Some("Bearer third-third-third")).await, Access::Unavailable);
+    assert_eq!(check(&gate(), "operator-third").await, Err(Refusal::Unavailable));
+    world.double.faults().clear();
+    world.double.put_secret(SECRET, r#"{"FLEET_READER_TOKEN": "reader-third"}"#).unwrap();
+    assert_eq!(
+        check(&gate(), "reader-third").await,
+        Err(Refusal::Unavailable),
+        "nobody could operate"
+    );
 }

@@ -95,7 +95,7 @@ impl DecisionRecord {
         done: Done,
     ) -> DecisionRecord {
         DecisionRecord {
-            at: moment(inputs.observation.now),
+            at: inputs.observation.now.to_string(),
             summary: summary(&decision, &done.action),
             because: decision.because.to_string(),
             notes: decision.notes.iter().map(ToString::to_string).collect(),
@@ -186,7 +186,7 @@ pub(crate) struct AlreadyRunning {
 
 impl AlreadyRunning {
     pub(crate) fn new(now: UnixMs, trigger: Trigger) -> AlreadyRunning {
-        AlreadyRunning { at: moment(now), trigger }
+        AlreadyRunning { at: now.to_string(), trigger }
     }
 }
 
@@ -202,7 +202,7 @@ pub(crate) struct Disabled {
 impl Disabled {
     pub(crate) fn new(now: UnixMs, trigger: Trigger) -> Disabled {
         let because = "AUTOSCALE_ASG_ENABLED is false: nothing was looked at and nothing changed";
-        Disabled { at: moment(now), trigger, because }
+        Disabled { at: now.to_string(), trigger, because }
     }
 }
 
@@ -216,9 +216,4 @@ pub(crate) fn millis(duration: Duration) -> u32 {
 
 fn seconds(millis: i64) -> u32 {
     u32::try_from(millis.max(0) / 1000).unwrap_or(u32::MAX)
-}
-
-fn moment(at: UnixMs) -> String {
-    jiff::Timestamp::from_millisecond(at.0)
-        .map_or_else(|_| format!("{} ms", at.0), |at| at.to_string())
 }

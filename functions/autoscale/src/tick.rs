@@ -45,7 +45,7 @@ pub(crate) async fn tick(app: &App, trigger: Trigger, request_id: &str) -> Ticke
     }
     let mut queue = app.queue.lock().await;
     let read_queue = async {
-        let source = app.source(&mut queue).await?;
+        let source = queue.source(app.queue_failed.load(Ordering::Relaxed)).await?;
         let begun = source.begin(lock_key(&app.config.group), app.config.policy.boot_s).await;
         begun.map(|begun| (begun, Instant::now()))
     };
@@ -135,6 +135,6 @@ async fn remember(app: &App, state: &State) -> ActionResult {
 }
 
 /// The one place where the function asks what time it is.
-fn clock() -> UnixMs {
+pub(crate) fn clock() -> UnixMs {
     UnixMs(jiff::Timestamp::now().as_millisecond())
 }

@@ -58,6 +58,7 @@ fn jobs_become_capacity_and_idle_capacity_goes() {
     assert_eq!(summary["peak_instances"], 3, "{summary}");
     assert!(summary["terminated"].as_u64().unwrap() >= 2, "{summary}");
     assert_in_order(&told, &["boots", "is in service", "enqueue", "claims its own job"]);
+    assert!(told.contains("the page, with the token local-operator-token"), "{told}");
     assert_in_order(&told, &["-> 3: 3 jobs want a worker", "claims job", "finishes job"]);
     assert_in_order(&told, &["due in 1 s", "2 -> 1", "capacity is back at 1"]);
     assert_in_order(&told, &["the hook holds it while it drains", "and is let go", "is gone"]);

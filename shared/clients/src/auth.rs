@@ -1,68 +1,125 @@
-//! Who may call the HTTP routes: whoever shows the role's token.
+//! Who may call the HTTP routes: whoever shows a token of a role that may.
 //!
-//! The token is in Secrets Manager. During a rotation the new and the old one are both valid, so nobody is locked out. A token that does
+//! The tokens are in Secrets Manager. During a rotation the new and the old one are both valid, so nobody is locked out. A token that does
 //! not fit may be one that was just rotated in, so it causes one more look; looks have a least distance, so rubbish cannot hammer
-//! Secrets Manager. One [`Gate`] guards one role.
+//! Secrets Manager.
 
-use crate::config::OPERATOR_TOKEN_KEY;
-use crate::secrets::{CACHED_FOR, SecretError, Secrets, Stage};
+use crate::config::{EnvironmentTokens, OPERATOR_TOKEN_KEY, READER_TOKEN_KEY};
+use crate::secrets::{CACHED_FOR, SecretError, SecretFields, Secrets, Stage};
 use secrecy::{ExposeSecret, SecretString};
+use serde::Serialize;
 use sha2::{Digest, Sha256};
+use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use subtle::{Choice, ConstantTimeEq};
+use subtle::{ConditionallySelectable, ConstantTimeEq};
 use tokio::sync::Mutex;
 
 /// The least time between two looks into Secrets Manager, successful or not.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(15);
 
-/// What a request's `Authorization` header is worth.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
+/// What a token's holder may do. A later role may do all that an earlier one may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Look at everything.
+    Reader,
+    /// Change things.
     Operator,
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Role::Reader => "reader",
+            Role::Operator => "operator",
+        })
+    }
+}
+
+/// Who called. Written as `operator:1a2b3c4d`: the role, and the beginning of the SHA-256 of the token, which tells two tokens apart
+/// and gives neither away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caller {
+    pub role: Role,
+    token: [u8; 4],
+}
+
+impl fmt::Display for Caller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d] = self.token;
+        write!(f, "{}:{a:02x}{b:02x}{c:02x}{d:02x}", self.role)
+    }
+}
+
+impl Serialize for Caller {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// Why a request is not let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
     /// There is no bearer token: 401.
     Missing,
-    /// The token is not the role's: 401.
+    /// The token is nobody's: 401.
     Wrong,
+    /// The token is valid, and its role may not do this: 403.
+    Forbidden { caller: Caller, needs: Role },
     /// The tokens to compare with cannot be read now: 503, because the caller may be right.
     Unavailable,
 }
 
-/// Where a role's valid tokens are.
+/// Where the valid tokens are.
 pub trait TokenSource: Send + Sync {
     /// All tokens that are valid now, at least one.
-    fn tokens(&self) -> impl Future<Output = Result<Vec<SecretString>, SecretError>> + Send;
+    fn tokens(&self)
+    -> impl Future<Output = Result<Vec<(Role, SecretString)>, SecretError>> + Send;
 }
 
-/// Where the function finds them.
+/// Where the functions find them.
 #[derive(Debug)]
 pub enum Tokens {
     /// The environment, which wins.
-    Fixed(SecretString),
-    /// The current and the previous value of one key of a secret.
-    Secret { secrets: Arc<Secrets>, key: &'static str },
+    Environment(EnvironmentTokens),
+    /// The current and the previous version of a secret.
+    Secret(Arc<Secrets>),
 }
 
 impl TokenSource for Tokens {
-    async fn tokens(&self) -> Result<Vec<SecretString>, SecretError> {
-        let (secrets, key) = match self {
-            Tokens::Fixed(token) => return Ok(vec![token.clone()]),
-            Tokens::Secret { secrets, key } => (secrets, key),
+    async fn tokens(&self) -> Result<Vec<(Role, SecretString)>, SecretError> {
+        let secrets = match self {
+            Tokens::Environment(EnvironmentTokens { operator, reader }) => {
+                let reader = reader.iter().map(|token| (Role::Reader, token.clone()));
+                return Ok([(Role::Operator, operator.clone())]
+                    .into_iter()
+                    .chain(reader)
+                    .collect());
+            }
+            Tokens::Secret(secrets) => secrets,
         };
-        let mut tokens = vec![secrets.fetch(Stage::Current).await?.get(key)?.clone()];
-        let previous = secrets.fetch(Stage::Previous).await;
-        match previous.and_then(|fields| fields.get(key).cloned()) {
-            Ok(token) => tokens.push(token),
+        let current = secrets.fetch(Stage::Current).await?;
+        current.get(OPERATOR_TOKEN_KEY)?;
+        let previous = match secrets.fetch(Stage::Previous).await {
+            Ok(previous) => Some(previous),
             Err(error @ SecretError::Aws { .. }) => return Err(error),
-            // There is none: the secret was never rotated, or the old version is from before the key was added.
-            Err(_) => {}
-        }
-        Ok(tokens)
+            // There is none: the secret was never rotated, or the old version was no JSON yet.
+            Err(_) => None,
+        };
+        Ok([current].iter().chain(&previous).flat_map(tokens_of).collect())
     }
 }
 
-/// Lets the holder of the operator's token in.
+/// The tokens of one version. A site without readers has no key for them, and an old version may be from before either key.
+fn tokens_of(fields: &SecretFields) -> impl Iterator<Item = (Role, SecretString)> {
+    [(Role::Operator, OPERATOR_TOKEN_KEY), (Role::Reader, READER_TOKEN_KEY)]
+        .into_iter()
+        .filter_map(|(role, key)| Some((role, fields.get(key).ok()?.clone())))
+}
+
+/// Lets the holders of tokens in.
 #[derive(Debug)]
 pub struct Gate<S> {
     source: S,
@@ -77,38 +134,53 @@ struct Looked {
     /// When the last look began, whatever came of it.
     last: Option<Instant>,
     /// Hashes, so that a comparison takes the same time whatever the lengths. Empty before the first success.
-    valid: Vec<Fingerprint>,
+    valid: Vec<(Role, Fingerprint)>,
     read_at: Option<Instant>,
 }
 
 impl Gate<Tokens> {
-    /// The gate of the operator: the token from the environment where there is one, else the secret's.
-    pub fn operator(fixed: Option<SecretString>, secrets: Arc<Secrets>) -> Self {
-        Self::new(match fixed {
-            Some(token) => Tokens::Fixed(token),
-            None => Tokens::Secret { secrets, key: OPERATOR_TOKEN_KEY },
-        })
+    /// The gate with the tokens from the environment where there are any, else the secret's.
+    pub fn new(environment: Option<EnvironmentTokens>, secrets: Arc<Secrets>) -> Self {
+        Self::over(environment.map_or(Tokens::Secret(secrets), Tokens::Environment))
     }
 }
 
 impl<S: TokenSource> Gate<S> {
-    pub fn new(source: S) -> Self {
+    pub fn over(source: S) -> Self {
         Self { source, looked: Mutex::new(Looked::default()) }
     }
 
-    /// What the value of a request's `Authorization` header is worth.
-    pub async fn check(&self, authorization: Option<&str>) -> Access {
-        self.check_at(authorization, Instant::now()).await
+    /// Who calls, by the value of a request's `Authorization` header.
+    ///
+    /// # Errors
+    /// Where nobody with the role that it `needs` does.
+    pub async fn check(&self, authorization: Option<&str>, needs: Role) -> Result<Caller, Refusal> {
+        self.check_at(authorization, needs, Instant::now()).await
     }
 
-    async fn check_at(&self, authorization: Option<&str>, now: Instant) -> Access {
-        let Some(token) = authorization.and_then(bearer) else {
-            return Access::Missing;
-        };
+    async fn check_at(
+        &self,
+        authorization: Option<&str>,
+        needs: Role,
+        now: Instant,
+    ) -> Result<Caller, Refusal> {
+        let token = authorization.and_then(bearer).ok_or(Refusal::Missing)?;
         let shown = fingerprint(token);
+        let role = self.role_of(&shown, now).await?;
+        let [a, b, c, d, ..] = shown;
+        let caller = Caller { role, token: [a, b, c, d] };
+        if role < needs {
+            return Err(Refusal::Forbidden { caller, needs });
+        }
+        Ok(caller)
+    }
+
+    async fn role_of(&self, shown: &Fingerprint, now: Instant) -> Result<Role, Refusal> {
         let mut looked = self.looked.lock().await;
-        if looked.is_fresh(now) && looked.admits(&shown) {
-            return Access::Operator;
+        if looked.is_fresh(now)
+            && let Some(role) = looked.role_of(shown)
+        {
+            return Ok(role);
         }
         if looked.may_look(now) {
             looked.last = Some(now);
@@ -116,24 +188,23 @@ impl<S: TokenSource> Gate<S> {
                 Ok(tokens) => {
                     looked.valid = tokens
                         .iter()
-                        .map(|token| token.expose_secret())
-                        .filter(|token| !token.is_empty())
-                        .map(fingerprint)
+                        .map(|(role, token)| (*role, token.expose_secret()))
+                        .filter(|(_, token)| !token.is_empty())
+                        .map(|(role, token)| (role, fingerprint(token)))
                         .collect();
                     looked.read_at = Some(now);
                 }
                 Err(error) => {
                     let error = crate::telemetry::error_chain(&error);
-                    tracing::warn!(error, "the tokens of the operator could not be read");
-                    return Access::Unavailable;
+                    tracing::warn!(error, "the callers' tokens could not be read");
+                    return Err(Refusal::Unavailable);
                 }
             }
         }
-        match (looked.is_fresh(now), looked.admits(&shown)) {
-            (false, _) => Access::Unavailable,
-            (true, true) => Access::Operator,
-            (true, false) => Access::Wrong,
+        if !looked.is_fresh(now) {
+            return Err(Refusal::Unavailable);
         }
+        looked.role_of(shown).ok_or(Refusal::Wrong)
     }
 }
 
@@ -147,9 +218,19 @@ impl Looked {
     }
 
     /// Compares with every valid token, so that the time taken does not say which one was close.
-    fn admits(&self, shown: &Fingerprint) -> bool {
-        let none = Choice::from(0);
-        self.valid.iter().fold(none, |any, valid| any | valid.ct_eq(shown)).into()
+    fn role_of(&self, shown: &Fingerprint) -> Option<Role> {
+        let level = self.valid.iter().fold(0_u8, |level, (role, valid)| {
+            let theirs = match role {
+                Role::Reader => 1,
+                Role::Operator => 2,
+            };
+            u8::conditional_select(&level, &level.max(theirs), valid.ct_eq(shown))
+        });
+        match level {
+            0 => None,
+            1 => Some(Role::Reader),
+            _ => Some(Role::Operator),
+        }
     }
 }
 
@@ -165,114 +246,5 @@ fn fingerprint(token: &str) -> Fingerprint {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::aws::{AwsError, AwsErrorKind};
-    use std::sync::Mutex as StdMutex;
-
-    /// A source that tells whatever the test last put into it, and counts how often it was asked.
-    #[derive(Default)]
-    struct Source(StdMutex<(Vec<&'static str>, u32)>);
-
-    impl Source {
-        fn set(&self, tokens: &[&'static str]) {
-            self.0.lock().unwrap().0 = tokens.to_vec();
-        }
-
-        fn asked(&self) -> u32 {
-            self.0.lock().unwrap().1
-        }
-    }
-
-    impl TokenSource for Source {
-        async fn tokens(&self) -> Result<Vec<SecretString>, SecretError> {
-            let mut inner = self.0.lock().unwrap();
-            inner.1 += 1;
-            if inner.0.is_empty() {
-                let source = AwsError::new(AwsErrorKind::Throttled, "GetSecretValue was refused");
-                return Err(SecretError::Aws { id: "ghosthands/test".to_owned(), source });
-            }
-            Ok(inner.0.iter().map(|token| SecretString::from(*token)).collect())
-        }
-    }
-
-    fn gate(tokens: &[&'static str]) -> Gate<Source> {
-        let source = Source::default();
-        source.set(tokens);
-        Gate::new(source)
-    }
-
-    async fn check(gate: &Gate<Source>, start: Instant, second: u64, header: &str) -> Access {
-        gate.check_at(Some(header), start + Duration::from_secs(second)).await
-    }
-
-    #[tokio::test(flavor = "current_thread")]
-    async fn the_current_and_the_previous_token_are_both_let_in() {
-        let (gate, start) = (gate(&["new-token", "old-token"]), Instant::now());
-        assert_eq!(check(&gate, start, 0, "Bearer new-token").await, Access::Operator);
-        assert_eq!(check(&gate, start, 1, "bearer  old-token ").await, Access::Operator);
-        assert_eq!(check(&gate, start, 2, "Bearer new-toke").await, Access::Wrong);
-        assert_eq!(check(&gate, start, 3, "Bearer new-token2").await, Access::Wrong);
-        assert_eq!(gate.source.asked(), 1);
-    }
-
-    #[tokio::test(flavor = "current_thread")]
-    async fn no_bearer_token_is_missing_and_costs_no_look() {
-        let (gate, start) = (gate(&["new-token"]), Instant::now());
-        assert_eq!(gate.check(None).await, Access::Missing);
-        for header in ["", "Bearer", "Bearer ", "Basic new-token", "new-token", "Bearernew-token"] {
-            assert_eq!(check(&gate, start, 0, header).await, Access::Missing, "{header:?}");
-        }
-        assert_eq!(gate.source.asked(), 0);
-    }
-
-    #[tokio::test(flavor = "current_thread")]
-    async fn a_token_rotated_in_works_at_once_and_rubbish_cannot_hammer_the_source() {
-        let (gate, start) = (gate(&["first-token"]), Instant::now());
-        assert_eq!(check(&gate, start, 0, "Bearer first-token").await, Access::Operator);
-        gate.source.set(&["second-token", "first-token"]);
-        assert_eq!(check(&gate, start, 20, "Bearer second-token").await, Access::Operator);
-        assert_eq!(gate.source.asked(), 2);
-        for second in 21..=34 {
-            assert_eq!(check(&gate, start, second, "Bearer rubbish").await, Access::Wrong);
-        }
-        assert_eq!(gate.source.asked(), 2, "looked again within the floor");
-        assert_eq!(check(&gate, start, 35, "Bearer rubbish").await, Access::Wrong);
-        assert_eq!(gate.source.asked(), 3);
-    }
-
-    #[tokio::test(flavor = "current_thread")]
-    async fn a_token_rotated_out_twice_stops_working_when_the_cache_ends() {
-        let (gate, start) = (gate(&["first-token"]), Instant::now());
-        assert_eq!(check(&gate, start, 0, "Bearer first-token").await, Access::Operator);
-        gate.source.set(&["third-token", "second-token"]);
-        assert_eq!(check(&gate, start, 299, "Bearer first-token").await, Access::Operator);
-        assert_eq!(check(&gate, start, 300, "Bearer first-token").await, Access::Wrong);
-    }
-
-    #[tokio::test(flavor = "current_thread")]
-    async fn a_source_that_is_down_refuses_nobody_for_good_and_lets_nobody_in() {
-        let (gate, start) = (gate(&[]), Instant::now());
-        for second in 0..15 {
-            assert_eq!(check(&gate, start, second, "Bearer a-token").await, Access::Unavailable);
-        }
-        assert_eq!(gate.source.asked(), 1);
-        gate.source.set(&["a-token"]);
-        assert_eq!(check(&gate, start, 15, "Bearer a-token").await, Access::Operator);
-        gate.source.set(&[]);
-        assert_eq!(check(&gate, start, 314, "Bearer a-token").await, Access::Operator);
-        assert_eq!(check(&gate, start, 315, "Bearer a-token").await, Access::Unavailable);
-    }
-
-    #[tokio::test(flavor = "current_thread")]
-    async fn an_empty_token_in_the_secret_is_nobodys() {
-        let gate = gate(&[""]);
-        assert_eq!(gate.check(Some("Bearer x")).await, Access::Wrong);
-    }
-
-    #[test]
-    fn debug_shows_no_token() {
-        let tokens = Tokens::Fixed(SecretString::from("hunter2-hunter2-hunter2"));
-        assert!(!format!("{tokens:?}").contains("hunter2"));
-    }
-}
+#[path = "auth_tests.rs"]
+mod tests;

@@ -13,5 +13,8 @@ pub mod machines;
 pub mod parameters;
 pub mod pgboss;
 pub mod postgres;
+pub mod proofs;
+pub mod reply;
 pub mod secrets;
+pub mod tags;
 pub mod telemetry;

@@ -5,6 +5,7 @@
 //! leaves as a decision with no choices left in it. A decision can therefore be executed again, bit for bit, from its record.
 
 pub mod drain;
+pub mod fleet;
 pub mod ids;
 mod said;
 pub mod scaling;

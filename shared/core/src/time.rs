@@ -1,6 +1,7 @@
 //! Moments as whole milliseconds: exact, ordered and the same after a round trip through JSON.
 
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// Milliseconds since 1970-01-01T00:00:00Z.
 #[derive(
@@ -15,8 +16,24 @@ impl UnixMs {
         self.0.saturating_sub(earlier.0)
     }
 
+    /// The second that this moment is in.
+    pub fn whole_seconds(self) -> UnixMs {
+        UnixMs(self.0.div_euclid(1000).saturating_mul(1000))
+    }
+
     /// This moment, `seconds` later.
     pub fn plus_seconds(self, seconds: u32) -> UnixMs {
         UnixMs(self.0.saturating_add(i64::from(seconds) * 1000))
+    }
+}
+
+/// RFC 3339, in UTC.
+impl fmt::Display for UnixMs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match jiff::Timestamp::from_millisecond(self.0) {
+            Ok(at) => at.fmt(f),
+            // Beyond the year 9999 either way.
+            Err(_) => write!(f, "{} ms", self.0),
+        }
     }
 }

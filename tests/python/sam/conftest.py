@@ -14,8 +14,13 @@ from support import CACHE, FUNCTIONS, ROOT, environment, logical_id, program_pat
 
 HOOK = "ghosthands-drain-hook"
 
-# The token that the event files carry.
-TOKEN = json.loads((ROOT / "events/autoscale-tick.json").read_text())["headers"]["authorization"].split()[1]
+# The tokens that the event files carry.
+def token_of(event: str) -> str:
+    return json.loads((ROOT / f"events/{event}.json").read_text())["headers"]["authorization"].split()[1]
+
+
+TOKEN = token_of("autoscale-tick")
+READER_TOKEN = token_of("fleet-status-status")
 
 # One of the names in the certificate of the test's database.
 DATABASE_NAME = "db.fleet.test"
@@ -34,7 +39,7 @@ def free_port():
 class Site:
     """What the functions find in AWS, and the settings that lead them there."""
 
-    token = TOKEN
+    token, reader = TOKEN, READER_TOKEN
 
     def __init__(self, endpoint: str, database):
         self.endpoint = endpoint
@@ -53,13 +58,14 @@ class Site:
         self.add_environment("host", database.url)
 
     def add_environment(self, name: str, database_url: str) -> None:
-        secret = {"DATABASE_URL": database_url, "FLEET_OPERATOR_TOKEN": TOKEN}
+        secret = {"DATABASE_URL": database_url, "FLEET_OPERATOR_TOKEN": TOKEN, "FLEET_READER_TOKEN": READER_TOKEN}
         self.secrets.create_secret(Name=f"ghosthands/{name}", SecretString=json.dumps(secret))
 
     def settings(self, function: str) -> dict[str, str]:
         """What a function on this machine, outside any container, is told."""
         common = {"GH_ENVIRONMENT": "host", "AWS_ASG_NAME": GROUP, "AWS_ENDPOINT_URL": self.endpoint}
-        own = {"autoscale": {"AUTOSCALE_ASG_ENABLED": "true", "DATABASE_CA": self.database.ca_pem}}
+        database = {"AUTOSCALE_ASG_ENABLED": "true", "DATABASE_CA": self.database.ca_pem}
+        own = {"autoscale": database, "fleet-status": database}
         return common | own.get(function, {})
 
     def environment(self, function: str) -> dict[str, str]:
@@ -108,7 +114,7 @@ class Forward:
 class ContainerSite:
     """The same site, seen from a container of `sam local`."""
 
-    token = TOKEN
+    token, reader = TOKEN, READER_TOKEN
 
     def __init__(self, site: Site, folder: Path, gateway: str):
         self.group = site.group
@@ -121,7 +127,8 @@ class ContainerSite:
         )
         overrides = folder / "container.json"
         functions = {logical_id(name): {"AWS_ENDPOINT_URL": f"http://{gateway}:{to_endpoint}"} for name in BY_FUNCTION}
-        functions["Autoscale"]["DATABASE_CA"] = site.database.ca_pem
+        for name in ("Autoscale", "FleetStatus"):
+            functions[name]["DATABASE_CA"] = site.database.ca_pem
         overrides.write_text(json.dumps(functions))
         self.options = [
             "--template", str(FUNCTIONS / "template.yaml"),

@@ -53,8 +53,50 @@ def drain(name: str, answer: dict) -> None:
             assert ("problem" in answer) != named, answer
 
 
-# By the event files' first word, which is also the function's package.
-BY_FUNCTION: dict[str, Callable[[str, dict], None]] = {"autoscale": autoscale, "drain": drain}
+def problem(answer: dict, status: int, says: str) -> None:
+    assert answer["statusCode"] == status, answer
+    assert answer["headers"]["content-type"] == "application/problem+json"
+    body = json.loads(answer["body"])
+    assert body["status"] == status and says in body["detail"], body
+
+
+def fleet_status(name: str, answer: dict) -> None:
+    match name:
+        case "page":
+            assert answer["statusCode"] == 200 and answer["headers"]["content-type"].startswith("text/html"), answer
+            assert "default-src 'none'" in answer["headers"]["content-security-policy"]
+        case "healthz":
+            assert json.loads(answer["body"])["status"] == "ok", answer
+        case "openapi":
+            assert json.loads(answer["body"])["openapi"] == "3.1.0", answer
+        case "status" | "status-operator":
+            assert answer["statusCode"] == 200, answer
+            assert answer["headers"]["x-fleet-role"] == ("reader" if name == "status" else "operator")
+            body = json.loads(answer["body"])
+            assert body["asgName"] == GROUP and body["currentCapacity"] >= 1 and body["queueDepth"] >= 0, body
+            assert not {"group", "queue"} & {one["source"] for one in body["unavailable"]}, body["unavailable"]
+        case "status-no-token" | "status-wrong-token":
+            unauthorized(answer)
+        case "capacity" | "capacity-base64-body":
+            assert answer["statusCode"] == 200, answer
+            floor = json.loads(answer["body"])["floor"]
+            assert (floor and floor["workers"]) == (3 if name == "capacity" else None)
+        case "capacity-reader":
+            problem(answer, 403, "operator's token")
+        case "capacity-bad-body":
+            problem(answer, 400, "floor.expires_at is missing")
+        case "capacity-above-max":
+            problem(answer, 400, "above the maximum of 10")
+        case "no-such-route":
+            problem(answer, 404, "no such route")
+        case "foreign-event":
+            unreadable(answer)
+        case other:
+            raise AssertionError(f"no expectation for {other}: add one")
+
+
+# By the event files' first words, which are also the function's package.
+BY_FUNCTION: dict[str, Callable[[str, dict], None]] = {"autoscale": autoscale, "drain": drain, "fleet-status": fleet_status}
 
 
 def function_of(event: str) -> str:

@@ -71,7 +71,7 @@ def test_rubbish_does_not_end_the_environment(emulators, function):
     emulator = emulators(function)
     for rubbish in (b"[]", b'"text"', b"null", b"17", b'{"requestContext":{"http":17}}'):
         assert emulator(rubbish)["errorType"] == "UnreadableEvent"
-    event = f"{function}-schedule"
+    event = {"fleet-status": "fleet-status-healthz"}.get(function, f"{function}-schedule")
     answer_fits(event, emulator((ROOT / f"events/{event}.json").read_bytes()))
 
 
@@ -112,7 +112,7 @@ def test_jobs_become_capacity_through_sam_local(container_site, database):
 
 
 # The drain function's events all come here; of the others those that differ by where they run.
-THROUGH_SAM = ["autoscale-tick", "autoscale-tick-wrong-token", "autoscale-rubbish"] + [
+THROUGH_SAM = ["autoscale-tick", "autoscale-tick-wrong-token", "autoscale-rubbish", "fleet-status-status", "fleet-status-page"] + [
     file.stem for file in EVENTS if function_of(file.stem) == "drain"
 ]
 
@@ -139,11 +139,33 @@ def test_the_api_through_sam_local(container_site, folder, free_port):
         status, body = curl(tick, "-X", "POST")
         assert (status, json.loads(body)["status"]) == (401, 401)
         assert curl(tick, "-X", "POST", "-H", "Authorization: Bearer wrong-wrong-wrong-wrong")[0] == 401
+        the_status_api(f"http://127.0.0.1:{port}", good, ["-H", f"Authorization: Bearer {container_site.reader}"])
         # SAM answers 403 where the real API answers 404; neither reaches the function.
         assert curl(f"{tick}/none", "-X", "POST", *good)[0] in (403, 404)
     finally:
         # It removes its containers on SIGTERM.
         program.stop()
+
+
+def the_status_api(api: str, operator: list[str], reader: list[str]) -> None:
+    """Every route of fleet-status, with good and bad tokens and bodies."""
+    assert "<!doctype html>" in curl(f"{api}/")[1]
+    assert json.loads(curl(f"{api}/healthz")[1])["status"] == "ok"
+    for path in ("/openapi.json", "/api/v1/admin/fleet-status"):
+        assert curl(api + path)[0] == 401
+        assert curl(api + path, "-H", "Authorization: Bearer wrong-wrong-wrong-wrong")[0] == 401
+        assert curl(api + path, *reader)[0] == curl(api + path, *operator)[0] == 200
+    capacity = f"{api}/api/v1/admin/capacity"
+    put = ["-X", "PUT", "-H", "Content-Type: application/json", "-d"]
+    assert curl(capacity, *put, '{"floor": null}')[0] == 401
+    assert curl(capacity, *put, '{"floor": null}', *reader)[0] == 403
+    for body in ("", "{", "[]", "null", '{"floor": 3}', '{"flor": null}', '{"floor": {"workers": 2}}', '{"paused": {"for_minutes": 99999}}'):
+        status, text = curl(capacity, *put, body, *operator)
+        assert status == 400 and json.loads(text)["detail"], (body, text)
+    status, text = curl(capacity, *put, '{"paused": {"for_minutes": 5}}', *operator)
+    assert status == 200 and json.loads(text)["paused"]["until"], text
+    assert json.loads(curl(f"{api}/api/v1/admin/fleet-status", *reader)[1])["capacity"]["paused"] == json.loads(text)["paused"]
+    assert json.loads(curl(capacity, *put, '{"paused": null}', *operator)[1])["paused"] is None
 
 
 def curl(url: str, *options: str) -> tuple[int, str]:

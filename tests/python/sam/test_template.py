@@ -86,7 +86,8 @@ def test_the_template_allows_just_what_the_function_takes(function, name):
 
 
 # Texts whose defaults the template repeats.
-TEXTS = [("autoscale", "PGBOSS_SCHEMA"), ("autoscale", "PGBOSS_QUEUE"), ("drain", "DRAIN_HOOK"), ("drain", "DRAIN_DOCUMENT")]
+TEXTS = [("autoscale", "PGBOSS_SCHEMA"), ("autoscale", "PGBOSS_QUEUE"), ("drain", "DRAIN_HOOK"), ("drain", "DRAIN_DOCUMENT"),
+         ("fleet-status", "PGBOSS_SCHEMA"), ("fleet-status", "FLEET_DOCUMENT")]  # fmt: skip
 
 
 @pytest.mark.parametrize(("function", "name"), NUMBERS + TEXTS)
@@ -111,10 +112,13 @@ def test_the_role_may_touch_its_own_things_only(function):
 MODULES = {
     "autoscale": ("auto_scaling.rs", "parameters.rs", "secrets.rs"),
     "drain": ("lifecycle.rs", "commands.rs", "machines.rs"),
+    "fleet-status": ("tags.rs", "parameters.rs", "proofs.rs", "secrets.rs"),
 }
+# Calls of a module that a function has no use for.
+UNUSED = {"fleet-status": {"ssm:PutParameter"}}
 # What IAM calls them.
 SERVICES = {
-    "autoscaling": r"(complete_lifecycle|record_lifecycle|describe_(auto|instance|lifecycle|scaling)|set_desired|terminate_instance)_\w+",
+    "autoscaling": r"(complete_lifecycle|record_lifecycle|describe_(auto|instance|lifecycle|scaling)|set_desired|terminate_instance|create_or_update|delete)_\w+",
     "ssm": r"(get|put)_parameter|send_command|list_command_invocations",
     "secretsmanager": r"get_secret_value",
 }
@@ -130,16 +134,17 @@ def test_the_role_covers_every_call_of_the_function(function):
     }
     called |= {f"ec2:{action}" for action in re.findall(r'"(DescribeInstances)"', sources)}
     assert len(called) >= 4, called
-    # The group is read by the same code in both.
-    if function == "drain":
+    # The group is read by the same code in all.
+    if function != "autoscale":
         called.add("autoscaling:DescribeAutoScalingGroups")
+    called -= UNUSED.get(function, set())
     assert called <= allowed(function)
     elsewhere = {action for action in allowed(function) if action.startswith(("logs:", "sqs:", "kms:"))}
     network = {action for action in allowed(function) if "Network" in action or "Subnets" in action or "IpAddresses" in action}
     assert allowed(function) - elsewhere - network == called
 
 
-@each_function
+@pytest.mark.parametrize("function", ["autoscale", "drain"])
 def test_ticks_come_every_minute_and_end_within_it(function):
     properties = FUNCTIONS[function]
     assert properties["Timeout"] <= 60
@@ -203,6 +208,16 @@ def test_drain_listens_to_its_own_group_and_document():
         others = ("schedule", "launch", "rubbish", "test-notification", "command", "command-no-resources")
         own = file.stem.removeprefix("drain-") not in others
         assert len(found) == own, file
+
+
+def test_people_are_throttled_by_route_and_the_page_may_poll():
+    routes = RESOURCES["Api"]["Properties"]["RouteSettings"]
+    events = FUNCTIONS["fleet-status"]["Events"].values()
+    known = {f"{event['Properties']['Method']} {event['Properties']['Path']}" for event in events}
+    assert set(routes) <= known
+    # A page asks every ten seconds.
+    assert routes["GET /api/v1/admin/fleet-status"]["ThrottlingRateLimit"] >= 10
+    assert FUNCTIONS["fleet-status"]["Timeout"] < 30
 
 
 def test_the_environments_set_parameters_that_exist():

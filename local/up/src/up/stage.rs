@@ -18,6 +18,7 @@ pub(crate) const GROUP: &str = "ghosthands-local";
 pub(crate) const QUEUE: &str = "gh_apply_job";
 pub(crate) const AUTOSCALE: &str = "autoscale";
 pub(crate) const DRAIN: &str = "drain";
+const FLEET_STATUS: &str = "fleet-status";
 /// The version that every host boots to.
 pub(crate) const FIRST_VERSION: &str = "v1";
 const SECRET: &str = "ghosthands/local";
@@ -93,7 +94,8 @@ impl Stage {
         let common = [("GH_ENVIRONMENT", "local".to_owned()), ("AWS_ASG_NAME", GROUP.to_owned())];
         let settings = options.function_settings().into_iter().chain(common.clone());
         let settings = settings.chain([("DATABASE_CA", ca_file.display().to_string())]);
-        let autoscale = template.start(AUTOSCALE, &double, owned(settings)).await?;
+        let autoscale = template.start(AUTOSCALE, &double, owned(settings.clone())).await?;
+        template.start(FLEET_STATUS, &double, owned(settings)).await?;
         let drain = template.start(DRAIN, &double, owned(common)).await?;
         let seconds = options.tick().as_secs();
         // As in EventBridge, one is singular.
@@ -103,10 +105,8 @@ impl Stage {
                 .schedule(function, &format!("rate({seconds} {unit})"), function)
                 .map_err(|error| refused("the schedule", &error))?;
         }
-        let api = double
-            .http_api(template.routes(AUTOSCALE), 0)
-            .await
-            .map_err(Error::io("start the HTTP API"))?;
+        let routes = [AUTOSCALE, FLEET_STATUS].map(|name| template.routes(name)).concat();
+        let api = double.http_api(routes, 0).await.map_err(Error::io("start the HTTP API"))?;
         Ok(Self { api, autoscale, drain, double, images, boss, pooler, server })
     }
 
@@ -120,6 +120,8 @@ impl Stage {
         let (api, aws) = (self.api.endpoint(), self.double.endpoint());
         line("");
         line("Where to look, from another terminal:");
+        line(&format!("  the page, with the token {OPERATOR_TOKEN}:"));
+        line(&format!("    {api}/"));
         line("  a tick by hand:");
         line(&format!(
             "    curl -X POST -H 'Authorization: Bearer {OPERATOR_TOKEN}' {api}{TICK_PATH}"

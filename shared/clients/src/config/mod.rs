@@ -8,6 +8,7 @@ mod lookup;
 mod names;
 mod reader;
 mod report;
+mod status;
 #[cfg(test)]
 mod tests;
 
@@ -15,6 +16,7 @@ pub use drain::{DRAIN_NAMES, DrainConfig};
 pub use lookup::{Environment, Lookup};
 pub use names::NAMES;
 pub use report::{ConfigError, Problem};
+pub use status::{STATUS_NAMES, StatusConfig};
 
 use crate::postgres::{DatabaseUrl, Trust};
 use crate::telemetry;
@@ -29,8 +31,10 @@ use std::num::NonZeroU32;
 
 /// The key of the secret that holds the database's address.
 pub const DATABASE_URL_KEY: &str = "DATABASE_URL";
-/// The key of the secret that holds the operator's token.
+/// The key of the secret that holds the operators' token, and the variable that wins over it.
 pub const OPERATOR_TOKEN_KEY: &str = "FLEET_OPERATOR_TOKEN";
+/// The same for those who only look.
+pub const READER_TOKEN_KEY: &str = "FLEET_READER_TOKEN";
 
 /// Everything the autoscale function is told from outside. Secrets are in secret types, so `Debug` shows none.
 #[derive(Clone, Debug)]
@@ -47,8 +51,8 @@ pub struct AutoscaleConfig {
     pub state_parameter: String,
     pub queue: QueueConfig,
     pub database: DatabaseConfig,
-    /// The token from the environment, which wins over the secret's [`OPERATOR_TOKEN_KEY`].
-    pub operator_token: Option<SecretString>,
+    /// The callers' tokens from the environment, which win over the secret's.
+    pub tokens: Option<EnvironmentTokens>,
     pub aws: AwsConfig,
     hash: String,
 }
@@ -69,6 +73,13 @@ pub struct DatabaseConfig {
     pub secret_id: String,
     /// The only authorities the database's certificate may come from, in PEM form; `None` trusts the public ones.
     pub ca_pem: Option<String>,
+}
+
+/// The callers' tokens where the environment has them: then the secret's are not looked at.
+#[derive(Clone, Debug)]
+pub struct EnvironmentTokens {
+    pub operator: SecretString,
+    pub reader: Option<SecretString>,
 }
 
 /// How to reach AWS.
@@ -135,7 +146,7 @@ impl AutoscaleConfig {
         let queue = reader.text("PGBOSS_QUEUE", "gh_apply_job".to_owned(), checks::queue);
         let ca_pem = reader.certificates("DATABASE_CA");
         let url = read_database_url(reader, ca_pem.as_deref());
-        let operator_token = reader.secret("FLEET_OPERATOR_TOKEN", checks::token);
+        let tokens = read_tokens(reader);
         let aws = read_aws(reader);
         Some(Self {
             enabled: enabled?,
@@ -146,7 +157,7 @@ impl AutoscaleConfig {
             state_parameter: state_parameter?,
             queue: QueueConfig { schema: schema?, name: queue? },
             database: DatabaseConfig { url, secret_id: secret_id?, ca_pem },
-            operator_token,
+            tokens,
             aws: aws?,
             hash: String::new(),
         })
@@ -184,6 +195,21 @@ fn read_database_url(
         }
     }
     Some(url)
+}
+
+fn read_tokens(reader: &mut Reader<'_, impl Lookup>) -> Option<EnvironmentTokens> {
+    let had = reader.problems.len();
+    let operator = reader.secret(OPERATOR_TOKEN_KEY, checks::token);
+    let token = reader.secret(READER_TOKEN_KEY, checks::token);
+    // A bad operator's token is a problem of its own; one line about it is enough.
+    if operator.is_none() && token.is_some() && reader.problems.len() == had {
+        reader.reject(
+            READER_TOKEN_KEY,
+            "is set without FLEET_OPERATOR_TOKEN, and the environment's tokens replace the secret's",
+            "Set both, or neither to use the secret's",
+        );
+    }
+    Some(EnvironmentTokens { operator: operator?, reader: token })
 }
 
 fn read_policy(reader: &mut Reader<'_, impl Lookup>) -> Option<Policy> {

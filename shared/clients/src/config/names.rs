@@ -4,7 +4,7 @@ use super::lookup::Lookup;
 use super::report::Problem;
 
 /// Every variable that the autoscale function knows.
-pub const NAMES: [&str; 30] = [
+pub const NAMES: [&str; 31] = [
     "AUTOSCALE_ASG_ENABLED",
     "AUTOSCALE_BOOT_SECONDS",
     "AUTOSCALE_HOLD_MIN_SECONDS",
@@ -28,6 +28,7 @@ pub const NAMES: [&str; 30] = [
     "DATABASE_URL",
     "DRY_RUN",
     "FLEET_OPERATOR_TOKEN",
+    "FLEET_READER_TOKEN",
     "GH_ENVIRONMENT",
     "JOBS_PER_WORKER",
     "PGBOSS_QUEUE",

@@ -54,7 +54,7 @@ fn the_defaults_are_the_documented_ones() {
         ("pgboss", "gh_apply_job")
     );
     assert!(config.database.url.is_none() && config.database.ca_pem.is_none());
-    assert!(config.operator_token.is_none() && config.aws.session_token.is_none());
+    assert!(config.tokens.is_none() && config.aws.session_token.is_none());
     assert_eq!(config.aws.endpoints, Endpoints::default());
 }
 
@@ -72,6 +72,7 @@ fn what_is_set_is_used() {
         ("DATABASE_URL", "postgresql://fleet:hunter2@db.internal:6543/postgres"),
         ("DRY_RUN", "true"),
         ("FLEET_OPERATOR_TOKEN", "hunter2-hunter2-hunter2"),
+        ("FLEET_READER_TOKEN", "hunter2-reader-hunter2"),
         ("JOBS_PER_WORKER", "3"),
         ("PGBOSS_QUEUE", "other.queue-1"),
         ("PGBOSS_SCHEMA", "pgboss_v10"),
@@ -85,7 +86,9 @@ fn what_is_set_is_used() {
     assert_eq!(config.queue.name, "other.queue-1");
     assert_eq!(config.aws.endpoints.all.as_deref(), Some("http://127.0.0.1:4566"));
     assert_eq!(config.aws.endpoints.ssm.as_deref(), Some("https://ssm.internal"));
-    assert_eq!(config.operator_token.unwrap().expose_secret(), "hunter2-hunter2-hunter2");
+    let tokens = config.tokens.unwrap();
+    assert_eq!(tokens.operator.expose_secret(), "hunter2-hunter2-hunter2");
+    assert_eq!(tokens.reader.unwrap().expose_secret(), "hunter2-reader-hunter2");
     assert_eq!(config.aws.session_token.unwrap().expose_secret(), "hunter2-session");
 }
 
@@ -158,6 +161,12 @@ fn a_misspelled_name_is_an_error_that_knows_what_was_meant() {
         assert!(!line.contains("secret-looking-value"), "{line}");
     }
     assert!(problem("FLEET_COLOUR", "red").ends_with("Remove it."));
+}
+
+#[test]
+fn a_readers_token_alone_would_lock_the_operators_out() {
+    let line = problem("FLEET_READER_TOKEN", "hunter2-hunter2-hunter2");
+    assert!(line.contains("without FLEET_OPERATOR_TOKEN") && !line.contains("hunter2"), "{line}");
 }
 
 #[test]

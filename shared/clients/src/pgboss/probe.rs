@@ -19,6 +19,8 @@ pub(super) struct Shape {
     pub(super) queue_table: bool,
     pub(super) active: ActivePlan,
     pub(super) registry: Result<(), Unknown>,
+    /// When workers registered can be read too, which only people look at.
+    pub(super) registered_at: bool,
 }
 
 /// The three spellings of the columns that matter.
@@ -174,7 +176,19 @@ impl Catalog {
                 ),
             )),
         };
-        Ok(Shape { version, columns, blocked, heartbeat, queue_table, active, registry })
+        let registered_at = self.registry.as_ref().is_some_and(|table| {
+            table.columns.iter().any(|column| column.name == "registered_at" && column.readable)
+        });
+        Ok(Shape {
+            version,
+            columns,
+            blocked,
+            heartbeat,
+            queue_table,
+            active,
+            registry,
+            registered_at,
+        })
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::names::Names;
 use super::probe::{ActivePlan, Shape, unknown};
+use fleet_core::fleet::WorkerDetail;
 use fleet_core::ids::{InstanceId, WorkerId};
 use fleet_core::scaling::{
     ActiveCounts, QueueCounts, QueueSnapshot, Reading, Schema, TargetedQueue, Unknown,
@@ -51,6 +52,10 @@ struct Worker {
     status: String,
     has_job: bool,
     last_heartbeat_ms: i64,
+    #[serde(default)]
+    job: Option<String>,
+    #[serde(default)]
+    registered_ms: Option<i64>,
 }
 
 impl Document {
@@ -58,6 +63,17 @@ impl Document {
         serde_json::from_str(text).map_err(|error| {
             unknown(UnknownCause::Unreadable, format!("the snapshot cannot be read: {error}"))
         })
+    }
+
+    /// What only people look at, by worker.
+    pub(super) fn details(&self) -> BTreeMap<WorkerId, WorkerDetail> {
+        let rows = self.workers.iter().flatten();
+        rows.map(|row| {
+            let registered = row.registered_ms.map(UnixMs);
+            let detail = WorkerDetail { job: row.job.clone(), registered };
+            (WorkerId::new(row.worker.as_str()), detail)
+        })
+        .collect()
     }
 
     pub(super) fn into_snapshot(

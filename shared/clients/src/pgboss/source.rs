@@ -5,9 +5,11 @@ use super::probe::{self, ActivePlan, Catalog, Shape, unknown};
 use super::read::Document;
 use super::sql;
 use crate::postgres::{Connection, Database, Failure};
-use fleet_core::ids::GroupName;
+use fleet_core::fleet::WorkerDetail;
+use fleet_core::ids::{GroupName, WorkerId};
 use fleet_core::scaling::{QueueSnapshot, Unknown, UnknownCause};
 use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use tokio::time::timeout;
 use tokio_postgres::types::{ToSql, Type};
@@ -74,11 +76,35 @@ impl From<Unknown> for Trouble {
     }
 }
 
-/// What a tick asks for.
+/// What is asked for.
 #[derive(Clone, Copy)]
 struct Question {
-    lock: i64,
+    /// A tick's; who only looks takes none, so that no tick finds it held.
+    lock: Option<i64>,
     look_ahead: i32,
+    /// With what only people look at.
+    detail: bool,
+}
+
+/// What there is to see, for people.
+#[derive(Clone, Debug)]
+pub struct Look {
+    pub snapshot: QueueSnapshot,
+    pub details: BTreeMap<WorkerId, WorkerDetail>,
+}
+
+impl Question {
+    fn of_tick(lock: i64, look_ahead: u32) -> Question {
+        Question { lock: Some(lock), look_ahead: seconds(look_ahead), detail: false }
+    }
+
+    fn to_look(look_ahead: u32) -> Question {
+        Question { lock: None, look_ahead: seconds(look_ahead), detail: true }
+    }
+}
+
+fn seconds(seconds: u32) -> i32 {
+    i32::try_from(seconds).unwrap_or(i32::MAX)
 }
 
 // === impl Tick ===
@@ -107,32 +133,47 @@ impl QueueSource {
     ///
     /// A connection that died between ticks, or tables that changed under a cached shape, get one second attempt. All in all it takes 8 s at most.
     pub async fn begin(&mut self, lock: i64, look_ahead: u32) -> Result<Begun<'_>, Unknown> {
-        let question = Question { lock, look_ahead: i32::try_from(look_ahead).unwrap_or(i32::MAX) };
-        let answer =
-            timeout(BEGIN_LIMIT, self.attempt_twice(question)).await.unwrap_or_else(|_| {
-                Err(Failure::TimedOut("connecting and reading the queue", BEGIN_LIMIT).into())
-            });
-        match answer {
-            Ok((connection, Some(snapshot))) => {
+        match self.answer(Question::of_tick(lock, look_ahead), BEGIN_LIMIT).await? {
+            (connection, Some(Look { snapshot, .. })) => {
                 Ok(Begun::Tick(Tick { source: self, connection, snapshot: Box::new(snapshot) }))
             }
-            Ok((connection, None)) => {
+            (connection, None) => {
                 self.end(connection, "ROLLBACK").await;
                 Ok(Begun::Busy)
-            }
-            Err(Trouble::Unknown(unknown)) => Err(unknown),
-            Err(Trouble::Failure(failure)) => {
-                self.avoid_slow_scan(&failure);
-                Err(failure.into_unknown(&self.database))
             }
         }
     }
 
+    /// The same snapshot for people, with more about the workers, within `limit`. It takes no lock and is in no tick's way.
+    ///
+    /// # Errors
+    /// As for a tick.
+    pub async fn look(&mut self, look_ahead: u32, limit: Duration) -> Result<Look, Unknown> {
+        let (connection, look) = self.answer(Question::to_look(look_ahead), limit).await?;
+        self.end(connection, "COMMIT").await;
+        look.ok_or_else(|| unknown(UnknownCause::Unreadable, "the snapshot is empty".to_owned()))
+    }
+
+    async fn answer(
+        &mut self,
+        question: Question,
+        limit: Duration,
+    ) -> Result<(Connection, Option<Look>), Unknown> {
+        let answer = timeout(limit, self.attempt_twice(question)).await.unwrap_or_else(|_| {
+            Err(Failure::TimedOut("connecting and reading the queue", limit).into())
+        });
+        answer.map_err(|trouble| match trouble {
+            Trouble::Unknown(unknown) => unknown,
+            Trouble::Failure(failure) => {
+                self.avoid_slow_scan(&failure);
+                failure.into_unknown(&self.database)
+            }
+        })
+    }
+
     /// The executed plan of the snapshot statement, with times and buffers, as Postgres prints it.
     pub async fn explain(&mut self, look_ahead: u32) -> Result<String, Unknown> {
-        let question =
-            Question { lock: 0, look_ahead: i32::try_from(look_ahead).unwrap_or(i32::MAX) };
-        match self.plan(question).await {
+        match self.plan(Question::of_tick(0, look_ahead)).await {
             Ok(plan) => Ok(plan),
             Err(Trouble::Unknown(unknown)) => Err(unknown),
             Err(Trouble::Failure(failure)) => Err(failure.into_unknown(&self.database)),
@@ -142,7 +183,7 @@ impl QueueSource {
     async fn attempt_twice(
         &mut self,
         question: Question,
-    ) -> Result<(Connection, Option<QueueSnapshot>), Trouble> {
+    ) -> Result<(Connection, Option<Look>), Trouble> {
         let warm = self.connection.is_some();
         let answer = self.attempt(question).await;
         match &answer {
@@ -155,24 +196,21 @@ impl QueueSource {
         }
     }
 
-    async fn attempt(
-        &mut self,
-        question: Question,
-    ) -> Result<(Connection, Option<QueueSnapshot>), Trouble> {
+    async fn attempt(&mut self, question: Question) -> Result<(Connection, Option<Look>), Trouble> {
         let connection = self.open().await?;
         let shape = self.current_shape(&connection).await?;
         let Some(document) = self.read(&connection, &shape, question).await? else {
             return Ok((connection, None));
         };
         if document.version == Some(shape.version) {
-            return Ok((connection, Some(document.into_snapshot(&self.names, &shape)?)));
+            return Ok((connection, Some(self.seen(document, &shape)?)));
         }
         // pg-boss migrated since the catalog was read.
         self.shape = None;
         let shape = self.current_shape(&connection).await?;
         match self.read(&connection, &shape, question).await? {
             Some(document) if document.version == Some(shape.version) => {
-                Ok((connection, Some(document.into_snapshot(&self.names, &shape)?)))
+                Ok((connection, Some(self.seen(document, &shape)?)))
             }
             Some(_) => Err(Trouble::Unknown(unknown(
                 UnknownCause::Unreadable,
@@ -180,6 +218,11 @@ impl QueueSource {
             ))),
             None => Ok((connection, None)),
         }
+    }
+
+    fn seen(&self, document: Document, shape: &Shape) -> Result<Look, Unknown> {
+        let details = document.details();
+        Ok(Look { snapshot: document.into_snapshot(&self.names, shape)?, details })
     }
 
     /// A connection with a transaction begun on it.
@@ -239,7 +282,7 @@ impl QueueSource {
         shape: &Shape,
         question: Question,
     ) -> Result<Option<Document>, Trouble> {
-        let statement = sql::snapshot(&self.names, shape);
+        let statement = sql::snapshot(&self.names, shape, question.detail);
         let rows = self.ask(connection, &statement, question).await?;
         match rows.first().and_then(|row| row.get::<_, Option<&str>>(0)) {
             Some(text) => Ok(Some(Document::parse(text)?)),
@@ -251,7 +294,7 @@ impl QueueSource {
         let connection = self.open().await?;
         let shape = self.current_shape(&connection).await?;
         let statement =
-            format!("EXPLAIN (ANALYZE, BUFFERS) {}", sql::snapshot(&self.names, &shape));
+            format!("EXPLAIN (ANALYZE, BUFFERS) {}", sql::snapshot(&self.names, &shape, false));
         let rows = self.ask(&connection, &statement, question).await?;
         let lines: Vec<&str> = rows.iter().map(|row| row.get(0)).collect();
         self.end(connection, "ROLLBACK").await;
@@ -271,7 +314,7 @@ impl QueueSource {
         statement: &str,
         question: Question,
     ) -> Result<Vec<tokio_postgres::Row>, Failure> {
-        let Question { lock, look_ahead } = &question;
+        let Question { lock, look_ahead, .. } = &question;
         let pattern = self.names.target_pattern();
         let parameters: [(&(dyn ToSql + Sync), Type); 4] = [
             (lock, Type::INT8),

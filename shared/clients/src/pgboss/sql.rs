@@ -22,12 +22,12 @@ pub(super) fn version(names: &Names) -> String {
     format!("SELECT max(version)::int4 FROM {}", names.pgboss("version"))
 }
 
-/// The snapshot. Parameters: `$1` lock key (int8), `$2` general queue (text), `$3` pattern of the targeted queues (text), `$4` look-ahead in seconds (int4).
+/// The snapshot, with `detail` also what only people look at. Parameters: `$1` lock key (int8; NULL takes no lock), `$2` general queue (text), `$3` pattern of the targeted queues (text), `$4` look-ahead in seconds (int4).
 /// One row, one column: NULL where another tick holds the lock (nothing else is then evaluated), else one JSON document as text.
 ///
 /// Each queue condition is in a branch of its own, because an OR of both would lose the index; states are literals, because the partial
 /// indexes are matched against them.
-pub(super) fn snapshot(names: &Names, shape: &Shape) -> String {
+pub(super) fn snapshot(names: &Names, shape: &Shape, detail: bool) -> String {
     let version = names.pgboss("version");
     let exists = queue_exists(names, shape);
     let waiting = waiting(names, shape);
@@ -36,11 +36,11 @@ pub(super) fn snapshot(names: &Names, shape: &Shape) -> String {
         ActivePlan::Skip(_) => "NULL".to_owned(),
     };
     let workers = match shape.registry {
-        Ok(()) => workers(names),
+        Ok(()) => workers(names, detail.then_some(shape)),
         Err(_) => "NULL".to_owned(),
     };
     format!(
-        "SELECT CASE WHEN pg_try_advisory_xact_lock($1) THEN json_build_object(\
+        "SELECT CASE WHEN coalesce(pg_try_advisory_xact_lock($1), true) THEN json_build_object(\
          'now_ms', {now}, \
          'version', (SELECT max(version) FROM {version}), \
          'replica', pg_is_in_recovery(), \
@@ -121,11 +121,16 @@ fn active(names: &Names, shape: &Shape) -> String {
     ))
 }
 
-fn workers(names: &Names) -> String {
+fn workers(names: &Names, detail: Option<&Shape>) -> String {
+    let registered = detail.filter(|shape| shape.registered_at);
+    let more = detail.map_or("", |_| ", current_job_id::text AS job").to_owned()
+        + &registered.map_or_else(String::new, |_| {
+            format!(", {} AS registered_ms", milliseconds("registered_at"))
+        });
     list(&format!(
         "SELECT worker_id::text AS worker, target_worker_id::text AS target, ec2_instance_id::text AS instance, \
          status::text AS status, current_job_id IS NOT NULL AS has_job, \
-         {heartbeat} AS last_heartbeat_ms \
+         {heartbeat} AS last_heartbeat_ms{more} \
          FROM {registry} WHERE last_heartbeat > now() - interval '{REGISTRY_WINDOW}' ORDER BY worker_id",
         heartbeat = milliseconds("last_heartbeat"),
         registry = names.registry(),

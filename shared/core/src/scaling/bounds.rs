@@ -15,8 +15,13 @@ pub struct Bounds {
 impl Bounds {
     /// `None` where the configuration and the group have no number in common.
     pub fn of(policy: &Policy, group: &Group, overrides: &Overrides) -> Option<Bounds> {
-        let min = policy.min.max(group.min);
-        let max = policy.max.min(group.max);
+        Bounds::within(policy.min, policy.max, group, overrides)
+    }
+
+    /// The same, by the two settings that matter for it.
+    pub fn within(min: u32, max: u32, group: &Group, overrides: &Overrides) -> Option<Bounds> {
+        let min = min.max(group.min);
+        let max = max.min(group.max);
         if min > max {
             return None;
         }

@@ -47,6 +47,7 @@ pub fn decide(inputs: &Inputs) -> Outcome {
     state.seq = state.seq.wrapping_add(1);
     state.at = now;
     state.remember(sample(observation));
+    state.tell(&decision, now);
     Outcome { decision, state }
 }
 

@@ -49,8 +49,8 @@ said! {
         Need { jobs: u32, workers: u32 } => "{jobs} jobs want a worker: {workers} needed";
         Min { min: u32 } => "not fewer than the minimum of {min}";
         Max { need: u32, max: u32 } => "{need} needed, held at the maximum of {max}";
-        Floor { floor: u32, until: UnixMs } => "somebody set a floor of {floor} until {}", moment(*until);
-        Paused { until: UnixMs } => "somebody paused scaling until {}", moment(*until);
+        Floor { floor: u32, until: UnixMs } => "somebody set a floor of {floor} until {until}";
+        Paused { until: UnixMs } => "somebody paused scaling until {until}";
         GroupUnknown { source: Unknown } => "the group is unknown: {}", source.detail;
         BoundsConflict { min: u32, max: u32 } => "the configured and the group's bounds have no number in common (at least {min}, at most {max})";
         QueueUnknown { source: Unknown } => "the queue is unknown, so nothing is taken away: {}", source.detail;
@@ -106,9 +106,4 @@ fn counts(why: &BTreeMap<NotIdle, u32>) -> String {
         parts.push(format!("{count} {words}"));
     }
     parts.join(", ")
-}
-
-fn moment(at: UnixMs) -> String {
-    jiff::Timestamp::from_millisecond(at.0)
-        .map_or_else(|_| format!("{} ms", at.0), |at| at.to_string())
 }

@@ -15,6 +15,7 @@ mod observation;
 mod overrides;
 mod policy;
 mod state;
+mod told;
 
 pub use bounds::Bounds;
 pub use decide::{Inputs, Outcome, decide};
@@ -23,6 +24,7 @@ pub use demand::Demand;
 pub use hold::HoldMemory;
 pub use idle::{IdleSince, NotIdle};
 pub use observation::*;
-pub use overrides::{Override, Overrides};
+pub use overrides::{FLOOR_TAG, Override, Overrides, PAUSED_TAG};
 pub use policy::Policy;
 pub use state::{LossCause, Memory, STATE_LIMIT_BYTES, Sample, State};
+pub use told::Told;

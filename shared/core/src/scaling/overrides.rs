@@ -6,11 +6,12 @@
 use super::observation::Tag;
 use crate::time::UnixMs;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// All our tags begin with this; a key with it that is none of ours is a misspelling.
 pub(super) const TAG_PREFIX: &str = "ghosthands:";
-const FLOOR: &str = "ghosthands:floor";
-const PAUSED: &str = "ghosthands:paused";
+pub const FLOOR_TAG: &str = "ghosthands:floor";
+pub const PAUSED_TAG: &str = "ghosthands:paused";
 
 /// A wish that ends by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,17 +30,26 @@ pub struct Overrides {
     pub problems: Vec<String>,
 }
 
+/// As the tag's value.
+impl<T: fmt::Display> fmt::Display for Override<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}", self.value, self.until)
+    }
+}
+
 impl Overrides {
     /// Reads the tags; those past their expiry at `now` count as absent.
     pub fn read(tags: &[Tag], now: UnixMs) -> Overrides {
         let mut overrides = Overrides::default();
         for tag in tags.iter().filter(|tag| tag.key.starts_with(TAG_PREFIX)) {
             let outcome = match tag.key.as_str() {
-                FLOOR => parse(&tag.value, "a whole number of workers", |v| v.parse::<u32>().ok())
-                    .map(|floor| overrides.floor = in_force(floor, now)),
-                PAUSED => parse(&tag.value, "true or false", |v| v.parse::<bool>().ok())
+                FLOOR_TAG => {
+                    parse(&tag.value, "a whole number of workers", |v| v.parse::<u32>().ok())
+                        .map(|floor| overrides.floor = in_force(floor, now))
+                }
+                PAUSED_TAG => parse(&tag.value, "true or false", |v| v.parse::<bool>().ok())
                     .map(|paused| overrides.paused = in_force(paused, now)),
-                _ => Err(format!("this tag is not known; known are {FLOOR} and {PAUSED}")),
+                _ => Err(format!("this tag is not known; known are {FLOOR_TAG} and {PAUSED_TAG}")),
             };
             if let Err(problem) = outcome {
                 overrides.problems.push(format!("tag {}={:?}: {problem}", tag.key, tag.value));
@@ -88,7 +98,8 @@ mod tests {
 
     #[test]
     fn a_wish_counts_until_its_expiry_and_not_a_millisecond_longer() {
-        let tags = [(FLOOR, "3@2026-11-23T12:00:00Z"), (PAUSED, "true@2026-11-23T13:00:00+01:00")];
+        let tags =
+            [(FLOOR_TAG, "3@2026-11-23T12:00:00Z"), (PAUSED_TAG, "true@2026-11-23T13:00:00+01:00")];
         let before = read(&tags, "2026-11-23T11:59:59.999Z");
         assert_eq!(before.floor.map(|f| f.value), Some(3));
         assert!(before.paused_until().is_some());
@@ -99,11 +110,11 @@ mod tests {
     #[test]
     fn every_unreadable_tag_is_named_with_the_fix() {
         let tags = [
-            (FLOOR, "lots@2026-11-23T12:00:00Z"),
-            (FLOOR, "-1@2026-11-23T12:00:00Z"),
-            (FLOOR, "3"),
-            (PAUSED, "yes@2026-11-23T12:00:00Z"),
-            (PAUSED, "true@tomorrow"),
+            (FLOOR_TAG, "lots@2026-11-23T12:00:00Z"),
+            (FLOOR_TAG, "-1@2026-11-23T12:00:00Z"),
+            (FLOOR_TAG, "3"),
+            (PAUSED_TAG, "yes@2026-11-23T12:00:00Z"),
+            (PAUSED_TAG, "true@tomorrow"),
             ("ghosthands:flor", "3@2026-11-23T12:00:00Z"),
         ];
         for (key, value) in tags {

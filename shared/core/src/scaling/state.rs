@@ -1,6 +1,7 @@
 //! What one tick remembers for the next. Losing it is safe: everything is then held for one full hold.
 
-use super::{HoldMemory, IdleSince};
+use super::told::{TOLD_KEPT, Told};
+use super::{Decision, HoldMemory, IdleSince};
 use crate::time::UnixMs;
 use serde::{Deserialize, Serialize};
 
@@ -85,6 +86,9 @@ pub struct State {
     pub idle: Vec<IdleSince>,
     /// The last hour, oldest first.
     pub ring: Vec<Sample>,
+    /// The last decisions worth telling, oldest first. Memory from before there were any has none.
+    #[serde(default)]
+    pub told: Vec<Told>,
 }
 
 /// One minute of the last hour. What was unknown is `None`, never 0.
@@ -115,7 +119,8 @@ impl From<Sample> for SampleRow {
 }
 
 impl State {
-    /// The memory as text of at most [`STATE_LIMIT_BYTES`]. Where it would be longer, the oldest samples go first: they are only drawn.
+    /// The memory as text of at most [`STATE_LIMIT_BYTES`]. Where it would be longer, what people only look at goes first: all but
+    /// the newest decision, then the oldest samples.
     pub fn encode(&self) -> String {
         let mut encoded = Encoded { v: LAYOUT, state: self.clone() };
         encoded.state.idle.truncate(IDLE_REMEMBERED);
@@ -125,10 +130,12 @@ impl State {
             if text.len() <= STATE_LIMIT_BYTES {
                 return text;
             }
-            if encoded.state.ring.is_empty() {
-                encoded.state.idle.pop();
-            } else {
+            if encoded.state.told.len() > 1 {
+                encoded.state.told.remove(0);
+            } else if !encoded.state.ring.is_empty() {
                 encoded.state.ring.remove(0);
+            } else if encoded.state.told.pop().is_none() {
+                encoded.state.idle.pop();
             }
         }
     }
@@ -142,9 +149,23 @@ impl State {
         self.ring.push(sample);
     }
 
+    /// Keeps the decision if it is worth telling: it changes something, or another rule binds than did last.
+    pub(super) fn tell(&mut self, decision: &Decision, now: UnixMs) {
+        let told = Told::of(decision, now);
+        let news = self.told.last().is_none_or(|last| last.rule != told.rule);
+        if news || told.from != told.to {
+            self.told.push(told);
+            let beyond = self.told.len().saturating_sub(TOLD_KEPT);
+            self.told.drain(..beyond);
+        }
+    }
+
     /// Corrects the expectation after a change that was not made, so that the next tick does not take it for somebody else's.
     pub fn change_failed(&mut self, desired_before: Option<u32>) {
         self.desired = desired_before;
+        if let Some(told) = self.told.last_mut().filter(|told| told.at == self.at.whole_seconds()) {
+            told.failed = true;
+        }
     }
 }
 
@@ -152,6 +173,17 @@ impl State {
 mod tests {
     use super::*;
     use crate::ids::InstanceId;
+
+    fn told(n: u32) -> Told {
+        Told {
+            at: UnixMs(1_764_000_000_000 + i64::from(n) * 60_000),
+            from: Some(n),
+            to: Some(n + 1),
+            rule: "need".to_owned(),
+            words: format!("{} jobs want a worker: {n} needed", n + 1),
+            failed: false,
+        }
+    }
 
     fn crowded() -> State {
         let mut state = State {
@@ -169,6 +201,9 @@ mod tests {
                 since: UnixMs(4_000_000_000_000),
             })
             .collect();
+        for n in 0..20 {
+            state.told.push(told(n));
+        }
         for minute in 29_000_000..29_000_200 {
             let many = Some(1_000_000);
             state.remember(Sample {
@@ -189,6 +224,7 @@ mod tests {
         let Memory::Kept(read) = Memory::decode(&text) else { panic!("{text}") };
         assert!(read.ring.len() > 20, "{} samples left", read.ring.len());
         assert_eq!(read.idle.len(), IDLE_REMEMBERED);
+        assert_eq!(read.told.len(), 1, "the newest decision is the last to go");
     }
 
     #[test]
@@ -204,9 +240,20 @@ mod tests {
                 in_service: None,
             });
         }
+        state.told = (0..8).map(told).collect();
         let text = state.encode();
-        assert!(text.len() < 2048, "{} bytes", text.len());
+        assert!(text.len() < 3072, "{} bytes", text.len());
         assert_eq!(Memory::decode(&text), Memory::Kept(state));
+    }
+
+    #[test]
+    fn memory_of_the_version_before_is_read_and_the_version_before_reads_ours() {
+        let before = r#"{"v":1,"seq":7,"at":5,"desired":3,"hold":[[3,5]],"idle":[],"ring":[]}"#;
+        let Memory::Kept(mut state) = Memory::decode(before) else { panic!("lost") };
+        assert_eq!((state.seq, state.told.len()), (7, 0));
+        // The version before passes over fields that it does not know, so the layout keeps its number.
+        state.told.push(told(1));
+        assert!(state.encode().starts_with("{\"v\":1,"));
     }
 
     #[test]

@@ -1,0 +1,51 @@
+//! Everything an answer needs from outside, built once for each environment.
+
+use fleet_clients::auth::{Gate, Tokens};
+use fleet_clients::auto_scaling::AutoScaling;
+use fleet_clients::aws::Aws;
+use fleet_clients::config::StatusConfig;
+use fleet_clients::parameters::Parameters;
+use fleet_clients::pgboss::KeptSource;
+use fleet_clients::proofs::Proofs;
+use fleet_clients::secrets::Secrets;
+use fleet_clients::tags::GroupTags;
+use fleet_core::time::UnixMs;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use tokio::sync::Mutex;
+
+pub(crate) struct App {
+    pub(crate) config: StatusConfig,
+    pub(crate) auto_scaling: AutoScaling,
+    pub(crate) tags: GroupTags,
+    pub(crate) parameters: Parameters,
+    pub(crate) proofs: Proofs,
+    pub(crate) gate: Gate<Tokens>,
+    pub(crate) queue: Mutex<KeptSource>,
+    /// Whether the last reading failed: the URL may have been rotated, so it is fetched anew.
+    pub(crate) queue_failed: AtomicBool,
+}
+
+impl App {
+    pub(crate) fn new(config: StatusConfig) -> App {
+        let aws = Aws::new(&config.aws);
+        let secrets = Arc::new(Secrets::new(&aws, config.database.secret_id.clone()));
+        let gate = Gate::new(config.tokens.clone(), Arc::clone(&secrets));
+        let queue = KeptSource::new(config.database.clone(), config.queue.clone(), secrets);
+        App {
+            auto_scaling: AutoScaling::new(&aws),
+            tags: GroupTags::new(&aws),
+            parameters: Parameters::new(&aws),
+            proofs: Proofs::new(&aws, config.document.clone()),
+            gate,
+            queue: Mutex::new(queue),
+            queue_failed: AtomicBool::new(false),
+            config,
+        }
+    }
+}
+
+/// The one place where the function asks what time it is.
+pub(crate) fn clock() -> UnixMs {
+    UnixMs(jiff::Timestamp::now().as_millisecond())
+}

@@ -1,0 +1,222 @@
+//! The settings of the fleet-status function. `docs/CONFIGURATION.md` lists them.
+
+use super::lookup::Lookup;
+use super::reader::Reader;
+use super::{
+    AwsConfig, ConfigError, DatabaseConfig, EnvironmentTokens, QueueConfig, checks, names,
+    read_aws, read_database_url, read_tokens,
+};
+use crate::telemetry;
+use fleet_core::fleet::{Prices, Site};
+use fleet_core::ids::GroupName;
+
+/// Every variable that the fleet-status function knows.
+pub const STATUS_NAMES: [&str; 35] = [
+    "AUTOSCALE_ASG_ENABLED",
+    "AUTOSCALE_BOOT_SECONDS",
+    // Not read, nor is the other of the two: both functions may be given the same settings.
+    "AUTOSCALE_HOLD_MIN_SECONDS",
+    "AUTOSCALE_IDLE_CONFIRM_SECONDS",
+    "AUTOSCALE_MAX",
+    "AUTOSCALE_MIN",
+    "AUTOSCALE_STATE_PARAMETER",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_ASG_NAME",
+    "AWS_CA_BUNDLE",
+    "AWS_ENDPOINT_URL",
+    "AWS_ENDPOINT_URL_AUTO_SCALING",
+    "AWS_ENDPOINT_URL_EC2",
+    "AWS_ENDPOINT_URL_SECRETS_MANAGER",
+    "AWS_ENDPOINT_URL_SSM",
+    "AWS_LAMBDA_LOG_LEVEL",
+    "AWS_REGION",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "COST_FIXED_MONTH_MICROS",
+    "COST_INSTANCE_HOUR_MICROS",
+    "COST_VOLUME_MONTH_MICROS",
+    "DATABASE_CA",
+    // Not read: the migrations' own, often set beside ours, so it is let be.
+    "DATABASE_DIRECT_URL",
+    "DATABASE_SECRET_ID",
+    "DATABASE_URL",
+    "DRY_RUN",
+    "FLEET_DOCUMENT",
+    "FLEET_OPERATOR_TOKEN",
+    "FLEET_READER_TOKEN",
+    "FLEET_STABLE_PARAMETER",
+    "GH_ENVIRONMENT",
+    "PGBOSS_QUEUE",
+    "PGBOSS_SCHEMA",
+    "RUST_LOG",
+];
+const PREFIXES: [&str; 6] = ["AUTOSCALE_", "AWS_ASG_", "COST_", "DATABASE_", "FLEET_", "PGBOSS_"];
+
+/// Everything the fleet-status function is told from outside. Secrets are in secret types, so `Debug` shows none.
+#[derive(Clone, Debug)]
+pub struct StatusConfig {
+    /// What the scaling function is told too.
+    pub site: Site,
+    /// Jobs that become due within this time are told apart from those that become due later.
+    pub boot_s: u32,
+    /// The SSM parameter that holds the scaling function's memory.
+    pub state_parameter: String,
+    /// The SSM parameter that holds the version that hosts boot to.
+    pub stable_parameter: String,
+    /// The SSM document that hosts understand.
+    pub document: String,
+    pub queue: QueueConfig,
+    pub database: DatabaseConfig,
+    /// The callers' tokens from the environment, which win over the secret's.
+    pub tokens: Option<EnvironmentTokens>,
+    pub aws: AwsConfig,
+}
+
+impl StatusConfig {
+    /// Reads and checks every setting.
+    ///
+    /// # Errors
+    /// Every problem at once, misspelled names included. No secret's value is in it.
+    pub fn from_env(env: &impl Lookup) -> Result<Self, ConfigError> {
+        let mut reader = Reader::new(env);
+        let config = Self::read(&mut reader);
+        if let Err(problem) = telemetry::log_filter(env) {
+            reader.problems.push(problem);
+        }
+        reader.problems.extend(names::unknown(env, &STATUS_NAMES, &PREFIXES));
+        reader.problems.sort_by(|left, right| left.variable.cmp(&right.variable));
+        match config {
+            Some(config) if reader.problems.is_empty() => Ok(config),
+            _ => Err(ConfigError { problems: reader.problems }),
+        }
+    }
+
+    /// `None` only after a problem was noted. Every setting is read before the first `?`, so that all problems are found.
+    fn read(reader: &mut Reader<'_, impl Lookup>) -> Option<Self> {
+        let environment = reader.required("GH_ENVIRONMENT", checks::environment);
+        // The names below derive from it; a stand-in lets their own problems be found in the same run.
+        let name = environment.as_deref().unwrap_or("environment").to_owned();
+        let state_parameter = reader.text(
+            "AUTOSCALE_STATE_PARAMETER",
+            format!("/ghosthands/{name}/autoscale/state"),
+            checks::parameter,
+        );
+        let stable_parameter = reader.text(
+            "FLEET_STABLE_PARAMETER",
+            format!("/ghosthands/{name}/stable"),
+            checks::parameter,
+        );
+        let document =
+            reader.text("FLEET_DOCUMENT", "GhostHands-Host".to_owned(), checks::document);
+        let secret_id =
+            reader.text("DATABASE_SECRET_ID", format!("ghosthands/{name}"), checks::secret_id);
+        let site = read_site(reader, environment);
+        let boot_s = reader.number("AUTOSCALE_BOOT_SECONDS", 95, 1..=600);
+        let schema = reader.text("PGBOSS_SCHEMA", "pgboss".to_owned(), checks::schema);
+        let queue = reader.text("PGBOSS_QUEUE", "gh_apply_job".to_owned(), checks::queue);
+        let ca_pem = reader.certificates("DATABASE_CA");
+        let url = read_database_url(reader, ca_pem.as_deref());
+        let tokens = read_tokens(reader);
+        let aws = read_aws(reader);
+        Some(Self {
+            site: site?,
+            boot_s: boot_s?,
+            state_parameter: state_parameter?,
+            stable_parameter: stable_parameter?,
+            document: document?,
+            queue: QueueConfig { schema: schema?, name: queue? },
+            database: DatabaseConfig { url, secret_id: secret_id?, ca_pem },
+            tokens,
+            aws: aws?,
+        })
+    }
+
+    /// The version of this program.
+    pub fn version(&self) -> &'static str {
+        env!("CARGO_PKG_VERSION")
+    }
+}
+
+fn read_site(reader: &mut Reader<'_, impl Lookup>, environment: Option<String>) -> Option<Site> {
+    let group = reader.required("AWS_ASG_NAME", checks::group);
+    let enabled = reader.flag("AUTOSCALE_ASG_ENABLED");
+    let dry_run = reader.flag("DRY_RUN");
+    let min = reader.number("AUTOSCALE_MIN", 1, 0..=1000);
+    let max = reader.number("AUTOSCALE_MAX", 10, 0..=1000);
+    let usual = Prices::default();
+    // Up to a thousand dollars.
+    let mut price = |name, usual| reader.number(name, usual, 0..=1_000_000_000);
+    let instance_hour = price("COST_INSTANCE_HOUR_MICROS", usual.instance_hour);
+    let volume_month = price("COST_VOLUME_MONTH_MICROS", usual.volume_month);
+    let fixed_month = price("COST_FIXED_MONTH_MICROS", usual.fixed_month);
+    Some(Site {
+        environment: environment?,
+        group: GroupName::new(group?),
+        enabled: enabled?,
+        dry_run: dry_run?,
+        min: min?,
+        max: max?,
+        prices: Prices {
+            instance_hour: instance_hour?,
+            volume_month: volume_month?,
+            fixed_month: fixed_month?,
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    fn env(more: &[(&str, &str)]) -> BTreeMap<String, String> {
+        let least = [
+            ("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE"),
+            ("AWS_SECRET_ACCESS_KEY", "hunter2"),
+            ("AWS_REGION", "us-east-1"),
+            ("AWS_ASG_NAME", "asg"),
+            ("GH_ENVIRONMENT", "test"),
+        ];
+        least.iter().chain(more).map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect()
+    }
+
+    #[test]
+    fn the_defaults_are_the_scaling_functions_and_the_seeds_prices() {
+        let config = StatusConfig::from_env(&env(&[])).unwrap();
+        assert_eq!((config.site.min, config.site.max, config.boot_s), (1, 10, 95));
+        assert_eq!(config.site.prices, Prices::default());
+        assert_eq!(config.state_parameter, "/ghosthands/test/autoscale/state");
+        assert_eq!(config.stable_parameter, "/ghosthands/test/stable");
+        assert_eq!(config.document, "GhostHands-Host");
+        assert!(!format!("{config:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn every_bad_setting_is_named_with_the_fix_and_all_at_once() {
+        let bad = [
+            ("AUTOSCALE_MAX", "ten"),
+            ("AWS_ASG_NAME", ""),
+            ("COST_INSTANCE_HOUR_MICROS", "0.0832"),
+            ("COST_INSTANCE_HOUR_MICRO", "1"),
+            ("FLEET_DOCUMENT", "Run;This"),
+            ("FLEET_READER_TOKEN", "short"),
+            ("FLEET_STABLE_PARAMETER", "stable"),
+            ("RUST_LOG", "x=loudly"),
+        ];
+        let error = StatusConfig::from_env(&env(&bad)).unwrap_err();
+        assert_eq!(error.problems.len(), bad.len(), "{error}");
+        for (name, _) in bad {
+            let named = error.problems.iter().any(|problem| problem.variable == name);
+            assert!(named, "{name}: {error}");
+        }
+        assert!(error.to_string().contains("Did you mean COST_INSTANCE_HOUR_MICROS?"), "{error}");
+    }
+
+    #[test]
+    fn every_variable_is_documented() {
+        let page = include_str!("../../../../docs/CONFIGURATION.md");
+        for name in STATUS_NAMES {
+            assert!(page.contains(&format!("`{name}`")), "{name} is not in docs/CONFIGURATION.md");
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! The queue source for the database URL in force.
+
+use super::{Names, QueueSource};
+use crate::config::{DATABASE_URL_KEY, DatabaseConfig, QueueConfig};
+use crate::postgres::{Database, DatabaseUrl, Trust};
+use crate::secrets::{Secrets, Stage};
+use fleet_core::scaling::{Unknown, UnknownCause};
+use secrecy::{ExposeSecret, SecretString};
+use std::sync::Arc;
+
+/// The workers' table, as the workers' own migrations create it.
+const REGISTRY: &str = "public.gh_worker_registry";
+
+/// A queue source that is kept from one invocation to the next, and built anew when the URL is rotated.
+#[derive(Debug)]
+pub struct KeptSource {
+    database: DatabaseConfig,
+    queue: QueueConfig,
+    secrets: Arc<Secrets>,
+    /// The source and the database URL it was built from, once there is one.
+    kept: Option<(SecretString, QueueSource)>,
+}
+
+impl KeptSource {
+    pub fn new(database: DatabaseConfig, queue: QueueConfig, secrets: Arc<Secrets>) -> Self {
+        Self { database, queue, secrets, kept: None }
+    }
+
+    /// The source for the URL in force. `anew` fetches the URL even where one is cached: after a failed reading it may have been rotated.
+    ///
+    /// # Errors
+    /// Where there is no URL, or none that can be used.
+    pub async fn source(&mut self, anew: bool) -> Result<&mut QueueSource, Unknown> {
+        let url = self.url(anew).await?;
+        let kept = self
+            .kept
+            .take()
+            .filter(|(built_from, _)| built_from.expose_secret() == url.expose_secret());
+        let source = match kept {
+            Some((_, source)) => source,
+            None => self.connect_to(&url)?,
+        };
+        Ok(&mut self.kept.insert((url, source)).1)
+    }
+
+    async fn url(&self, anew: bool) -> Result<SecretString, Unknown> {
+        if let Some(url) = &self.database.url {
+            return Ok(url.clone());
+        }
+        if anew {
+            self.secrets.fetch(Stage::Current).await?;
+        }
+        Ok(self.secrets.value(DATABASE_URL_KEY).await?)
+    }
+
+    fn connect_to(&self, url: &SecretString) -> Result<QueueSource, Unknown> {
+        let wrong = |detail: String| Unknown { cause: UnknownCause::Unreadable, detail };
+        let url = DatabaseUrl::parse(url).map_err(|problems| {
+            let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+            wrong(format!("DATABASE_URL: {}", problems.join("; ")))
+        })?;
+        let trust = Trust::load(self.database.ca_pem.as_deref(), &url)
+            .map_err(|problem| wrong(format!("DATABASE_CA: {problem}")))?;
+        let names = Names::new(&self.queue.schema, &self.queue.name, REGISTRY)
+            .map_err(|problem| wrong(problem.to_string()))?;
+        Ok(QueueSource::new(Database::new(url, trust), names))
+    }
+}

@@ -1,0 +1,45 @@
+//! What was read, each source by itself.
+
+use super::{Prices, Proof, Stable};
+use crate::ids::{GroupName, InstanceId, WorkerId};
+use crate::scaling::{Group, Memory, QueueSnapshot, Reading};
+use crate::time::UnixMs;
+use std::collections::BTreeMap;
+
+/// Everything that a status is made of.
+#[derive(Clone, Debug)]
+pub struct Readings {
+    /// Our clock when the readings were taken.
+    pub now: UnixMs,
+    pub site: Site,
+    pub group: Reading<Group>,
+    pub queue: Reading<QueueSnapshot>,
+    /// What the registry says of workers beside what is decided on, where the database's role may read it.
+    pub details: BTreeMap<WorkerId, WorkerDetail>,
+    /// What the scaling function remembers.
+    pub memory: Reading<Memory>,
+    /// The newest proof of each host that has one.
+    pub proofs: Reading<BTreeMap<InstanceId, Proof>>,
+    /// The version that hosts boot to; `None` before the first deployment through this system.
+    pub stable: Reading<Option<Stable>>,
+}
+
+/// What the settings say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Site {
+    pub environment: String,
+    pub group: GroupName,
+    /// Whether the fleet is scaled at all, and whether only for show.
+    pub enabled: bool,
+    pub dry_run: bool,
+    pub min: u32,
+    pub max: u32,
+    pub prices: Prices,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WorkerDetail {
+    /// The job in hand, by its id.
+    pub job: Option<String>,
+    pub registered: Option<UnixMs>,
+}

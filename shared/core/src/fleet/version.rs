@@ -1,0 +1,163 @@
+//! Which version a host has proved to run, from what its commands printed.
+
+use crate::time::UnixMs;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// The version that hosts boot to, as the deployments leave it in its parameter.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stable {
+    pub image_tag: String,
+    #[serde(default)]
+    pub deployment_id: Option<String>,
+    /// RFC 3339.
+    #[serde(default)]
+    pub at: Option<String>,
+}
+
+impl Stable {
+    /// # Errors
+    /// What is wrong with the text.
+    pub fn parse(text: &str) -> Result<Stable, String> {
+        serde_json::from_str(text).map_err(|error| format!("it is no version: {error}"))
+    }
+}
+
+/// A host's own word about what it runs, and when it gave it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proof {
+    pub at: UnixMs,
+    pub runs: Runs,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Runs {
+    Version(String),
+    /// Its last deploy left nothing running.
+    Nothing,
+    /// Its last deploy ended without a word that can be read: it may run the old or the new version.
+    Unsaid,
+}
+
+/// What one command's output says of the version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Word {
+    Runs(Runs),
+    /// It is about something else.
+    Other,
+    /// There is no line of JSON in it.
+    Unreadable,
+}
+
+/// What a command of the host document printed: the one line that `deploy-server … --json` writes.
+pub fn word_of(output: &str) -> Word {
+    let lines = output.lines().map(str::trim).filter(|line| line.starts_with('{'));
+    let Some(said) = lines.filter_map(|line| serde_json::from_str::<Value>(line).ok()).next()
+    else {
+        return Word::Unreadable;
+    };
+    if said.get("deployId").is_some() {
+        return Word::Runs(after_deploy(&said));
+    }
+    match said.get("services").and_then(Value::as_array) {
+        Some(services) => Word::Runs(in_status(services)),
+        None => Word::Other,
+    }
+}
+
+/// `deploy`, `rollback` and `bootstrap` print the deploy's record. What did not come about leaves what was there before.
+fn after_deploy(said: &Value) -> Runs {
+    let version = |value: &Value| match value.as_str() {
+        Some(tag) if !tag.is_empty() => Runs::Version(tag.to_owned()),
+        _ => Runs::Unsaid,
+    };
+    match said["status"].as_str() {
+        Some("deployed") => version(&said["imageTag"]),
+        Some("rolled_back" | "failed") => version(&said["previous"]["imageTag"]),
+        Some("down") => Runs::Nothing,
+        _ => Runs::Unsaid,
+    }
+}
+
+/// `status` lists the services. The version is the worker's, if it runs.
+fn in_status(services: &[Value]) -> Runs {
+    match services.iter().find(|service| service["service"] == "worker") {
+        Some(worker) if worker["state"] == "running" => match worker["imageTag"].as_str() {
+            Some(tag) if !tag.is_empty() => Runs::Version(tag.to_owned()),
+            _ => Runs::Unsaid,
+        },
+        _ => Runs::Nothing,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn runs(tag: &str) -> Word {
+        Word::Runs(Runs::Version(tag.to_owned()))
+    }
+
+    #[test]
+    fn a_deploy_proves_what_runs_after_it() {
+        for (said, word) in [
+            (r#"{"deployId":"d","status":"deployed","imageTag":"v2","success":true}"#, runs("v2")),
+            (
+                r#"{"deployId":"d","status":"rolled_back","imageTag":"v2","previous":{"imageTag":"v1","imageId":"i"}}"#,
+                runs("v1"),
+            ),
+            (
+                r#"{"deployId":"d","status":"failed","imageTag":"v2","previous":{"imageTag":"v1","imageId":"i"}}"#,
+                runs("v1"),
+            ),
+            (
+                r#"{"deployId":"d","status":"failed","imageTag":"v2","previous":null}"#,
+                Word::Runs(Runs::Unsaid),
+            ),
+            (r#"{"deployId":"d","status":"down","imageTag":"v2"}"#, Word::Runs(Runs::Nothing)),
+            (r#"{"deployId":"d","status":"running","imageTag":"v2"}"#, Word::Runs(Runs::Unsaid)),
+            (r#"{"deployId":"d","status":"deployed","imageTag":""}"#, Word::Runs(Runs::Unsaid)),
+        ] {
+            assert_eq!(word_of(said), word, "{said}");
+        }
+    }
+
+    #[test]
+    fn a_status_proves_what_the_worker_runs_and_not_the_api() {
+        let said = |state: &str| {
+            format!(
+                r#"{{"status":"ok","services":[{{"service":"api","imageTag":"v9","state":"running"}},{{"service":"worker","imageTag":"v3","state":"{state}"}}],"lastDeploy":null}}"#
+            )
+        };
+        assert_eq!(word_of(&said("running")), runs("v3"));
+        assert_eq!(word_of(&said("exited")), Word::Runs(Runs::Nothing));
+        assert_eq!(word_of(r#"{"services":[]}"#), Word::Runs(Runs::Nothing));
+    }
+
+    #[test]
+    fn anything_else_proves_nothing() {
+        for said in [
+            r#"{"drained":true,"activeJobs":0,"accepting":false,"terminating":true}"#,
+            r#"{"success":false,"message":"Another deploy is running"}"#,
+            r#"{"success":true,"output":"freed 2 GB","targets":[]}"#,
+        ] {
+            assert_eq!(word_of(said), Word::Other, "{said}");
+        }
+        // SSM cuts what it lists after 2,500 characters.
+        for said in
+            ["", "deployed v2", "{", r#"{"deployId":"d","status":"deployed","imageT"#, "[1]"]
+        {
+            assert_eq!(word_of(said), Word::Unreadable, "{said:?}");
+        }
+        let noisy = "retrying\n {\"deployId\":\"d\",\"status\":\"deployed\",\"imageTag\":\"v2\"}\n----------ERROR-------\n";
+        assert_eq!(word_of(noisy), runs("v2"));
+    }
+
+    #[test]
+    fn the_pointer_says_what_is_wrong_with_it() {
+        let stable =
+            Stable::parse(r#"{"image_tag":"v2","deployment_id":"c","at":"2026-11-24T00:00:00Z"}"#);
+        assert_eq!(stable.map(|stable| stable.image_tag), Ok("v2".to_owned()));
+        assert!(Stable::parse("v2").unwrap_err().starts_with("it is no version: "));
+    }
+}

@@ -1,0 +1,3 @@
+//! What people are told, made of readings and nothing else.
+
+mod status;

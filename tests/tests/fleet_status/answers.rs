@@ -1,0 +1,137 @@
+//! What is told when everything answers.
+
+use crate::world::*;
+use aws_double::CommandOutput;
+use serde_json::{Value, json};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_whole_fleet_is_told_with_what_each_host_proved() {
+    let mut world = World::start(4).await;
+    let hosts = world.instances();
+    world.enqueue(3);
+    world.register(&hosts[..1], true);
+    world.register(&hosts[1..3], false);
+    world.sql("UPDATE gh_worker_registry SET last_heartbeat = now() - interval '10 minutes' WHERE current_job_id IS NULL AND ctid = (SELECT max(ctid) FROM gh_worker_registry)");
+    world
+        .double
+        .put_parameter(
+            STABLE,
+            r#"{"image_tag":"v2","deployment_id":"c-1","at":"2026-11-24T00:00:00Z"}"#,
+        )
+        .expect("kept");
+    world.double.put_parameter(STATE, r#"{"v":1,"seq":9,"at":1764000000000,"desired":4,"hold":[],"idle":[],"ring":[[29400000,3,1,4,null]],"told":[[1764000000,3,4,"need","4 jobs want a worker: 4 needed",0]]}"#).expect("kept");
+    let second = hosts[1].clone();
+    world.command(&hosts[..3], |_| deployed("v2")).await;
+    world
+        .command(&hosts[1..3], move |host| match host == second {
+            true => CommandOutput::exit(10).stdout(r#"{"deployId":"d","status":"rolled_back","imageTag":"v3","previous":{"imageTag":"v1","imageId":"sha256:1"},"success":false}"#),
+            false => CommandOutput::exit(0).stdout(r#"{"success":true,"message":"Cleanup completed","targets":[]}"#),
+        })
+        .await;
+
+    let status = world.status().await;
+    assert_eq!(status["unavailable"], json!([]));
+    let old =
+        ["enabled", "asgName", "currentCapacity", "queueDepth", "activeWorkers", "idleWorkers"];
+    let old: Vec<&Value> = old.iter().map(|name| &status[*name]).collect();
+    assert_eq!(json!(old), json!([true, GROUP, 4, 3, 2, 1]), "as getFleetStatus() had it");
+    assert_eq!((&status["queue"]["ready"], &status["queue"]["active"]), (&json!(3), &json!(0)));
+    let capacity = &status["capacity"];
+    assert_eq!((&capacity["desired"], &capacity["in_service"]), (&json!(4), &json!(4)));
+    assert_eq!((&capacity["min"], &capacity["max"]), (&json!(1), &json!(250)));
+    let versions: Vec<Value> = status["instances"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|host| json!([host["version"], host["drift"]]))
+        .collect();
+    let expected = json!([["v2", false], ["v1", true], ["v2", false], [null, null]]);
+    assert_eq!(json!(versions), expected, "a host without proof has no version");
+    assert_eq!(status["versions"]["drifted"], 1);
+    assert_eq!(status["versions"]["unknown"], 1);
+    assert_eq!(status["versions"]["stable"]["image_tag"], "v2");
+    let mut states: Vec<&str> = status["workers"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|worker| worker["state"].as_str().expect("a text"))
+        .collect();
+    states.sort_unstable();
+    assert_eq!(states, ["busy", "idle", "silent"]);
+    assert!(status["workers"][0]["registered_at"].is_string());
+    assert_eq!(status["decisions"][0]["because"], "4 jobs want a worker: 4 needed");
+    let series = json!({ "at": [1_764_000_000], "ready": [3], "active": [1], "desired": [4], "in_service": [null] });
+    assert_eq!(status["series"], series);
+    assert_eq!(status["cost"]["month_micros"], 4 * (83_200 * 730 + 3_200_000) + 3_200_000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn looking_is_in_no_ticks_way_and_changes_nothing() {
+    let world = World::start(1).await;
+    world.status().await;
+    let locks = "DO $$ BEGIN ASSERT (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory') = 0; END $$";
+    world.sql(locks);
+    let changing = world.double.calls().iter().filter(|call| call.is_mutating()).count();
+    assert_eq!(changing, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readers_and_operators_may_look_and_nobody_else() {
+    let world = World::start(1).await;
+    for path in [STATUS, "/openapi.json"] {
+        for token in [READER, OPERATOR] {
+            assert_eq!(world.get(path, Some(token)).await.status, 200);
+        }
+        for token in [None, Some("wrong"), Some("")] {
+            let reply = world.get(path, token).await;
+            assert_eq!(reply.status, 401);
+            assert!(reply.headers.contains("www-authenticate: bearer"), "{}", reply.headers);
+            assert!(reply.headers.contains("application/problem+json"), "{}", reply.headers);
+        }
+    }
+    let role = world.get(STATUS, Some(READER)).await.headers;
+    assert!(role.contains("x-fleet-role: reader"), "{role}");
+    world.double.faults().throttle("GetSecretValue", 50);
+    let health = world.get("/healthz", None).await;
+    assert_eq!((health.status, &health.json()["status"]), (200, &json!("ok")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_needs_no_token_and_may_do_nothing_but_ask_its_own_server() {
+    let world = World::start(0).await;
+    let page = world.get("/", None).await;
+    assert_eq!(page.status, 200);
+    assert!(page.text.starts_with("<!doctype html>"));
+    for promise in [
+        "content-type: text/html; charset=utf-8",
+        "default-src 'none'; script-src 'sha256-",
+        "connect-src 'self'",
+        "frame-ancestors 'none'",
+        "x-content-type-options: nosniff",
+        "referrer-policy: no-referrer",
+        "strict-transport-security:",
+        "cache-control: no-store",
+    ] {
+        assert!(page.headers.contains(promise), "{promise}: {}", page.headers);
+    }
+    assert_eq!(world.double.calls().len(), 0, "nobody was asked");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_hundred_hosts_are_told_at_once() {
+    let world = World::start(200).await;
+    let hosts = world.instances();
+    world.register(&hosts[..150], true);
+    world.register(&hosts[150..], false);
+    world.command(&hosts, |_| deployed("v2")).await;
+    let reply = world.get(STATUS, Some(READER)).await;
+    let status = reply.json();
+    assert_eq!(status["instances"].as_array().map(Vec::len), Some(200));
+    assert_eq!(status["versions"]["unknown"], 0);
+    assert_eq!((&status["activeWorkers"], &status["idleWorkers"]), (&json!(200), &json!(50)));
+    assert!(reply.text.len() < 100_000, "{} bytes", reply.text.len());
+    let listed = |calls: &[aws_double::Call]| {
+        calls.iter().filter(|call| call.action == "ListCommandInvocations").count()
+    };
+    assert_eq!(listed(&world.double.calls()), 4, "fifty at a time, and no more than needed");
+}
