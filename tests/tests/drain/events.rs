@@ -113,3 +113,39 @@ async fn row_50_an_operators_completion_is_not_fought() {
         world.summaries()
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn row_09_a_hook_that_cannot_hold_for_the_longest_job_is_told_of() {
+    // A hundred heartbeats of 30 s are 50 minutes; a job may take four hours.
+    let world = World::start(Setup { heartbeat_s: 30, ..Setup::size(1) }).await;
+    let record = world.tick().await;
+    let notes = record["notes"].to_string();
+    assert!(notes.contains("3000 s"), "{notes}");
+    world.metric("DrainHookDrift", 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_37_and_39_whoever_ends_it_its_job_is_finished_first() {
+    let world = World::start(Setup::size(1)).await;
+    world.first_works_until(400);
+    let unhealthy = [
+        ("InstanceId", world.ids[0].as_str()),
+        ("HealthStatus", "Unhealthy"),
+        ("ShouldRespectGracePeriod", "false"),
+    ];
+    fleet_tests::auto_scaling(&world.double.endpoint(), "SetInstanceHealth", &unhealthy).await;
+    let took = world.until_first_gone(600).await;
+    assert!((399..=470).contains(&took), "after {took} s: {:#?}", world.summaries());
+    assert_eq!(world.group().desired, 1, "the group replaces it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn row_44_a_clock_that_is_hours_off_decides_nothing() {
+    let behind = std::time::Duration::from_secs(5 * 3600);
+    let world = World::start(Setup { clock_behind: behind, ..Setup::size(1) }).await;
+    world.first_works_until(500);
+    world.end_first().await;
+    let took = world.until_first_gone(600).await;
+    assert!((499..=505).contains(&took), "after {took} s: {:#?}", world.summaries());
+    assert_eq!(world.done("CompleteLifecycleAction").len(), 1);
+}

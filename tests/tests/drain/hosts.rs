@@ -20,12 +20,16 @@ pub(crate) struct Setup {
     pub(crate) size: u32,
     pub(crate) retain: bool,
     pub(crate) hook: &'static str,
+    pub(crate) heartbeat_s: u32,
+    /// How far AWS's clock is behind the machine's.
+    pub(crate) clock_behind: Duration,
     pub(crate) env: Vec<(&'static str, &'static str)>,
 }
 
 impl Setup {
     pub(crate) fn size(size: u32) -> Setup {
-        Setup { size, retain: true, hook: HOOK, env: vec![] }
+        let (heartbeat_s, clock_behind) = (300, Duration::ZERO);
+        Setup { size, retain: true, hook: HOOK, heartbeat_s, clock_behind, env: vec![] }
     }
 
     pub(crate) fn env(mut self, name: &'static str, value: &'static str) -> Setup {
@@ -46,14 +50,15 @@ pub(crate) struct World {
 impl World {
     /// A group of idle hosts in service, the function with its rules, and a tick every minute.
     pub(crate) async fn start(setup: Setup) -> World {
-        let began = Timestamp::from_second(Timestamp::now().as_second()).expect("whole seconds");
+        let now = Timestamp::now() - setup.clock_behind;
+        let began = Timestamp::from_second(now.as_second()).expect("whole seconds");
         let config = DoubleConfig { clock: ClockMode::Manual(began), ..DoubleConfig::default() };
         let double = Double::start(config).await.expect("starts");
         let mut group = GroupSpec::new(GROUP, 0, setup.size.max(1))
             .desired(setup.size)
             .boot(BOOT)
             .shutdown(BOOT)
-            .hook(HookSpec::terminating(setup.hook, 300));
+            .hook(HookSpec::terminating(setup.hook, setup.heartbeat_s));
         if setup.retain {
             group = group.retain_on_abandon();
         }
