@@ -11,7 +11,11 @@ class ApiProblem extends Error {
   }
 }
 
-/** Asks the fleet. Rejects with an ApiProblem whose message is for people; status 0 is "no answer". */
+const NO_ANSWER = 0;
+/** Somebody signed out or in anew before the answer came: it is nobody's. */
+const NOBODYS = -1;
+
+/** Asks the fleet. Rejects with an ApiProblem whose message is for people. */
 async function ask(method, path, body, headers) {
   const token = sessionStorage.getItem(TOKEN);
   let reply;
@@ -32,8 +36,9 @@ async function ask(method, path, body, headers) {
     text = await reply.text();
   } catch (error) {
     const late = error.name === 'TimeoutError';
-    throw new ApiProblem(0, late ? `no answer within ${ANSWER_WITHIN / 1000} s` : 'the fleet cannot be reached from here');
+    throw new ApiProblem(NO_ANSWER, late ? `no answer within ${ANSWER_WITHIN / 1000} s` : 'the fleet cannot be reached from here');
   }
+  if (token !== sessionStorage.getItem(TOKEN)) throw new ApiProblem(NOBODYS, 'signed out meanwhile');
   let value;
   try {
     value = JSON.parse(text);
@@ -43,8 +48,7 @@ async function ask(method, path, body, headers) {
   if (!reply.ok) {
     const detail = value?.detail ?? value?.message ?? `the answer was HTTP ${reply.status}`;
     const problem = new ApiProblem(reply.status, detail, value);
-    // A call that was made with an older token says nothing of this one.
-    if (reply.status === 401 && token === sessionStorage.getItem(TOKEN)) signOut(`Signed out: ${detail}.`);
+    if (reply.status === 401) signOut(`Signed out: ${detail}.`);
     throw problem;
   }
   if (value === null || typeof value !== 'object') throw new ApiProblem(reply.status, 'the answer is no JSON');

@@ -4,7 +4,7 @@ const STATUS = '/api/v1/admin/fleet-status';
 const EVERY = 10000;
 const EVERY_WHILE_ROLLING = 3000;
 const STALE_AFTER = 30000;
-const page = { status: null, role: null, failure: null, fetched: 0, timers: {}, session: 0 };
+const page = { status: null, role: null, failure: null, fetched: 0, timers: {}, turns: {} };
 
 /** Reads the status and shows it. A failure leaves what is there, marked as old. */
 async function readStatus() {
@@ -15,6 +15,7 @@ async function readStatus() {
     serverAhead = Date.parse(value.at) - (asked + page.fetched) / 2;
   } catch (problem) {
     if (!(problem instanceof ApiProblem)) throw problem;
+    if (problem.status === NOBODYS) return;
     page.failure = problem.message;
   }
   drawStatus();
@@ -46,12 +47,12 @@ function drawAge() {
 
 /** Calls `read` again and again, the next time only after the last one ended, and not while nobody looks. */
 function keep(name, read, every) {
-  const session = page.session;
   clearTimeout(page.timers[name]);
+  // Whoever calls anew ends the turns before, one that waits for its answer included.
+  const mine = (page.turns[name] = (page.turns[name] ?? 0) + 1);
   const turn = async () => {
-    if (session !== page.session) return;
     if (!document.hidden) await read();
-    if (session === page.session) page.timers[name] = setTimeout(turn, every());
+    if (mine === page.turns[name]) page.timers[name] = setTimeout(turn, every());
   };
   turn();
 }
@@ -63,11 +64,15 @@ function renew() {
 
 function signOut(message) {
   sessionStorage.removeItem(TOKEN);
-  page.session += 1;
-  Object.values(page.timers).forEach(clearTimeout);
+  for (const name of Object.keys(page.turns)) {
+    page.turns[name] += 1;
+    clearTimeout(page.timers[name]);
+  }
   Object.assign(page, { status: null, role: null, failure: null });
   Object.assign(rolling, { list: null, problem: null, shown: null, chosen: null, watched: null });
-  selected.clear();
+  // Nothing that was shown stays in the document.
+  for (const kept of [selected, rows, hostRows, drawn]) kept.clear();
+  for (const id of ['place', 'notices', 'summary', 'jobs-chart', 'capacity-chart', 'decisions', 'rollouts', 'actions', 'rollout-summary', 'rollout-hosts', 'rollout-buttons', 'rollout-title', 'workers', 'workers-note', 'footer', 'toasts', 'dialog-text', 'dialog-fields']) $(id).replaceChildren();
   if ($('dialog').open) $('dialog').close();
   document.body.classList.remove('stale');
   document.title = 'GhostHands Fleet';

@@ -27,6 +27,7 @@ async function readRollouts() {
     if (id) rolling.shown = (await ask('GET', `${ROLLOUTS}/${encodeURIComponent(id)}`)).value;
   } catch (problem) {
     if (!(problem instanceof ApiProblem)) throw problem;
+    if (problem.status === NOBODYS) return;
     rolling.problem = problem.status === 404 ? 'Rollouts are not installed at this address.' : `Rollouts could not be read: ${problem.message}.`;
   }
   drawRollouts();

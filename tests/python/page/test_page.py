@@ -43,6 +43,7 @@ def test_signing_in_takes_a_valid_token_and_keeps_it_in_this_tab_only(fleet, ope
     expect(page.locator("#workers tr")).to_have_count(3)
     page.get_by_role("button", name="Sign out").click()
     expect(page.get_by_label("Token")).to_be_visible()
+    assert not [one for one in [*fleet.in_service(), fleet.group] if one in page.content()], "what was shown is still there"
     assert page.evaluate("sessionStorage.length") == 0
     expect(page.locator("#signed-in")).to_be_hidden()
 
@@ -376,6 +377,13 @@ def test_it_asks_by_itself_and_not_while_nobody_looks(fleet, open_page):
 
     page.clock.run_for(11_000)
     eventually("it asks every ten seconds", 10, lambda: page.wait_for_timeout(50) or asked)
+    for _ in range(5):
+        page.get_by_role("button", name="Reload").click()
+    page.wait_for_timeout(500)
+    asked.clear()
+    page.clock.run_for(11_000)
+    page.wait_for_timeout(500)
+    assert len(asked) == 1, "pressing Reload often makes it ask more often"
     look(hidden=True)
     page.wait_for_timeout(300)
     asked.clear()
