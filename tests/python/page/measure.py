@@ -9,11 +9,11 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 import conftest as page  # noqa: E402
 from playwright.sync_api import sync_playwright  # noqa: E402
-from support import CACHE, Program, built, environment, program_path  # noqa: E402
+from support import CACHE, Program, built, environment, eventually, program_path  # noqa: E402
 
 HOSTS = 200
 ASKED = 200
@@ -74,11 +74,11 @@ def measure(fleet: page.Fleet) -> None:
             tab = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
             answer = tab.goto(fleet.url)
             weight = len(answer.body())
-            tab.wait_for_function("performance.getEntriesByName('first-contentful-paint').length")
-            paints.append(tab.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime"))
+            paint = "performance.getEntriesByName('first-contentful-paint')[0]?.startTime"
+            paints.append(eventually("something is painted", 20, lambda tab=tab, paint=paint: tab.evaluate(paint)))
             page.sign_in(tab, page.OPERATOR)
             began = time.perf_counter()
-            tab.wait_for_function(f"document.querySelectorAll('#workers tr').length >= {HOSTS}", polling="raf")
+            tab.locator("#workers tr").nth(HOSTS - 1).wait_for()
             tables.append((time.perf_counter() - began) * 1000)
             tab.context.close()
         browser.close()

@@ -91,7 +91,7 @@ fn kept<'a>(memory: &'a Memory, unavailable: &mut Vec<Unavailable>) -> Option<&'
                     crate::scaling::LossCause::Corrupt
                     | crate::scaling::LossCause::NewerVersion => UnknownCause::Unreadable,
                 },
-                reason: format!("the scaling function's memory: {detail}"),
+                reason: detail.clone(),
             });
             None
         }
