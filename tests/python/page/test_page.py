@@ -98,6 +98,7 @@ def test_a_source_that_is_down_is_named_and_its_numbers_are_unknown(fleet, open_
         expect(page.locator("#notices")).to_contain_text("not allowed")
         expect(page.locator("#summary")).to_contain_text("Desired capacityunknown")
         expect(page.locator("#summary")).to_contain_text("1 busy · 2 idle")
+        assert serious(page) == []
         shot(page, "source-down")
     finally:
         fleet.no_faults()
@@ -114,6 +115,7 @@ def test_old_data_is_marked_as_old_until_new_data_comes(fleet, open_page):
     expect(page.locator("#notices")).to_contain_text("Old data.")
     expect(page.locator("#age")).to_contain_text("old")
     expect(page.locator("#workers tr")).to_have_count(3)
+    assert serious(page) == []
     shot(page, "stale")
     page.unroute(f"**{STATUS}")
     page.get_by_role("button", name="Reload").click()
