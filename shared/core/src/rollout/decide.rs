@@ -4,8 +4,8 @@ use super::host::Standing;
 use super::next::{Case, Next, count, targets};
 use super::view::{Known, View, is_live};
 use super::{
-    Call, CommandStatus, Decision, Done, Ended, Evidence, Host, HostState, ImageTag, Inputs, Kept, Order,
-    Part, Reason, Record, Sending, Sent, Stable, State, Step,
+    Call, CommandStatus, Decision, Done, Ended, Evidence, Host, HostState, ImageTag, Inputs, Kept,
+    Order, Part, Reason, Record, Sending, Sent, Stable, State, Step,
 };
 use crate::ids::{CommandId, InstanceId};
 use crate::scaling::Reading;
@@ -63,7 +63,8 @@ impl Pass<'_> {
         match self.inputs.seen.commands.get(hint) {
             None => one(Call::ReadCommand { id: hint.clone() }, Reason::Looking),
             Some(Reading::Unknown(source)) => over(Reason::SsmUnknown { source: source.clone() }),
-            Some(Reading::Known(evidence)) => match evidence.as_ref().and_then(|e| self.rebuilt(e)) {
+            Some(Reading::Known(evidence)) => match evidence.as_ref().and_then(|e| self.rebuilt(e))
+            {
                 Some(record) if self.inputs.seen.reserved.is_none() => one(
                     Call::Reserve { record: Box::new(record) },
                     Reason::Rebuilt { id: hint.clone() },
@@ -90,7 +91,8 @@ impl Pass<'_> {
 
     /// Nothing is left to do, but perhaps something to tell.
     fn rest(&self, because: Reason) -> Decision {
-        let untold = self.kept.stable.as_ref().filter(|stable| stable.untold && self.inputs.webhook);
+        let untold =
+            self.kept.stable.as_ref().filter(|stable| stable.untold && self.inputs.webhook);
         let Some(stable) = untold else { return over(because) };
         match &self.inputs.seen.told {
             None => one(Call::Tell { stable: Box::new(stable.clone()) }, Reason::Telling),
@@ -241,7 +243,9 @@ impl Pass<'_> {
             return open.any(|invocation| self.is_here(&invocation.instance));
         }
         let all_listed = evidence.invocations.len() >= evidence.command.targets.len();
-        !all_listed || open.peek().is_none() || open.any(|invocation| self.is_here(&invocation.instance))
+        !all_listed
+            || open.peek().is_none()
+            || open.any(|invocation| self.is_here(&invocation.instance))
     }
 
     fn is_here(&self, instance: &InstanceId) -> bool {
@@ -326,7 +330,8 @@ impl Pass<'_> {
     /// Remembers what it came to, and lets the next rollout in.
     fn end(&self, record: &Record, view: &View, state: State) -> Decision {
         let because = Reason::Over { state };
-        let (Some(stable), Some(ended)) = (&self.kept.stable, self.ended(record, view, state)) else {
+        let (Some(stable), Some(ended)) = (&self.kept.stable, self.ended(record, view, state))
+        else {
             return one(Call::Close, because);
         };
         if stable.ended(&ended.id) == Some(&ended) {

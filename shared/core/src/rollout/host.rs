@@ -64,7 +64,7 @@ pub(super) enum Standing {
     Unsure,
     /// The version failed on it and it runs the one before.
     Failed,
-    /// The version failed on it and nothing may run there.
+    /// The version failed on it, and nothing runs there or the version itself.
     Down,
     /// It was brought back to the version before.
     Undone,
@@ -136,7 +136,10 @@ impl Host {
     /// An order that ended without a report.
     fn unproven(instance: &InstanceId, success: bool, exit: Option<i32>, why: &str) -> Host {
         let host = |state, standing| Host::new(instance, state, standing);
-        let code = exit.map_or_else(|| "without an exit code".to_owned(), |code| format!("with exit code {code}"));
+        let code = exit.map_or_else(
+            || "without an exit code".to_owned(),
+            |code| format!("with exit code {code}"),
+        );
         match exit {
             _ if success => host(HostState::Refused, Standing::Unsure)
                 .saying(format!("it ended well and proved nothing: {why}")),
@@ -147,12 +150,17 @@ impl Host {
             Some(75) => host(HostState::Busy, Standing::Lacks).saying(why),
             Some(69) => host(HostState::Unreachable, Standing::Unsure)
                 .saying(format!("its deploy-server does not answer: {why}")),
-            _ => host(HostState::Refused, Standing::Unsure).saying(format!("it ended {code}: {why}")),
+            _ => {
+                host(HostState::Refused, Standing::Unsure).saying(format!("it ended {code}: {why}"))
+            }
         }
     }
 
     fn read(instance: &InstanceId, success: bool, report: &HostReport, wanted: Wanted<'_>) -> Host {
         let proves = success && wanted.tag.is_none_or(|tag| report.runs(tag));
+        // A host that failed with the version and still runs it has to go back like one that is down.
+        let runs_it = wanted.tag.is_some_and(|tag| report.runs(tag));
+        let failed = if runs_it { Standing::Down } else { Standing::Failed };
         let (state, standing) = match report.result {
             Outcome::Deployed | Outcome::Done if proves => (HostState::Succeeded, Standing::Proven),
             Outcome::AlreadyCurrent if proves => (HostState::AlreadyCurrent, Standing::Proven),
@@ -163,9 +171,9 @@ impl Host {
                 );
                 return Host { version_after: report.image_tag.clone(), ..host };
             }
-            Outcome::RolledBack => (HostState::RolledBack, Standing::Failed),
+            Outcome::RolledBack => (HostState::RolledBack, failed),
             Outcome::Down => (HostState::FailedDown, Standing::Down),
-            Outcome::Failed => (HostState::Refused, Standing::Failed),
+            Outcome::Failed => (HostState::Refused, failed),
             Outcome::Busy => (HostState::Busy, Standing::Lacks),
             Outcome::Refused => (HostState::Refused, Standing::Lacks),
             Outcome::Leaving => (HostState::Terminated, Standing::Lacks),

@@ -73,8 +73,20 @@ mod tests {
             assert_eq!(ImageTag::parse(good).unwrap().as_str(), good);
         }
         let long = "a".repeat(129);
-        let bad =
-            ["", " v1", "v1\n", "a:b", "a/b", "-a", ".a", "sha256:abc", "$(id)", "v1;id", &long, "ä"];
+        let bad = [
+            "",
+            " v1",
+            "v1\n",
+            "a:b",
+            "a/b",
+            "-a",
+            ".a",
+            "sha256:abc",
+            "$(id)",
+            "v1;id",
+            &long,
+            "ä",
+        ];
         for bad in bad {
             ImageTag::parse(bad).expect_err(bad);
         }

@@ -113,11 +113,17 @@ pub enum Done {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "result", rename_all = "snake_case")]
 pub enum SendResult {
-    Sent { id: CommandId },
+    Sent {
+        id: CommandId,
+    },
     /// SSM said no: nothing was sent.
-    Refused { detail: String },
+    Refused {
+        detail: String,
+    },
     /// There was no answer: it may have been sent.
-    Lost { detail: String },
+    Lost {
+        detail: String,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -126,7 +132,9 @@ pub enum Reserve {
     Mine,
     /// Another rollout is in progress.
     Taken,
-    Failed { detail: String },
+    Failed {
+        detail: String,
+    },
 }
 
 /// The answer to one call.
@@ -222,7 +230,9 @@ impl Seen {
 
     /// The command that was intended has its id.
     fn name(&mut self, id: &CommandId) {
-        let Some(Reading::Known(Kept { record: Some(record), .. })) = &mut self.kept else { return };
+        let Some(Reading::Known(Kept { record: Some(record), .. })) = &mut self.kept else {
+            return;
+        };
         if let Some(sent) = record.commands.iter_mut().find(|sent| sent.id.is_none()) {
             sent.id = Some(id.clone());
             self.unsaved = true;

@@ -16,9 +16,17 @@ const BOOT_S: u32 = 600;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Next {
     /// Instances boot.
-    Wait { booting: u32 },
-    Send { step: Step, round: u8, hosts: Vec<InstanceId> },
-    MoveStable { hosts: u32 },
+    Wait {
+        booting: u32,
+    },
+    Send {
+        step: Step,
+        round: u8,
+        hosts: Vec<InstanceId>,
+    },
+    MoveStable {
+        hosts: u32,
+    },
     End(State),
 }
 
@@ -54,7 +62,8 @@ impl Case<'_> {
         }
         let swept = self.sweep(online)?;
         // A host that never proves anything, however often it is asked, may hide a version that does not work.
-        let unsure = |host: &Host| host.standing == Standing::Unsure && host.state == HostState::Refused;
+        let unsure =
+            |host: &Host| host.standing == Standing::Unsure && host.state == HostState::Refused;
         match swept {
             Some(sweep) => Some(sweep),
             None if self.view.live().any(unsure) => self.undo(online),
@@ -63,7 +72,9 @@ impl Case<'_> {
     }
 
     pub(super) fn is_moved(&self) -> bool {
-        self.record.id().is_some_and(|id| self.stable.is_some_and(|stable| stable.deployment_id == *id))
+        self.record
+            .id()
+            .is_some_and(|id| self.stable.is_some_and(|stable| stable.deployment_id == *id))
     }
 
     /// The version failed somewhere: bring the hosts back that may have it.
@@ -115,7 +126,12 @@ impl Case<'_> {
     }
 
     /// A command for those of `hosts` that can get one; `None` where nobody can, or it was tried often enough.
-    fn send(&self, step: Step, hosts: &[&Host], online: &BTreeMap<InstanceId, bool>) -> Option<Next> {
+    fn send(
+        &self,
+        step: Step,
+        hosts: &[&Host],
+        online: &BTreeMap<InstanceId, bool>,
+    ) -> Option<Next> {
         let round = self.record.rounds(step) + 1;
         let reachable = hosts.iter().filter(|host| online.get(&host.instance_id) == Some(&true));
         let hosts: Vec<InstanceId> = reachable.map(|host| host.instance_id.clone()).collect();

@@ -22,7 +22,12 @@ pub struct Order {
 #[serde(rename_all = "snake_case")]
 pub enum Part {
     /// The first command. Its id is the rollout's.
-    Root { key: Key, why: Option<String> },
+    Root {
+        key: Key,
+        /// Whose token it was, by the beginning of its hash.
+        by: Option<String>,
+        why: Option<String>,
+    },
     /// A later command of the rollout `of`.
     Later { step: Step, round: u8, of: CommandId },
 }
@@ -61,13 +66,17 @@ impl Order {
         let Order { kind, strategy, part } = self;
         let mut comment = format!("{MARK} {} {strategy}", kind.as_str());
         match part {
-            Part::Root { key, why } => {
-                comment.push_str(" key=");
-                comment.push_str(key.as_str());
+            Part::Root { key, by, why } => {
+                comment.push_str(&format!(" key={}", key.as_str()));
+                if let Some(by) = by {
+                    comment.push_str(&format!(" by={by}"));
+                }
                 if let Some(why) = why {
                     comment.push_str(" why=");
                     let room = COMMENT - comment.chars().count();
-                    comment.extend(why.chars().map(|c| if c.is_control() { ' ' } else { c }).take(room));
+                    comment.extend(
+                        why.chars().map(|c| if c.is_control() { ' ' } else { c }).take(room),
+                    );
                 }
             }
             Part::Later { step, round, of } => {
@@ -88,10 +97,11 @@ impl Order {
         let mut words = words.split(' ');
         let kind = Kind::parse(words.next()?)?;
         let strategy = Strategy::parse(words.next()?).ok()?;
-        let (mut key, mut later, mut of) = (None, None, None);
+        let (mut key, mut by, mut later, mut of) = (None, None, None, None);
         for word in words {
             match word.split_once('=')? {
                 ("key", value) => key = Some(Key(value.to_owned())),
+                ("by", value) => by = Some(value.to_owned()),
                 ("sweep", round) => later = Some((Step::Sweep, round.parse().ok()?)),
                 ("undo", round) => later = Some((Step::Undo, round.parse().ok()?)),
                 ("of", id) => of = Some(CommandId::new(id)),
@@ -99,7 +109,7 @@ impl Order {
             }
         }
         let part = match (key, later, of) {
-            (Some(key), None, None) => Part::Root { key, why },
+            (Some(key), None, None) => Part::Root { key, by, why },
             (None, Some((step, round)), Some(of)) => Part::Later { step, round, of },
             _ => return None,
         };
@@ -132,10 +142,16 @@ mod tests {
         let key = Key::of_hash(&"abcdef0123456789".repeat(4));
         for kind in Kind::ALL {
             for strategy in Strategy::ALL {
-                let root = Part::Root { key: key.clone(), why: Some("fix".to_owned()) };
-                let later = [Step::Sweep, Step::Undo]
-                    .map(|step| Part::Later { step, round: 3, of: of.clone() });
-                let parts = [root, Part::Root { key: key.clone(), why: None }].into_iter().chain(later);
+                let by = Some("1a2b3c4d".to_owned());
+                let root = Part::Root { key: key.clone(), by, why: Some("fix".to_owned()) };
+                let later = [Step::Sweep, Step::Undo].map(|step| Part::Later {
+                    step,
+                    round: 3,
+                    of: of.clone(),
+                });
+                let parts = [root, Part::Root { key: key.clone(), by: None, why: None }]
+                    .into_iter()
+                    .chain(later);
                 for part in parts {
                     let order = Order { kind, strategy, part };
                     let comment = order.comment();
@@ -149,20 +165,25 @@ mod tests {
     #[test]
     fn a_long_reason_is_cut_and_cannot_pretend_to_be_more() {
         let why = "hotfix of=someone-else key=1 why=".repeat(9);
-        let part = Part::Root { key: Key::of_hash("abcdef012345"), why: Some(why.clone()) };
+        let part =
+            Part::Root { key: Key::of_hash("abcdef012345"), by: None, why: Some(why.clone()) };
         let comment = Order { kind: Kind::Deploy, strategy: Strategy::Canary, part }.comment();
         assert_eq!(comment.chars().count(), COMMENT);
         let read = Order::read(&comment).expect("ours");
-        let Part::Root { key, why: Some(cut) } = read.part else { panic!("a root") };
+        let Part::Root { key, why: Some(cut), .. } = read.part else { panic!("a root") };
         assert_eq!(key.as_str(), "abcdef012345");
         assert!(why.starts_with(&cut));
     }
 
     #[test]
     fn somebody_elses_comments_are_passed_over() {
-        for comment in
-            ["", "ghosthands leave w=240", "ghosthands rollout", "ghosthands rollout deploy canary", "ghosthands rolloutdeploy"]
-        {
+        for comment in [
+            "",
+            "ghosthands leave w=240",
+            "ghosthands rollout",
+            "ghosthands rollout deploy canary",
+            "ghosthands rolloutdeploy",
+        ] {
             assert_eq!(Order::read(comment), None, "{comment:?}");
         }
     }

@@ -58,8 +58,6 @@ pub struct Record {
     pub strategy: Strategy,
     #[serde(default)]
     pub force: bool,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub why: Option<String>,
     /// When it was asked for, by the function's clock.
     pub at: UnixMs,
     /// The stable version then.
@@ -98,7 +96,7 @@ impl Record {
 
     /// The record of a rollout whose first command is all that is left of it.
     pub fn rebuild(root: &Command, stable: Option<&Stable>, now: UnixMs) -> Option<Record> {
-        let Part::Root { key, why } = &root.order.part else { return None };
+        let Part::Root { key, .. } = &root.order.part else { return None };
         if !root.order.kind.is_rollout() {
             return None;
         }
@@ -108,11 +106,15 @@ impl Record {
             image_tag: root.image_tag.clone()?,
             strategy: root.order.strategy,
             force: root.force,
-            why: why.clone(),
             at: now,
             before: stable.map(|stable| stable.image_tag.clone()),
             expected: root.targets.clone(),
-            commands: vec![Sent { step: Step::Apply, round: 0, id: Some(root.id.clone()), at: now }],
+            commands: vec![Sent {
+                step: Step::Apply,
+                round: 0,
+                id: Some(root.id.clone()),
+                at: now,
+            }],
             cancelled: false,
         })
     }
@@ -123,8 +125,8 @@ impl Record {
         if text.len() <= ROOM {
             return text;
         }
-        // The reason is in the command's comment too, and the hosts are in SSM's own list.
-        let short = Record { why: None, expected: Vec::new(), ..self.clone() };
+        // SSM's own list has the hosts that were sent a command.
+        let short = Record { expected: Vec::new(), ..self.clone() };
         serde_json::to_string(&short).expect("a record is plain data")
     }
 }
@@ -183,7 +185,6 @@ mod tests {
             image_tag: ImageTag::parse(&format!("sha256:{}", "a".repeat(64))).unwrap(),
             strategy: Strategy::OneAtATime,
             force: true,
-            why: Some("x".repeat(200)),
             at: UnixMs(1_795_478_400_000),
             before: Some(ImageTag::parse(&"b".repeat(128)).unwrap()),
             expected: (0..LISTED).map(|n| InstanceId::new(format!("i-{n:017}"))).collect(),
@@ -225,7 +226,13 @@ mod tests {
     fn a_pointer_of_three_fields_is_enough() {
         let text = r#"{"image_tag":"v1","deployment_id":"d","at":"2026-11-25T08:00:00Z"}"#;
         let stable: Stable = serde_json::from_str(text).unwrap();
-        assert_eq!((stable.kind, stable.untold, stable.write().as_str()), (Kind::Deploy, false,
-            r#"{"image_tag":"v1","deployment_id":"d","at":"2026-11-25T08:00:00Z","kind":"deploy"}"#));
+        assert_eq!(
+            (stable.kind, stable.untold, stable.write().as_str()),
+            (
+                Kind::Deploy,
+                false,
+                r#"{"image_tag":"v1","deployment_id":"d","at":"2026-11-25T08:00:00Z","kind":"deploy"}"#
+            )
+        );
     }
 }

@@ -79,7 +79,14 @@ impl HostReport {
         Ok(HostReport {
             step: report.step.map(|step| clip(&step).to_owned()),
             message: report.message.map(|message| clip(&message).to_owned()),
-            log: report.log.iter().rev().take(LINES).rev().map(|line| clip(line).to_owned()).collect(),
+            log: report
+                .log
+                .iter()
+                .rev()
+                .take(LINES)
+                .rev()
+                .map(|line| clip(line).to_owned())
+                .collect(),
             ..report
         })
     }
@@ -87,7 +94,10 @@ impl HostReport {
     /// What keeps the report from being about this order on this host.
     pub fn objection(&self, instance: &InstanceId, action: &str) -> Option<String> {
         if self.v != FORM {
-            return Some(format!("its report has form {}, which this version does not know", self.v));
+            return Some(format!(
+                "its report has form {}, which this version does not know",
+                self.v
+            ));
         }
         if self.instance_id != *instance {
             return Some(format!("its report is about {}", self.instance_id));

@@ -5,7 +5,7 @@ use super::next::{count, targets};
 use super::record::LISTED;
 use super::view::is_live;
 use super::{
-    Call, Command, CommandStatus, ImageTag, Key, Kept, Kind, Order, Part, Record, Reserve, Seen,
+    Call, Command, CommandStatus, ImageTag, Kept, Key, Kind, Order, Part, Record, Reserve, Seen,
     SendResult, Sending, Sent, Step, Strategy, Targets,
 };
 use crate::ids::{CommandId, InstanceId};
@@ -25,6 +25,9 @@ pub struct Start {
     pub image_tag: Option<ImageTag>,
     pub strategy: Strategy,
     pub force: bool,
+    /// Whose token it was, by the beginning of its hash.
+    pub by: Option<String>,
+    /// The reason; as much of it as fits is kept in the command's comment.
     pub why: Option<String>,
     /// The hosts that a drain names; `None` means all that are in service.
     pub hosts: Option<Vec<InstanceId>>,
@@ -72,11 +75,7 @@ impl Begin<'_> {
         if let Some(SendResult::Sent { id }) = &self.seen.sent {
             return self.sent(kept, id);
         }
-        if self.wish.kind.is_rollout() {
-            self.rollout(kept, recent)
-        } else {
-            self.action(recent)
-        }
+        if self.wish.kind.is_rollout() { self.rollout(kept, recent) } else { self.action(recent) }
     }
 
     fn questions(&self) -> Vec<Call> {
@@ -120,11 +119,14 @@ impl Begin<'_> {
         if let Some(ended) = ended.clone().find(|ended| ended.key == wish.key) {
             return Err(Started::Accepted { id: ended.id.clone(), hosts: Vec::new() });
         }
-        let root = |command: &&Command| command.order.key().is_some() && command.order.kind.is_rollout();
+        let root =
+            |command: &&Command| command.order.key().is_some() && command.order.kind.is_rollout();
         if let Some(known) = recent.iter().filter(root).find(|c| c.order.key() == Some(&wish.key)) {
             return Err(self.replay(known));
         }
-        let over = |command: &&Command| kept.stable.as_ref().is_some_and(|s| s.ended(&command.id).is_some());
+        let over = |command: &&Command| {
+            kept.stable.as_ref().is_some_and(|s| s.ended(&command.id).is_some())
+        };
         let running = recent.iter().filter(root).filter(|c| !over(c));
         if let Some(running) = running.filter(|c| c.status == CommandStatus::Live).last() {
             return Err(Started::Conflict { running: Some(running.id.clone()) });
@@ -139,7 +141,6 @@ impl Begin<'_> {
             image_tag,
             strategy: wish.strategy,
             force: wish.force,
-            why: wish.why.clone(),
             at: self.now,
             before: kept.stable.as_ref().map(|stable| stable.image_tag.clone()),
             expected: if expected.len() <= LISTED { expected } else { Vec::new() },
@@ -150,7 +151,12 @@ impl Begin<'_> {
     }
 
     /// A rollout is in progress: it is this one, or it is in the way.
-    fn beside(&self, kept: &Kept, record: &Record, recent: &[Command]) -> Result<Vec<Call>, Started> {
+    fn beside(
+        &self,
+        kept: &Kept,
+        record: &Record,
+        recent: &[Command],
+    ) -> Result<Vec<Call>, Started> {
         let wish = self.wish;
         let root = recent.iter().find(|command| command.order.key() == Some(&record.key));
         let id = record.id().or(root.map(|root| &root.id)).cloned();
@@ -158,7 +164,8 @@ impl Begin<'_> {
             return Err(Started::Conflict { running: id });
         }
         let same = Some(&record.image_tag) == wish.image_tag.as_ref()
-            && (record.kind, record.strategy, record.force) == (wish.kind, wish.strategy, wish.force);
+            && (record.kind, record.strategy, record.force)
+                == (wish.kind, wish.strategy, wish.force);
         if !same {
             return Err(Started::KeyReused { id });
         }
@@ -237,8 +244,13 @@ impl Begin<'_> {
 
     /// The command has its id, which is written down before anybody is told.
     fn sent(&self, kept: &Kept, id: &CommandId) -> Result<Vec<Call>, Started> {
-        if let Some(record) = kept.record.as_ref().filter(|_| self.seen.unsaved && self.seen.trouble.is_none()) {
-            return Ok(vec![Call::Write { record: Box::new(record.clone()), version: kept.version }]);
+        if let Some(record) =
+            kept.record.as_ref().filter(|_| self.seen.unsaved && self.seen.trouble.is_none())
+        {
+            return Ok(vec![Call::Write {
+                record: Box::new(record.clone()),
+                version: kept.version,
+            }]);
         }
         // Where that failed, the next pass finds the command by its comment.
         let hosts = self.hosts().map_or_else(|_| Vec::new(), |(hosts, _)| hosts);
@@ -249,13 +261,17 @@ impl Begin<'_> {
     fn hosts(&self) -> Result<(Vec<InstanceId>, Vec<InstanceId>), Started> {
         let members = known(self.seen.members.as_ref())?;
         let managed = known(self.seen.managed.as_ref())?;
-        let in_service = members.iter().filter(|(_, state)| is_live(state)).map(|(id, _)| id.clone());
+        let in_service =
+            members.iter().filter(|(_, state)| is_live(state)).map(|(id, _)| id.clone());
         let in_service: Vec<InstanceId> = in_service.collect();
         let can = |id: &&InstanceId| managed.get(*id) == Some(&true);
         let wanted = self.wish.hosts.as_ref().unwrap_or(&in_service);
         let named = self.wish.hosts.is_some();
-        let missing: Vec<InstanceId> =
-            wanted.iter().filter(|id| named && !(in_service.contains(id) && can(id))).cloned().collect();
+        let missing: Vec<InstanceId> = wanted
+            .iter()
+            .filter(|id| named && !(in_service.contains(id) && can(id)))
+            .cloned()
+            .collect();
         let hosts: Vec<InstanceId> = wanted.iter().filter(can).cloned().collect();
         if hosts.is_empty() || !missing.is_empty() {
             return Err(Started::NoHosts { missing });
@@ -264,11 +280,12 @@ impl Begin<'_> {
     }
 
     fn sending(&self, hosts: Vec<InstanceId>) -> Call {
-        let Start { key, kind, image_tag, strategy, force, why, .. } = self.wish;
+        let Start { key, kind, image_tag, strategy, force, by, why, .. } = self.wish;
         let pace = strategy.pace(count(hosts.iter()));
         // An order to named hosts is for nobody else.
-        let targets = if self.wish.hosts.is_some() { Targets::Hosts(hosts) } else { targets(hosts) };
-        let part = Part::Root { key: key.clone(), why: why.clone() };
+        let targets =
+            if self.wish.hosts.is_some() { Targets::Hosts(hosts) } else { targets(hosts) };
+        let part = Part::Root { key: key.clone(), by: by.clone(), why: why.clone() };
         Call::Send(Box::new(Sending {
             order: Order { kind: *kind, strategy: *strategy, part },
             image_tag: image_tag.clone(),

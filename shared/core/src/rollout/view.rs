@@ -56,8 +56,9 @@ impl View {
         for id in known.expected {
             hosts.entry(id.clone()).or_insert_with(|| {
                 if begun {
-                    let host = Host::new(id, HostState::Unreachable, Standing::Lacks)
-                        .saying("no order could be sent: SSM does not know it, or its agent is not online");
+                    let host = Host::new(id, HostState::Unreachable, Standing::Lacks).saying(
+                        "no order could be sent: SSM does not know it, or its agent is not online",
+                    );
                     Host { ordered: false, ..host }
                 } else {
                     Host::new(id, HostState::Pending, Standing::Open)
@@ -75,11 +76,13 @@ impl View {
     /// A tag may be pushed again in the middle of a rollout: the hosts then prove the same name and different images.
     fn compare_digests(&mut self) {
         let mut counts: BTreeMap<String, usize> = BTreeMap::new();
-        let proven = self.hosts.iter().filter(|host| host.live && host.standing == Standing::Proven);
+        let proven =
+            self.hosts.iter().filter(|host| host.live && host.standing == Standing::Proven);
         for digest in proven.filter_map(|host| host.digest.clone()) {
             *counts.entry(digest).or_default() += 1;
         }
-        let Some(most) = counts.iter().max_by_key(|(_, count)| **count).map(|(digest, _)| digest.clone())
+        let Some(most) =
+            counts.iter().max_by_key(|(_, count)| **count).map(|(digest, _)| digest.clone())
         else {
             return;
         };
@@ -130,7 +133,8 @@ impl View {
             State::Failed
         } else if any(Standing::Undone) {
             State::RolledBack
-        } else if counted.peek().is_some() && counted.all(|host| host.standing == Standing::Proven) {
+        } else if counted.peek().is_some() && counted.all(|host| host.standing == Standing::Proven)
+        {
             State::Succeeded
         } else if any(Standing::Proven) {
             State::Partial

@@ -3,7 +3,8 @@
 use crate::world::{Luck, World, tag};
 use fleet_core::ids::CommandId;
 use fleet_core::rollout::{
-    Call, HostState, Inputs, Key, Kind, Known, Seen, Start, Started, State, Step, Strategy, View, decide, start,
+    Call, HostState, Inputs, Key, Kind, Known, Seen, Start, Started, State, Step, Strategy, View,
+    decide, start,
 };
 use fleet_core::scaling::Reading;
 use std::collections::BTreeMap;
@@ -14,8 +15,6 @@ const PASSES: u32 = 3000;
 struct Sim {
     world: World,
     wish: Start,
-    /// What the pointer said last.
-    stable: String,
     id: Option<CommandId>,
     label: String,
 }
@@ -28,11 +27,12 @@ impl Sim {
             image_tag: Some(tag("v2")),
             strategy,
             force: false,
+            by: None,
             why: None,
             hosts: None,
         };
         let label = format!("seed {seed}, {hosts} hosts, {strategy}, {luck:?}");
-        Sim { world: World::new(seed, hosts, luck), wish, stable: "v1".to_owned(), id: None, label }
+        Sim { world: World::new(seed, hosts, luck), wish, id: None, label }
     }
 
     /// Makes the call, unless the function dies before it; `None` where it dies.
@@ -49,15 +49,19 @@ impl Sim {
     }
 
     /// The pointer moves on proof only.
-    fn check_pointer(&mut self, to: &str) {
-        if self.stable == to {
+    fn check_pointer(&self, to: &str) {
+        if self.world.stable.as_ref().is_some_and(|stable| stable.image_tag.as_str() == to) {
             return;
         }
         assert_eq!(to, "v2", "{}", self.label);
         for (id, host) in self.world.in_service() {
-            assert_eq!(host.runs.as_str(), "v2", "{id} does not run what is called stable: {}", self.label);
+            assert_eq!(
+                host.runs.as_str(),
+                "v2",
+                "{id} does not run what is called stable: {}",
+                self.label
+            );
         }
-        self.stable = to.to_owned();
     }
 
     /// Asks until it is accepted, as a client does that repeats its request.
@@ -175,7 +179,9 @@ impl Sim {
         let state = state.unwrap_or_else(|| panic!("it is not remembered: {}", self.label));
         let moved = stable.image_tag.as_str() == "v2";
         assert_eq!(moved, state == State::Succeeded, "{state:?}: {}", self.label);
-        let runs = |version: &str| self.world.in_service().filter(|(_, h)| h.runs.as_str() == version).count();
+        let runs = |version: &str| {
+            self.world.in_service().filter(|(_, h)| h.runs.as_str() == version).count()
+        };
         match state {
             State::RolledBack => {
                 // Whoever was there may run the version before; whoever has the new one got it unseen.
@@ -191,7 +197,9 @@ impl Sim {
 
 fn luck(seed: u64) -> Luck {
     // One world in four is perfect in each respect.
-    let pick = |shift: u32, choices: [u64; 4]| choices[usize::try_from((seed >> shift) & 3).expect("two bits")];
+    let pick = |shift: u32, choices: [u64; 4]| {
+        choices[usize::try_from((seed >> shift) & 3).expect("two bits")]
+    };
     Luck {
         calls: pick(0, [0, 5, 20, 60]),
         kills: pick(2, [0, 5, 20, 60]),

@@ -4,8 +4,8 @@ use crate::random::Random;
 use fleet_core::ids::{CommandId, InstanceId};
 use fleet_core::rollout::{
     Answer, Call, Command, CommandStatus, Done, Evidence, HostReport, ImageTag, Invocation,
-    InvocationStatus as Status, Kept, Members, Outcome, Output, Record, Reserve, SendResult, Sending,
-    Stable, Targets,
+    InvocationStatus as Status, Kept, Members, Outcome, Output, Record, Reserve, SendResult,
+    Sending, Stable, Targets,
 };
 use fleet_core::scaling::{Reading, Unknown, UnknownCause};
 use fleet_core::time::UnixMs;
@@ -113,14 +113,17 @@ impl World {
     pub(crate) fn bear(&mut self) -> InstanceId {
         self.born += 1;
         let id = InstanceId::new(format!("i-{:08}", self.born));
-        let stable = self.stable.as_ref().map_or_else(|| tag("v0"), |stable| stable.image_tag.clone());
+        let stable =
+            self.stable.as_ref().map_or_else(|| tag("v0"), |stable| stable.image_tag.clone());
         let outcomes = [Outcome::RolledBack, Outcome::Down, Outcome::Failed];
         let outcome = outcomes[usize::try_from(self.random.below(3)).expect("small")];
         let rejects = self.random.permille(self.luck.version).then(|| (tag("v2"), outcome));
         let online = !self.random.permille(self.luck.hosts);
         let boots_until = self.now_s + 90;
-        self.hosts
-            .insert(id.clone(), Host { lifecycle: "Pending", online, runs: stable, rejects, boots_until });
+        self.hosts.insert(
+            id.clone(),
+            Host { lifecycle: "Pending", online, runs: stable, rejects, boots_until },
+        );
         id
     }
 
@@ -163,7 +166,8 @@ impl World {
                 self.work(sent, at);
             }
         }
-        let running = |sent: &Sent| sent.invocations[..sent.begun].iter().filter(|i| is_open(i)).count();
+        let running =
+            |sent: &Sent| sent.invocations[..sent.begun].iter().filter(|i| is_open(i)).count();
         if running(sent) == 0 && sent.begun > 0 {
             sent.window = (sent.window * 2).min(sent.most);
         }
@@ -222,7 +226,8 @@ impl World {
                 2 => {
                     // It works on, and nobody hears of it.
                     host.runs = want;
-                    sent.invocations[at] = end(Status::TimedOut, "ExecutionTimedOut", None, Output::None);
+                    sent.invocations[at] =
+                        end(Status::TimedOut, "ExecutionTimedOut", None, Output::None);
                     return;
                 }
                 3 => {
@@ -246,10 +251,12 @@ impl World {
                 Outcome::Deployed
             }
         };
-        let bad = matches!(result, Outcome::RolledBack | Outcome::Down | Outcome::Failed | Outcome::Unknown);
+        let bad = matches!(
+            result,
+            Outcome::RolledBack | Outcome::Down | Outcome::Failed | Outcome::Unknown
+        );
         if result == Outcome::Down {
             host.runs = tag("nothing");
-            // It can be brought back.
         }
         let said = HostReport { result, ..report(&id, &host.runs) };
         let (status, exit) = if bad { (Status::Failed, 10) } else { (Status::Success, 0) };
@@ -323,7 +330,10 @@ impl World {
             })),
             Call::ListRecent { .. } if skipped => Answer::Recent(unknown()),
             Call::ListRecent { since } => Answer::Recent(Reading::Known(
-                self.listed().map(|sent| sent.command.clone()).filter(|c| c.requested >= since).rev_vec(),
+                self.listed()
+                    .map(|sent| sent.command.clone())
+                    .filter(|c| c.requested >= since)
+                    .rev_vec(),
             )),
             Call::ReadCommand { id } if skipped => Answer::Command(id, unknown()),
             Call::ReadCommand { id } => {
@@ -402,7 +412,9 @@ impl World {
     }
 
     fn cancel(&mut self, id: &CommandId, instances: &[InstanceId]) {
-        let Some(sent) = self.commands.iter_mut().find(|sent| sent.command.id == *id) else { return };
+        let Some(sent) = self.commands.iter_mut().find(|sent| sent.command.id == *id) else {
+            return;
+        };
         if sent.command.status != CommandStatus::Live {
             return;
         }
@@ -414,7 +426,8 @@ impl World {
             }
             invocation.status = Status::Cancelled;
             // What has begun goes on by itself.
-            if let (true, Some(host), Some(want)) = (begun, self.hosts.get_mut(&invocation.instance), &sent.tag)
+            if let (true, Some(host), Some(want)) =
+                (begun, self.hosts.get_mut(&invocation.instance), &sent.tag)
                 && host.rejects.as_ref().is_none_or(|(rejected, _)| rejected != want)
                 && self.random.permille(500)
             {
