@@ -128,7 +128,7 @@ impl Begin<'_> {
             kept.stable.as_ref().is_some_and(|s| s.ended(&command.id).is_some())
         };
         let running = recent.iter().filter(root).filter(|c| !over(c));
-        if let Some(running) = running.filter(|c| c.status == CommandStatus::Live).last() {
+        if let Some(running) = running.filter(|c| c.status == CommandStatus::Live).next_back() {
             return Err(Started::Conflict { running: Some(running.id.clone()) });
         }
         let (_, expected) = self.hosts()?;
@@ -159,7 +159,7 @@ impl Begin<'_> {
     ) -> Result<Vec<Call>, Started> {
         let wish = self.wish;
         let root = recent.iter().find(|command| command.order.key() == Some(&record.key));
-        let id = record.id().or(root.map(|root| &root.id)).cloned();
+        let id = record.id().or_else(|| root.map(|root| &root.id)).cloned();
         if record.key != wish.key {
             return Err(Started::Conflict { running: id });
         }

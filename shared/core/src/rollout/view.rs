@@ -155,7 +155,7 @@ fn later(old: Option<Host>, new: Host) -> Host {
     if keeps {
         return old;
     }
-    Host { version_before: old.version_before.or(new.version_before.clone()), ..new }
+    Host { version_before: old.version_before.or_else(|| new.version_before.clone()), ..new }
 }
 
 /// What an order to go back adds to what is known.

@@ -1,0 +1,1 @@
+use serde_json::{Value, json}; pub(super) fn document() -> Value { json!({}) }
