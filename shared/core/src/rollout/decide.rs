@@ -12,11 +12,11 @@ use crate::scaling::Reading;
 use crate::time::UnixMs;
 
 /// A command that was sent may be missing from SSM's lists for this long.
-pub(super) const UNLISTED_S: u32 = 60;
+pub(super) const UNLISTED_S: u32 = 15;
 /// Whoever reserved a rollout and died is waited for this long.
 const ABANDONED_S: u32 = 300;
 /// Between two commands of a rollout: whatever kept a host from the first may need a moment.
-const PAUSE_S: u32 = 10;
+const PAUSE_S: u32 = 5;
 /// So many hosts that no command could be sent to are remembered by name.
 const UNREACHED: usize = 10;
 /// The event of an older command does not bring a rollout back.
