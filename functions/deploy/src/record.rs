@@ -77,14 +77,19 @@ impl PassRecord {
             age_s: record.map(|record| seconds(self.inputs.now.since(record.at))),
             succeeded: any(|reason| matches!(reason, Reason::Proven { .. })),
             failed: any(|reason| {
-                matches!(reason, Reason::Over { state: State::Failed | State::Partial | State::RolledBack })
+                matches!(
+                    reason,
+                    Reason::Over { state: State::Failed | State::Partial | State::RolledBack }
+                )
             }),
             undoing: any(|reason| matches!(reason, Reason::Undo { .. })),
             untold: kept.map(|kept| kept.stable.as_ref().is_some_and(|stable| stable.untold)),
             source_down: any(|reason| {
                 matches!(
                     reason,
-                    Reason::KeptUnknown { .. } | Reason::SsmUnknown { .. } | Reason::GroupUnknown { .. }
+                    Reason::KeptUnknown { .. }
+                        | Reason::SsmUnknown { .. }
+                        | Reason::GroupUnknown { .. }
                 )
             }),
             action_failed: any(|reason| matches!(reason, Reason::Trouble { .. })),

@@ -26,7 +26,10 @@ pub(crate) enum Request {
         hint: Option<CommandId>,
     },
     /// About another document or another order: nothing is even looked at.
-    Foreign { trigger: Trigger, why: String },
+    Foreign {
+        trigger: Trigger,
+        why: String,
+    },
     Api(Box<Http>),
 }
 

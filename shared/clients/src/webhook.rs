@@ -54,7 +54,9 @@ impl Webhook {
                     pause *= 2;
                 }
                 Err((_, why)) => {
-                    return Done::Failed { detail: format!("the deploy webhook: {why}, after {attempt} attempts") };
+                    return Done::Failed {
+                        detail: format!("the deploy webhook: {why}, after {attempt} attempts"),
+                    };
                 }
             }
         }
@@ -62,7 +64,12 @@ impl Webhook {
     }
 
     /// One attempt; what came of it, and whether another may end differently.
-    async fn post(&self, stable: &Stable, key: &SecretString, now: UnixMs) -> Result<(), (bool, String)> {
+    async fn post(
+        &self,
+        stable: &Stable,
+        key: &SecretString,
+        now: UnixMs,
+    ) -> Result<(), (bool, String)> {
         let request = self.request(stable, key, now).map_err(|why| (false, why))?;
         let answer = self.connector().call(request).await;
         let status = answer.map_err(|error| (true, error_chain(&error)))?.status().as_u16();
@@ -157,7 +164,10 @@ mod tests {
         let request = webhook.request(&stable(Kind::Deploy), &key, now).unwrap();
         let body = request.body().bytes().unwrap();
         let header = |name| request.headers().get(name).unwrap();
-        assert_eq!(header("x-gh-webhook-signature"), format!("sha256={}", signature(&key, body).unwrap()));
+        assert_eq!(
+            header("x-gh-webhook-signature"),
+            format!("sha256={}", signature(&key, body).unwrap())
+        );
         assert_eq!(header("x-gh-event"), "deploy_ready");
         assert_eq!(header("x-gh-environment"), "staging");
         assert_eq!(header("x-gh-timestamp"), "1795478400");

@@ -46,7 +46,8 @@ pub(super) async fn roll_back(
     };
     match seen.commands.get(id) {
         Some(Reading::Known(Some(evidence)))
-            if evidence.command.order.key().is_some() && evidence.command.order.kind.is_rollout() => {}
+            if evidence.command.order.key().is_some()
+                && evidence.command.order.kind.is_rollout() => {}
         Some(Reading::Unknown(source)) => return Err(unavailable(&source.detail)),
         _ => return Err(no_such(id.as_str())),
     }
@@ -56,7 +57,9 @@ pub(super) async fn roll_back(
     }
     let nothing = |detail: &str| Problem::new(409, "Conflict", detail);
     let Some(stable) = &kept.stable else {
-        return Err(nothing("no version was ever proven, so there is none to go back to: deploy one by its tag"));
+        return Err(nothing(
+            "no version was ever proven, so there is none to go back to: deploy one by its tag",
+        ));
     };
     // A repeated request finds the pointer where its first one moved it.
     let repeated = stable.ended.iter().find(|ended| ended.key == key);
@@ -164,7 +167,9 @@ fn told(wish: &Start, seen: &Seen, started: Started) -> Result<Accepted, Problem
             format!("{detail}; send the same request with the same Idempotency-Key again"),
         )
         .with("retry_after_seconds", retry_s)),
-        Started::Unavailable { detail } => Err(unavailable(&format!("nothing was begun: {detail}"))),
+        Started::Unavailable { detail } => {
+            Err(unavailable(&format!("nothing was begun: {detail}")))
+        }
     }
 }
 

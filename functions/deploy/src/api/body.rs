@@ -92,7 +92,9 @@ pub(super) fn read<T: DeserializeOwned>(http: &Http) -> Result<T, Problem> {
 pub(super) fn key(http: &Http) -> Result<Key, Problem> {
     const FIX: &str = "send Idempotency-Key: 1 to 255 printable ASCII characters, the same for every repetition of this request";
     let key = http.idempotency_key.as_deref().ok_or_else(|| bad(FIX))?;
-    if !(1..=255).contains(&key.len()) || !key.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ') {
+    if !(1..=255).contains(&key.len())
+        || !key.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ')
+    {
         return Err(bad(FIX));
     }
     let hash = Sha256::digest(key).iter().fold(String::new(), |mut hex, byte| {
@@ -119,10 +121,13 @@ pub(super) fn hosts(ids: &[String]) -> Result<Vec<InstanceId>, Problem> {
     let mut hosts = Vec::new();
     for id in ids {
         let digits = id.strip_prefix("i-").unwrap_or_default();
-        let fits = (8..=17).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let fits =
+            (8..=17).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
         if !fits {
             let shown: String = id.chars().take(60).collect();
-            return Err(bad(format!("instance_ids: {shown:?} is no instance id such as i-0a1b2c3d4e5f60718")));
+            return Err(bad(format!(
+                "instance_ids: {shown:?} is no instance id such as i-0a1b2c3d4e5f60718"
+            )));
         }
         let host = InstanceId::new(id);
         if !hosts.contains(&host) {
@@ -150,8 +155,15 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named() {
         let wrong = [
-            "[]", "\"v1\"", "{", "{}", r#"{"imageTag":"v1"}"#, r#"{"image_tag":"a b"}"#, r#"{"image_tag":1}"#,
-            r#"{"image_tag":"v1","strategy":"yolo"}"#, r#"{"image_tag":"v1","force":"yes"}"#,
+            "[]",
+            "\"v1\"",
+            "{",
+            "{}",
+            r#"{"imageTag":"v1"}"#,
+            r#"{"image_tag":"a b"}"#,
+            r#"{"image_tag":1}"#,
+            r#"{"image_tag":"v1","strategy":"yolo"}"#,
+            r#"{"image_tag":"v1","force":"yes"}"#,
             r#"{"image_tag":"v1","image_tag":"v2"}"#,
         ];
         let said = wrong.map(|body| read::<Deploy>(&http(body, None)).expect_err(body).detail);
@@ -171,7 +183,12 @@ mod tests {
         reason(Some("x".repeat(201))).expect_err("too long");
         let ids = ["i-0a1b2c3d4e5f60718".to_owned(), "i-0a1b2c3d4e5f60718".to_owned()];
         assert_eq!(hosts(&ids).unwrap().len(), 1);
-        for wrong in [vec![], vec!["i-1; id".to_owned()], vec!["x".to_owned()], vec!["i-12345678".to_owned(); 51]] {
+        for wrong in [
+            vec![],
+            vec!["i-1; id".to_owned()],
+            vec!["x".to_owned()],
+            vec!["i-12345678".to_owned(); 51],
+        ] {
             hosts(&wrong).expect_err("refused");
         }
     }

@@ -55,7 +55,10 @@ async fn cancel_rollout(
     }
     let last = record.commands.iter().rev().find_map(|sent| sent.id.as_ref());
     // The next pass asks again where this fails.
-    drop(perform(app, vec![Call::Cancel { id: last.unwrap_or(id).clone(), instances: Vec::new() }]).await);
+    drop(
+        perform(app, vec![Call::Cancel { id: last.unwrap_or(id).clone(), instances: Vec::new() }])
+            .await,
+    );
     Ok(accepted(id))
 }
 

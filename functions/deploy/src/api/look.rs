@@ -6,9 +6,7 @@ use crate::app::{App, clock};
 use fleet_clients::reply::Problem;
 use fleet_clients::rollouts::Page;
 use fleet_core::ids::{CommandId, InstanceId};
-use fleet_core::rollout::{
-    Command, CommandStatus, Evidence, Kept, Known, Part, State, Step, View,
-};
+use fleet_core::rollout::{Command, CommandStatus, Evidence, Kept, Known, Part, State, Step, View};
 use fleet_core::scaling::Reading;
 use fleet_core::time::UnixMs;
 use futures_util::stream::{self, StreamExt};
@@ -47,9 +45,9 @@ pub(super) async fn one(app: &App, id: &CommandId) -> Result<Value, Problem> {
     });
     let cancelled = root.command.status == CommandStatus::Cancelled;
     let live = commands.iter().any(|(_, e)| e.command.status == CommandStatus::Live);
-    let state = standing.state.unwrap_or_else(|| {
-        if live { State::InProgress } else { view.verdict(cancelled) }
-    });
+    let state = standing
+        .state
+        .unwrap_or_else(|| if live { State::InProgress } else { view.verdict(cancelled) });
     let mut fields = summary(&root.command, state);
     if let Some(at) = standing.ended_at {
         fields.insert("ended_at".to_owned(), json!(at.to_string()));
@@ -83,7 +81,8 @@ fn standing(kept: &Kept, root: &Command) -> Standing {
             state: Some(ended.state),
             ended_at: Some(ended.at),
             // While the record is there, instances that were born meanwhile are brought along.
-            expected: record.map_or_else(|| ended.unreached.clone(), |record| record.expected.clone()),
+            expected: record
+                .map_or_else(|| ended.unreached.clone(), |record| record.expected.clone()),
             over: record.is_none(),
         },
         (Some(record), None) => Standing {
@@ -190,7 +189,10 @@ fn note(
         notes.push(format!("who is in service is unknown now: {}", source.detail));
     }
     if state == State::Succeeded && !standing.over {
-        notes.push("the version is proven; instances that were born meanwhile are brought along".to_owned());
+        notes.push(
+            "the version is proven; instances that were born meanwhile are brought along"
+                .to_owned(),
+        );
     }
     if !view.digests.is_empty() {
         notes.push(format!("the tag names several images: {}", view.digests.join(", ")));
@@ -206,7 +208,10 @@ fn note(
         notes.push("some hosts run it and some do not; new instances boot to the stable version; deploy it again, or roll back".to_owned());
     }
     if state == State::Cancelled {
-        notes.push("hosts that had begun may run it; roll back to bring all of them to the stable version".to_owned());
+        notes.push(
+            "hosts that had begun may run it; roll back to bring all of them to the stable version"
+                .to_owned(),
+        );
     }
     (!notes.is_empty()).then(|| notes.join("; "))
 }

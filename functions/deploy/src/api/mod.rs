@@ -76,7 +76,9 @@ pub(crate) async fn answer(app: &App, http: &Http, request_id: &str) -> Value {
     };
     if let Some(what) = route.changes() {
         let (status, detail) = match &answer {
-            Ok((status, body)) => (*status, format!("deployment {}", body["id"].as_str().unwrap_or("?"))),
+            Ok((status, body)) => {
+                (*status, format!("deployment {}", body["id"].as_str().unwrap_or("?")))
+            }
             Err(problem) => (problem.status, problem.detail.clone()),
         };
         // What was asked is told as far as it could be read: nothing of it is secret.
@@ -168,7 +170,11 @@ fn deployment(id: &str) -> Result<CommandId, Problem> {
 
 fn no_such(id: &str) -> Problem {
     let shown: String = id.chars().take(60).collect();
-    Problem::new(404, "Not Found", format!("there is no deployment {shown:?}; SSM keeps them for 30 days"))
+    Problem::new(
+        404,
+        "Not Found",
+        format!("there is no deployment {shown:?}; SSM keeps them for 30 days"),
+    )
 }
 
 fn unavailable(detail: &str) -> Problem {
@@ -186,13 +192,25 @@ mod tests {
         let post = |path: &str| Route::of("POST", path).map_err(|problem| problem.status);
         assert_eq!(get("/api/v1/admin/deployments"), Ok(Route::List));
         assert_eq!(post("/api/v1/admin/deployments"), Ok(Route::Create));
-        assert_eq!(get(&format!("/api/v1/admin/deployments/{id}")), Ok(Route::Get(CommandId::new(id))));
+        assert_eq!(
+            get(&format!("/api/v1/admin/deployments/{id}")),
+            Ok(Route::Get(CommandId::new(id)))
+        );
         assert_eq!(get("/api/v1/admin/deployments/openapi.json"), Ok(Route::Document));
-        assert_eq!(post(&format!("/api/v1/admin/deployments/{id}/cancel")), Ok(Route::Cancel(CommandId::new(id))));
+        assert_eq!(
+            post(&format!("/api/v1/admin/deployments/{id}/cancel")),
+            Ok(Route::Cancel(CommandId::new(id)))
+        );
         assert_eq!(post("/api/v1/admin/drain"), Ok(Route::Act(Kind::Drain)));
         assert_eq!(get("/api/v1/admin/drain"), Err(405));
         assert_eq!(post(&format!("/api/v1/admin/deployments/{id}")), Err(405));
-        for path in ["/", "/api/v1/admin", "/api/v1/admin/deployments/", "/api/v1/admin/deployments/../x", "/api/v1/admin/deployments/{id}"] {
+        for path in [
+            "/",
+            "/api/v1/admin",
+            "/api/v1/admin/deployments/",
+            "/api/v1/admin/deployments/../x",
+            "/api/v1/admin/deployments/{id}",
+        ] {
             assert_eq!(get(path), Err(404), "{path}");
         }
     }

@@ -11,12 +11,14 @@ use serde::de::DeserializeOwned;
 impl Rollouts {
     /// Both parameters, by one call.
     pub async fn kept(&self) -> Reading<Kept> {
-        let answer = self.client.get_parameters().names(&self.record).names(&self.stable).send().await;
+        let answer =
+            self.client.get_parameters().names(&self.record).names(&self.stable).send().await;
         let parameters = match answer {
             Ok(answer) => answer.parameters.unwrap_or_default(),
             Err(error) => return Reading::Unknown(explain("GetParameters", error).into()),
         };
-        let named = |name: &str| parameters.iter().find(|found| found.name.as_deref() == Some(name));
+        let named =
+            |name: &str| parameters.iter().find(|found| found.name.as_deref() == Some(name));
         let record = named(&self.record);
         let version = record.map_or(0, |record| record.version);
         match (parse(&self.record, record), parse(&self.stable, named(&self.stable))) {
@@ -49,7 +51,10 @@ impl Rollouts {
             Ok(written) if written == version + 1 => Ok(()),
             Ok(written) => Err(AwsError::new(
                 AwsErrorKind::Contention,
-                format!("somebody else wrote {} meanwhile: version {written} after {version}", self.record),
+                format!(
+                    "somebody else wrote {} meanwhile: version {written} after {version}",
+                    self.record
+                ),
             )),
             Err(error) => Err(error),
         })
@@ -87,6 +92,8 @@ fn parse<T: DeserializeOwned>(name: &str, found: Option<&Parameter>) -> Result<O
     let Some(text) = found.and_then(|found| found.value.as_deref()) else { return Ok(None) };
     serde_json::from_str(text).map(Some).map_err(|error| Unknown {
         cause: UnknownCause::Unreadable,
-        detail: format!("the parameter {name} cannot be read: {error}; put it right, or delete it to begin anew"),
+        detail: format!(
+            "the parameter {name} cannot be read: {error}; put it right, or delete it to begin anew"
+        ),
     })
 }

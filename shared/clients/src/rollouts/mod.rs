@@ -88,7 +88,8 @@ impl Rollouts {
             let Some(page) = pages.next().await else { break };
             match page {
                 Ok(page) => {
-                    found.extend(page.commands.unwrap_or_default().iter().filter_map(read::command));
+                    found
+                        .extend(page.commands.unwrap_or_default().iter().filter_map(read::command));
                 }
                 Err(error) => return Reading::Unknown(explain("ListCommands", error).into()),
             }
@@ -143,7 +144,9 @@ impl Rollouts {
             };
             for invocation in page.command_invocations.unwrap_or_default() {
                 let read = read::invocation(invocation);
-                found.push(read.map_err(|detail| Unknown { cause: UnknownCause::Unreadable, detail })?);
+                found.push(
+                    read.map_err(|detail| Unknown { cause: UnknownCause::Unreadable, detail })?,
+                );
             }
         }
         Ok(found)
@@ -201,7 +204,8 @@ impl Rollouts {
         if let Some(tag) = image_tag {
             call = call.parameters("ImageTag", vec![tag.to_string()]);
         }
-        let seconds = if order.kind.is_rollout() { pace.whole_s } else { pace.whole_s.min(ACTION_S) };
+        let seconds =
+            if order.kind.is_rollout() { pace.whole_s } else { pace.whole_s.min(ACTION_S) };
         call = call.parameters("ExecutionSeconds", vec![seconds.to_string()]);
         if order.kind == Kind::Drain {
             // Taken out of service and not out of the group: it can be undone.

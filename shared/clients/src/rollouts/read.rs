@@ -25,7 +25,9 @@ pub(super) fn command(command: &types::Command) -> Option<Command> {
 /// One command on one host.
 pub(super) fn invocation(invocation: types::CommandInvocation) -> Result<Invocation, String> {
     let (Some(instance), Some(word)) = (invocation.instance_id, invocation.status) else {
-        return Err("ListCommandInvocations gave an invocation without its host or status".to_owned());
+        return Err(
+            "ListCommandInvocations gave an invocation without its host or status".to_owned()
+        );
     };
     let detail = invocation.status_details.unwrap_or_default();
     let status = InvocationStatus::read(word.as_str(), &detail);

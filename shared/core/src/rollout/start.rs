@@ -127,8 +127,8 @@ impl Begin<'_> {
         let over = |command: &&Command| {
             kept.stable.as_ref().is_some_and(|s| s.ended(&command.id).is_some())
         };
-        let running = recent.iter().filter(root).filter(|c| !over(c));
-        if let Some(running) = running.filter(|c| c.status == CommandStatus::Live).next_back() {
+        let runs = |c: &&Command| c.status == CommandStatus::Live && root(c) && !over(c);
+        if let Some(running) = recent.iter().find(runs) {
             return Err(Started::Conflict { running: Some(running.id.clone()) });
         }
         let (_, expected) = self.hosts()?;
