@@ -2,6 +2,7 @@
 
 mod actions;
 mod api;
+mod conformance;
 mod hosts;
 mod kills;
 mod rollouts;

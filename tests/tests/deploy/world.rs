@@ -142,8 +142,8 @@ impl World {
             let stable = json!({ "image_tag": "v1", "deployment_id": "by-hand", "at": "2026-11-25T00:00:00Z" });
             double.put_parameter(STABLE, &stable.to_string()).expect("kept");
         }
-        let template = Template::read().expect("it is YAML");
-        double.create_document("GhostHands-Host", template.host_document()).expect("a document");
+        let template = Template::read(GROUP).expect("it is YAML");
+        double.create_document("GhostHands-Host", &template.host_document()).expect("a document");
         let hosts = Hosts::default();
         let (scripts, reader) = (hosts.clone(), double.clone());
         double.set_runner(move |run| {

@@ -108,7 +108,7 @@ fn operation(
 fn schemas() -> Value {
     let strategies: Vec<&str> = Strategy::ALL.map(Strategy::as_str).into();
     let strategy = json!({ "type": "string", "enum": strategies, "default": "canary" });
-    let reason = json!({ "type": "string", "maxLength": 200, "pattern": "^[^\\x00-\\x1f\\x7f-\\x9f]*$",
+    let reason = json!({ "type": ["string", "null"], "maxLength": 200, "pattern": "^[^\\x00-\\x1f\\x7f-\\x9f]*$",
         "description": "Why, for people. SSM's comment keeps the beginning of it, the audit line all." });
     let force = json!({ "type": "boolean", "default": false, "description": "Do not wait for jobs, and replace what is up to date." });
     let text = json!({ "type": "string" });
