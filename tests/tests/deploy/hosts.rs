@@ -2,7 +2,9 @@
 
 use crate::world::*;
 use fleet_local::host::{Behaviour, Host, HostOptions, Version, registry};
+use fleet_local::paths;
 use serde_json::json;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -108,4 +110,40 @@ async fn three_real_hosts_take_a_version_and_give_a_broken_one_back() {
     let (hosts_done, world_done) = (hosts, world);
     tokio::task::spawn_blocking(move || drop(hosts_done)).await.expect("joins");
     drop(world_done);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_host_boots_to_what_the_fleet_has_proven() {
+    let world = World::start(0).await;
+    let images = registry(&[Version::new("v1")]).expect("images");
+    let aws = world.double.aws_env();
+    let boot = move |more: &'static [&'static str], environment: Option<&'static str>| {
+        let (images, aws) = (images.clone(), aws.clone());
+        tokio::task::spawn_blocking(move || {
+            let host =
+                Host::start(HostOptions::new("i-0a1b2c3d4e5f60718", images)).expect("it starts");
+            let mut bootstrap =
+                Command::new(paths::built("deploy-server", "deploy-server").expect("built"));
+            bootstrap
+                .arg("bootstrap")
+                .args(more)
+                .env_clear()
+                .envs(host.shell_environment())
+                .envs(aws);
+            if let Some(name) = environment {
+                bootstrap.env("GH_ENVIRONMENT", name);
+            }
+            let output = bootstrap.output().expect("it runs");
+            let said = String::from_utf8_lossy(&output.stdout).into_owned();
+            (output.status.code(), said, host.in_service().worker)
+        })
+    };
+    let (code, said, runs) = boot(&["--environment", "test"], None).await.expect("joins");
+    assert_eq!((code, runs.as_deref()), (Some(0), Some("v1")), "{said}");
+    // Nothing was ever proven there: somebody has to say what to begin with.
+    let (code, said, runs) = boot(&[], Some("elsewhere")).await.expect("joins");
+    assert_eq!((code, runs), (Some(64), None), "{said}");
+    assert!(said.contains("/ghosthands/elsewhere/stable") && said.contains("--tag"), "{said}");
+    let (code, said, _) = boot(&["--tag", "v1"], None).await.expect("joins");
+    assert_eq!(code, Some(0), "{said}");
 }
