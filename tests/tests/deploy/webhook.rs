@@ -37,7 +37,7 @@ fn valet(statuses: &'static [u16]) -> (String, Arc<Mutex<Vec<String>>>) {
                     Ok(read) => request.extend_from_slice(&buffer[..read]),
                 }
             }
-            let status = statuses.get(at).or(statuses.last()).expect("a status");
+            let status = statuses.get(at).or_else(|| statuses.last()).expect("a status");
             kept.lock().expect("not poisoned").push(String::from_utf8_lossy(&request).into_owned());
             drop(write!(
                 stream,
