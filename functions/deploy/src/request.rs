@@ -87,8 +87,10 @@ fn action(detail: &Value) -> Option<String> {
 fn http(event: Value) -> Result<Http, String> {
     let request: ApiGatewayV2httpRequest = serde_json::from_value(event)
         .map_err(|error| format!("not an API Gateway request of payload version 2.0: {error}"))?;
+    // What is not text is kept as what it looks like, so that it is refused and not taken for missing.
     let header = |name: &str| {
-        request.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
+        let value = request.headers.get(name)?;
+        Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
     };
     let body = request.body.clone().unwrap_or_default();
     let body = if request.is_base64_encoded {

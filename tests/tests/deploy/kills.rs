@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 
 /// The calls of a beginning and of an end, and two more.
-const CALLS: usize = 16;
+const CALLS: usize = 11;
 
 /// Dies as soon as the function has made so many calls, whether or not they were done.
 async fn dies_after(calls: usize) {

@@ -284,3 +284,29 @@ async fn without_any_event_the_tick_alone_brings_it_to_its_end() {
     world.double.schedule("deploy", "rate(1 second)", "deploy").expect("a rate");
     assert_eq!(world.ended(&id).await["state"], "succeeded");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_that_boots_holds_neither_the_success_nor_the_next_rollout() {
+    let world = World::start(3).await;
+    world.double.set_boot(GROUP, Duration::from_secs(20)).expect("the group");
+    world.double.lose_instance(&world.in_service()[0]).expect("it is there");
+    world
+        .until("its successor boots", || {
+            let group = world.double.group(GROUP).expect("the group");
+            group
+                .instances
+                .iter()
+                .filter(|i| i.state == aws_double::LifecycleState::Pending)
+                .count()
+                == 1
+                && world.in_service().len() == 2
+        })
+        .await;
+    let id = world.deploy("k", json!({ "image_tag": "v2" })).await;
+    world.until("the pointer moves", || world.stable()["image_tag"] == "v2").await;
+    assert_eq!(world.get(&id).await["state"], "succeeded");
+    let next = world.deploy("next", json!({ "image_tag": "v3" })).await;
+    let view = world.ended(&next).await;
+    assert_eq!((&view["state"], world.run("v3")), (&json!("succeeded"), 3), "{view}");
+    assert_eq!(world.get(&id).await["state"], "succeeded", "what was proven was proven");
+}

@@ -33,7 +33,7 @@ pub(super) async fn roll_back(
     asked: &Asked<'_>,
     id: &CommandId,
 ) -> Result<Accepted, Problem> {
-    let key = body::key(asked.http)?;
+    let key = body::key_or(asked.http, asked.request_id)?;
     let wish: body::RollBack = body::read(asked.http)?;
     let why = body::reason(wish.reason)?;
     let calls = vec![Call::ReadKept, Call::ReadCommand { id: id.clone() }];
@@ -85,7 +85,7 @@ pub(super) async fn roll_back(
 
 /// Cleanup and refreshed secrets for every host, drain for named ones. All at a time: none of them interrupts a job.
 pub(super) async fn act(app: &App, asked: &Asked<'_>, kind: Kind) -> Result<Accepted, Problem> {
-    let key = body::key(asked.http)?;
+    let key = body::key_or(asked.http, asked.request_id)?;
     let (hosts, reason) = if kind == Kind::Drain {
         let named: body::Named = body::read(asked.http)?;
         (Some(body::hosts(&named.instance_ids)?), named.reason)

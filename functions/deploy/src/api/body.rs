@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
 
+const KEY: &str = "send 1 to 255 printable ASCII characters without spaces, the same for every repetition of this request";
 const REASON: usize = 200;
 /// What SSM takes by id.
 const HOSTS: usize = 50;
@@ -90,18 +91,25 @@ pub(super) fn read<T: DeserializeOwned>(http: &Http) -> Result<T, Problem> {
 
 /// The `Idempotency-Key`, as what stands for it.
 pub(super) fn key(http: &Http) -> Result<Key, Problem> {
-    const FIX: &str = "send Idempotency-Key: 1 to 255 printable ASCII characters, the same for every repetition of this request";
-    let key = http.idempotency_key.as_deref().ok_or_else(|| bad(FIX))?;
-    if !(1..=255).contains(&key.len())
-        || !key.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ')
-    {
-        return Err(bad(FIX));
+    let key = http.idempotency_key.as_deref();
+    let key = key.ok_or_else(|| bad(format!("Idempotency-Key is missing: {KEY}")))?;
+    if !(1..=255).contains(&key.len()) || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(bad(format!("Idempotency-Key cannot be used: {KEY}")));
     }
-    let hash = Sha256::digest(key).iter().fold(String::new(), |mut hex, byte| {
+    Ok(hashed(key))
+}
+
+/// The same where it may be left out: then the request stands for itself alone.
+pub(super) fn key_or(http: &Http, request_id: &str) -> Result<Key, Problem> {
+    if http.idempotency_key.is_some() { key(http) } else { Ok(hashed(request_id)) }
+}
+
+fn hashed(text: &str) -> Key {
+    let hash = Sha256::digest(text).iter().fold(String::new(), |mut hex, byte| {
         write!(hex, "{byte:02x}").expect("writing to a string cannot fail");
         hex
     });
-    Ok(Key::of_hash(&hash))
+    Key::of_hash(&hash)
 }
 
 /// A reason is shown to people and kept in a comment.
@@ -172,12 +180,15 @@ mod tests {
 
     #[test]
     fn keys_reasons_and_hosts() {
-        for wrong in [None, Some(""), Some("ä"), Some("a\nb"), Some(&*"x".repeat(256))] {
+        for wrong in [None, Some(""), Some("ä"), Some("a b"), Some(&*"x".repeat(256))] {
             assert_eq!(key(&http("", wrong)).expect_err("no key").status, 400);
         }
         let one = key(&http("", Some("one"))).unwrap();
         assert_eq!((one.as_str().len(), &one), (12, &key(&http("other", Some("one"))).unwrap()));
         assert_ne!(one, key(&http("", Some("two"))).unwrap());
+        assert_eq!(key_or(&http("", Some("one")), "r").unwrap(), one);
+        assert_ne!(key_or(&http("", None), "r").unwrap(), key_or(&http("", None), "s").unwrap());
+        key_or(&http("", Some("")), "r").expect_err("an empty one is no key");
         assert_eq!(reason(Some("  fix ".to_owned())).unwrap().as_deref(), Some("fix"));
         reason(Some("a\nb".to_owned())).expect_err("two lines");
         reason(Some("x".repeat(201))).expect_err("too long");

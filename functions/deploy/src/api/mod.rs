@@ -35,6 +35,7 @@ struct Asked<'a> {
     http: &'a Http,
     /// Whose token it is, by the beginning of its hash.
     by: String,
+    request_id: &'a str,
 }
 
 /// The answer to a request that begins something.
@@ -70,7 +71,7 @@ pub(crate) async fn answer(app: &App, http: &Http, request_id: &str) -> Value {
         Ok(caller) => {
             let caller = caller.to_string();
             let by = caller.rsplit_once(':').map_or("", |(_, hash)| hash).to_owned();
-            respond(app, &route, &Asked { http, by }).await
+            respond(app, &route, &Asked { http, by, request_id }).await
         }
         Err(refusal) => Err(refusal.into()),
     };

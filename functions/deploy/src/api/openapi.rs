@@ -21,6 +21,9 @@ pub(super) fn document() -> Value {
             "parameters": {
                 "Id": { "name": "id", "in": "path", "required": true, "description": "The deployment's id, which is SSM's CommandId.",
                     "schema": { "type": "string", "pattern": ID } },
+                "MayKey": { "name": "Idempotency-Key", "in": "header",
+                    "description": "The same for every repetition of a request: it is carried out once. Without one each request stands for itself.",
+                    "schema": { "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$" } },
                 "Key": { "name": "Idempotency-Key", "in": "header", "required": true,
                     "description": "The same for every repetition of a request: it is carried out once.",
                     "schema": { "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$" } },
@@ -36,12 +39,13 @@ const TAG: &str = "^([A-Za-z0-9_][A-Za-z0-9_.\\-]{0,127}|sha256:[0-9a-f]{64})$";
 
 fn paths() -> Value {
     let id = || json!({ "$ref": "#/components/parameters/Id" });
-    let key = || json!({ "$ref": "#/components/parameters/Key" });
+    let key = json!({ "$ref": "#/components/parameters/Key" });
+    let may_key = || json!({ "$ref": "#/components/parameters/MayKey" });
     let limit = json!({ "name": "limit", "in": "query", "schema": { "type": "integer", "minimum": 1, "maximum": 50, "default": 20 } });
     let begun: &[u16] = &[400, 401, 403, 409, 422, 503];
     json!({
         "/api/v1/admin/deployments": {
-            "post": operation("Roll a version out", vec![key()], Some(("Deploy", true)), (202, "Accepted"), begun),
+            "post": operation("Roll a version out", vec![key], Some(("Deploy", true)), (202, "Accepted"), begun),
             "get": operation("The newest deployments", vec![limit], None, (200, "List"), &[400, 401, 503]),
         },
         "/api/v1/admin/deployments/openapi.json": {
@@ -54,17 +58,17 @@ fn paths() -> Value {
             "post": operation("Take it back as far as it has not begun", vec![id()], None, (202, "Cancelled"), &[401, 403, 404, 409, 503]),
         },
         "/api/v1/admin/deployments/{id}/rollback": {
-            "post": operation("Go back to the version before", vec![id(), key()], Some(("RollBack", false)), (202, "Accepted"),
+            "post": operation("Go back to the version before", vec![id(), may_key()], Some(("RollBack", false)), (202, "Accepted"),
                 &[400, 401, 403, 404, 409, 422, 503]),
         },
         "/api/v1/admin/cleanup": {
-            "post": operation("Free disk space on every host", vec![key()], Some(("All", false)), (202, "Accepted"), begun),
+            "post": operation("Free disk space on every host", vec![may_key()], Some(("All", false)), (202, "Accepted"), begun),
         },
         "/api/v1/admin/refresh-secrets": {
-            "post": operation("Let every host read its secrets again", vec![key()], Some(("All", false)), (202, "Accepted"), begun),
+            "post": operation("Let every host read its secrets again", vec![may_key()], Some(("All", false)), (202, "Accepted"), begun),
         },
         "/api/v1/admin/drain": {
-            "post": operation("Let named hosts take no more work", vec![key()], Some(("Named", true)), (202, "Accepted"), begun),
+            "post": operation("Let named hosts take no more work", vec![may_key()], Some(("Named", true)), (202, "Accepted"), begun),
         },
     })
 }

@@ -12,7 +12,7 @@ use crate::scaling::Reading;
 use crate::time::UnixMs;
 
 /// A command that was sent may be missing from SSM's lists for this long.
-pub(super) const UNLISTED_S: u32 = 15;
+pub(super) const UNLISTED_S: u32 = 30;
 /// Whoever reserved a rollout and died is waited for this long.
 const ABANDONED_S: u32 = 300;
 /// Between two commands of a rollout: whatever kept a host from the first may need a moment.

@@ -161,7 +161,16 @@ impl Begin<'_> {
         let root = recent.iter().find(|command| command.order.key() == Some(&record.key));
         let id = record.id().or_else(|| root.map(|root| &root.id)).cloned();
         if record.key != wish.key {
-            return Err(Started::Conflict { running: id });
+            // A proven one only waits for instances that boot; the next rollout brings those along.
+            let proven = kept
+                .stable
+                .as_ref()
+                .is_some_and(|stable| id.as_ref() == Some(&stable.deployment_id));
+            return if proven && self.seen.trouble.is_none() {
+                Ok(vec![Call::Close])
+            } else {
+                Err(Started::Conflict { running: id })
+            };
         }
         let same = Some(&record.image_tag) == wish.image_tag.as_ref()
             && (record.kind, record.strategy, record.force)

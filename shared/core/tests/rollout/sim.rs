@@ -206,7 +206,7 @@ fn luck(seed: u64) -> Luck {
         hosts: pick(4, [0, 5, 30, 100]),
         churn: pick(6, [0, 1, 3, 10]),
         version: pick(8, [0, 0, 20, 200]),
-        lag_s: i64::try_from(pick(10, [0, 0, 5, 40])).expect("small"),
+        lag_s: i64::try_from(pick(10, [0, 0, 5, 20])).expect("small"),
     }
 }
 
