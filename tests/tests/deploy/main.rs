@@ -2,6 +2,7 @@
 
 mod actions;
 mod api;
+mod client;
 mod conformance;
 mod hosts;
 mod kills;
