@@ -4,6 +4,7 @@
 #   scripts/bench.sh            everything
 #   scripts/bench.sh function   the function: start, TLS hello, warm tick, memory, size
 #   scripts/bench.sh status     the status of 200 hosts and the page that shows them
+#   scripts/bench.sh rollout    the time to a 202, ten hosts at canary, the calls of a poll
 #   scripts/bench.sh sql        the snapshot statement beside pg-boss's own statistics query
 #   scripts/bench.sh hosts      20 and 50 hosts of the fleet on this machine
 #   scripts/bench.sh drain      simulated drains: ours beside the rules of others, and how fast an instance goes
@@ -54,5 +55,11 @@ esac
 case $what in host | all)
   echo "## The host binary"
   deploy-server/bench/measure.py "$(scripts/build-deploy-server.sh)"
+  ;;
+esac
+case $what in rollout | all)
+  cargo build --quiet --locked -p deploy -p deploy-server -p fleet-local
+  echo "## Rollouts"
+  target/debug/bench-rollout
   ;;
 esac

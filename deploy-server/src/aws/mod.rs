@@ -1,12 +1,12 @@
-//! AWS from the host: the instance role (or keys in the environment), one HTTPS client, three calls.
+//! AWS from the host: the instance role (or keys in the environment), one HTTPS client, four calls.
 //!
-//! Secrets Manager is called through its SDK; the registry token is one signed request over the same client
-//! (a second SDK for one call would be the largest crate of the build). `aws-config` stays out: of its provider chain a
+//! Secrets Manager is called through its SDK; the registry token and the stable pointer are
+//! signed requests over the same client (a second SDK for one call would be the largest crate of the build). `aws-config` stays out: of its provider chain a
 //! host needs the environment and the instance role.
 //!
 //! Settings, all optional: `AWS_REGION` or `AWS_DEFAULT_REGION` (else the instance's own), `AWS_ACCESS_KEY_ID` with
 //! `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN` (else the instance role), `AWS_ENDPOINT_URL`,
-//! `AWS_ENDPOINT_URL_SECRETS_MANAGER`, `AWS_ENDPOINT_URL_ECR`, `AWS_EC2_METADATA_SERVICE_ENDPOINT`,
+//! `AWS_ENDPOINT_URL_SECRETS_MANAGER`, `AWS_ENDPOINT_URL_ECR`, `AWS_ENDPOINT_URL_SSM`, `AWS_EC2_METADATA_SERVICE_ENDPOINT`,
 //! `AWS_EC2_METADATA_DISABLED`.
 
 mod credentials;
@@ -83,6 +83,7 @@ struct Inner {
     endpoint: Option<String>,
     endpoint_secrets: Option<String>,
     endpoint_ecr: Option<String>,
+    endpoint_ssm: Option<String>,
     credentials: HostCredentials,
     imds: Imds,
     transport: Transport,
@@ -123,6 +124,7 @@ impl Aws {
                 endpoint: endpoint("AWS_ENDPOINT_URL")?,
                 endpoint_secrets: endpoint("AWS_ENDPOINT_URL_SECRETS_MANAGER")?,
                 endpoint_ecr: endpoint("AWS_ENDPOINT_URL_ECR")?,
+                endpoint_ssm: endpoint("AWS_ENDPOINT_URL_SSM")?,
                 credentials: HostCredentials::new(keys, imds.clone()),
                 imds,
                 transport,

@@ -1,4 +1,4 @@
-//! One signed JSON request, for the service that is not worth an SDK.
+//! Signed JSON requests, for the two services that are not worth an SDK.
 
 use std::time::{Duration, SystemTime};
 
@@ -26,26 +26,62 @@ impl Aws {
             .clone()
             .or_else(|| inner.endpoint.clone())
             .unwrap_or_else(|| format!("https://api.ecr.{region}.amazonaws.com{suffix}"));
+        let target = "AmazonEC2ContainerRegistry_V20150921.GetAuthorizationToken";
+        self.ask(WHAT, (region, "ecr"), &url, target, "{}".to_owned()).await
+    }
+
+    /// `ssm:GetParameter`: the parameter's text; `None` where there is no such parameter.
+    ///
+    /// # Errors
+    /// [`Error`] where there are no credentials, no answer, or a refusal.
+    pub async fn parameter(&self, name: &str) -> Result<Option<String>, Error> {
+        const WHAT: &str = "SSM GetParameter";
+        let region = self.region().await?;
+        let suffix = if region.starts_with("cn-") { ".cn" } else { "" };
+        let inner = &self.inner;
+        let url = inner
+            .endpoint_ssm
+            .clone()
+            .or_else(|| inner.endpoint.clone())
+            .unwrap_or_else(|| format!("https://ssm.{region}.amazonaws.com{suffix}"));
+        let body = serde_json::json!({ "Name": name }).to_string();
+        match self.ask(WHAT, (&region, "ssm"), &url, "AmazonSSM.GetParameter", body).await {
+            Ok(json) => match json["Parameter"]["Value"].as_str() {
+                Some(text) => Ok(Some(text.to_owned())),
+                None => Err(Error::Unreadable { what: WHAT.to_owned(), reason: "it has no value" }),
+            },
+            Err(Error::Refused { reason, .. }) if reason.starts_with("ParameterNotFound") => {
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// One call: to this region and service, at this address.
+    async fn ask(
+        &self,
+        what: &str,
+        (region, service): (&str, &str),
+        url: &str,
+        target: &str,
+        body: String,
+    ) -> Result<Value, Error> {
         let url = format!("{url}/");
-        let body = "{}".to_owned();
         let mut headers = vec![
             ("content-type", "application/x-amz-json-1.1".to_owned()),
-            (
-                "x-amz-target",
-                "AmazonEC2ContainerRegistry_V20150921.GetAuthorizationToken".to_owned(),
-            ),
+            ("x-amz-target", target.to_owned()),
         ];
-        self.sign(region, "ecr", &url, &mut headers, body.as_bytes()).await?;
+        self.sign(region, service, &url, &mut headers, body.as_bytes()).await?;
         let request = Request { method: "POST", url: &url, headers, body, deadline: DEADLINE };
-        let reply = inner.transport.send(WHAT, request).await?;
+        let reply = self.inner.transport.send(what, request).await?;
         let json = serde_json::from_str::<Value>(&reply.body);
         match (reply.status, json) {
             (200, Ok(json)) => Ok(json),
             (200, Err(_)) => {
-                Err(Error::Unreadable { what: WHAT.to_owned(), reason: "it is not JSON" })
+                Err(Error::Unreadable { what: what.to_owned(), reason: "it is not JSON" })
             }
             (status, json) => Err(Error::Refused {
-                what: WHAT.to_owned(),
+                what: what.to_owned(),
                 status,
                 reason: json
                     .map_or_else(|_| "without a reason".to_owned(), |json| service_error(&json)),

@@ -17,7 +17,7 @@ Usage: deploy-server <command> [options]
   status                      what runs here, and how it is
   deploy TAG                  put a version into service      [--force] [--no-wait]
   rollback                    go back to the version before   [--force] [--no-wait]
-  bootstrap --tag TAG         the first deploy of a new host
+  bootstrap                   the first deploy of a new host: the fleet's stable version  [--tag TAG | --environment NAME]
   drain                       stop taking work, wait for the job  [--timeout SECONDS] [--terminating [--stop]]
   resume                      take work again
   cleanup                     free disk space                 [--dry-run]
@@ -25,6 +25,8 @@ Usage: deploy-server <command> [options]
   pull-secrets                write the environment file      [--environment NAME] [--file PATH] [--set NAME=VALUE]…
 
   --json                      one line of JSON instead of text
+  --fleet                     as a rollout orders it: tried again after 10, 20 and 30 s, one short line of JSON that proves what
+                              is in service, and exit code 0 where a busy or leaving host only puts it off
   --help, --version
 
 Commands wait for the work to end. Stopping one of them does not stop the work.
@@ -36,12 +38,29 @@ Exit codes: 0 done, 1 failed, 10 rolled back, 11 down, 12 refused, 13 nothing to
 pub enum Command {
     Serve,
     Status,
-    Deploy { tag: String, force: bool, wait: bool },
-    Bootstrap { tag: String },
-    Rollback { force: bool, wait: bool },
-    Drain { within: Option<f64>, terminating: bool, stop: bool },
+    Deploy {
+        tag: String,
+        force: bool,
+        wait: bool,
+    },
+    /// Without a tag, the version that the fleet has proven.
+    Bootstrap {
+        tag: Option<String>,
+        environment: Option<String>,
+    },
+    Rollback {
+        force: bool,
+        wait: bool,
+    },
+    Drain {
+        within: Option<f64>,
+        terminating: bool,
+        stop: bool,
+    },
     Resume,
-    Cleanup { dry_run: bool },
+    Cleanup {
+        dry_run: bool,
+    },
     RefreshSecrets,
     PullSecrets(PullArgs),
 }
@@ -50,6 +69,8 @@ pub enum Command {
 pub struct Parsed {
     pub command: Command,
     pub json: bool,
+    /// It is an order of a rollout.
+    pub fleet: bool,
 }
 
 /// What to do instead of a command.
@@ -82,7 +103,12 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Parsed, In
             force: given.flag("force"),
             wait: !given.flag("no-wait"),
         },
-        Some("bootstrap") => Command::Bootstrap { tag: given.required("tag")? },
+        Some("bootstrap") => {
+            let tag = given.values.remove("tag");
+            // A tag needs no environment to look it up in.
+            let environment = tag.is_none().then(|| given.values.remove("environment")).flatten();
+            Command::Bootstrap { tag, environment }
+        }
         Some("rollback") => {
             Command::Rollback { force: given.flag("force"), wait: !given.flag("no-wait") }
         }
@@ -103,8 +129,18 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Parsed, In
         }),
         Some(other) => return Err(Instead::Wrong(format!("there is no command {other:?}"))),
     };
+    let orders = matches!(
+        command,
+        Command::Status
+            | Command::Deploy { .. }
+            | Command::Rollback { .. }
+            | Command::Drain { terminating: false, .. }
+            | Command::Cleanup { .. }
+            | Command::RefreshSecrets
+    );
+    let fleet = orders && given.flag("fleet");
     given.nothing_left()?;
-    Ok(Parsed { command, json })
+    Ok(Parsed { command, json, fleet })
 }
 
 /// Everything on the command line, before it is known what the command makes of it.
@@ -164,11 +200,6 @@ impl Given {
         operand.ok_or_else(|| Instead::Wrong(format!("{name} is missing")))
     }
 
-    fn required(&mut self, name: &str) -> Result<String, Instead> {
-        let value = self.values.remove(name);
-        value.ok_or_else(|| Instead::Wrong(format!("--{name} is missing")))
-    }
-
     fn seconds(&mut self, name: &str) -> Result<Option<f64>, Instead> {
         let Some(text) = self.values.remove(name) else { return Ok(None) };
         match text.parse::<f64>() {
@@ -212,6 +243,15 @@ mod tests {
             Ok(Command::Drain { within: Some(_), terminating: true, stop: false })
         ));
         assert!(matches!(read("status"), Ok(Command::Status)));
+        assert!(matches!(read("deploy v1 --fleet"), Ok(Command::Deploy { .. })));
+        assert!(matches!(
+            read("bootstrap"),
+            Ok(Command::Bootstrap { tag: None, environment: None })
+        ));
+        assert!(matches!(
+            read("bootstrap --environment staging"),
+            Ok(Command::Bootstrap { tag: None, environment: Some(name) }) if name == "staging"
+        ));
     }
 
     #[test]
@@ -223,7 +263,9 @@ mod tests {
             "deploy v1 v2",
             "status --force",
             "drain --timeout soon",
-            "bootstrap",
+            "serve --fleet",
+            "drain --terminating --fleet",
+            "bootstrap --tag v1 --environment staging",
             "bootstrap --tag=",
             "cleanup --set A=b",
             "-x",
@@ -236,7 +278,9 @@ mod tests {
         the argument "v1" means nothing here
         the option --force means nothing here
         --timeout "soon" is not a number of seconds
-        --tag is missing
+        the option --fleet means nothing here
+        the option --fleet means nothing here
+        the option --environment means nothing here
         --tag has an empty value
         the option --set means nothing here
         there is no option -x

@@ -14,7 +14,9 @@
 //! | 75 | not drained: a job still runs; ask again |
 
 mod args;
+mod fleet;
 mod render;
+mod stable;
 
 pub use args::{Command, Instead, Parsed, USAGE, parse};
 
@@ -38,13 +40,24 @@ const SERVER_WITHIN: Duration = Duration::from_secs(60);
 
 /// Runs a local command and returns the exit code.
 pub async fn run(parsed: Parsed, env: &Strings) -> u8 {
+    let socket = crate::config::control_socket(env);
     let outcome = match &parsed.command {
         Command::Serve => unreachable!("the binary serves by itself"),
         Command::PullSecrets(arguments) => pull_secrets(arguments.clone(), env).await,
-        command => ask(command, &crate::config::control_socket(env)).await,
+        Command::Bootstrap { tag: None, environment } => {
+            match stable::image_tag(environment.as_deref(), env).await {
+                Ok(tag) => {
+                    let environment = environment.clone();
+                    ask(&Command::Bootstrap { tag: Some(tag), environment }, &socket).await
+                }
+                Err((code, message)) => (code, json!({ "success": false, "message": message })),
+            }
+        }
+        command if parsed.fleet => fleet::carry_out(command, &socket, env).await,
+        command => ask(command, &socket).await,
     };
     let (code, value) = outcome;
-    let text = if parsed.json {
+    let text = if parsed.json || parsed.fleet {
         // One line: whoever reads it over SSM gets it whole or not at all.
         value.to_string()
     } else {
@@ -101,7 +114,7 @@ fn request(command: &Command) -> (&'static str, &'static str, Option<Value>) {
         Command::Deploy { tag, force, wait } => {
             ("POST", "/deploy", Some(json!({ "image_tag": tag, "force": force, "wait": wait })))
         }
-        Command::Bootstrap { tag } => ("POST", "/bootstrap", Some(json!({ "image_tag": tag }))),
+        Command::Bootstrap { tag, .. } => ("POST", "/bootstrap", Some(json!({ "image_tag": tag }))),
         Command::Rollback { force, wait } => {
             ("POST", "/rollback", Some(json!({ "force": force, "wait": wait })))
         }

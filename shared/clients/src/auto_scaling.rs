@@ -120,7 +120,7 @@ pub(crate) async fn find(client: &Client, name: &GroupName) -> Result<AutoScalin
 
 /// Lets the SDK's own rules retry a request that was refused, such as a throttled one, and no other.
 #[derive(Debug)]
-struct OnlyIfRefused;
+pub(crate) struct OnlyIfRefused;
 
 impl ClassifyRetry for OnlyIfRefused {
     fn classify_retry(&self, attempt: &InterceptorContext) -> RetryAction {

@@ -15,6 +15,8 @@ pub mod pgboss;
 pub mod postgres;
 pub mod proofs;
 pub mod reply;
+pub mod rollouts;
 pub mod secrets;
 pub mod tags;
 pub mod telemetry;
+pub mod webhook;

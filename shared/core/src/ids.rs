@@ -40,3 +40,7 @@ name_type! {
     /// A worker as its registry row and its targeted queue call it. The old workers use their instance id.
     WorkerId
 }
+name_type! {
+    /// A command of SSM Run Command. The first command of a rollout is the rollout's id.
+    CommandId
+}

@@ -95,8 +95,36 @@ def fleet_status(name: str, answer: dict) -> None:
             raise AssertionError(f"no expectation for {other}: add one")
 
 
-# By the event files' first words, which are also the function's package.
-BY_FUNCTION: dict[str, Callable[[str, dict], None]] = {"autoscale": autoscale, "drain": drain, "fleet-status": fleet_status}
+def deploy(name: str, answer: dict) -> None:
+    # In this fleet no host has an agent, so that nothing can be begun, and everything before that is met.
+    statuses = {
+        "create": 409, "create-base64-body": 409, "create-bad-tag": 400, "create-unknown-field": 400, "create-no-key": 400,
+        "list": 200, "openapi": 200, "get": 404, "cancel": 404, "rollback": 404,
+        "cleanup": 409, "refresh-secrets": 409, "drain": 409,
+    }  # fmt: skip
+    passes = {"schedule": "schedule", "invocation": "invocation", "command": "command", "command-parameters-as-text": "command"}
+    match name:
+        case "create-no-token":
+            unauthorized(answer)
+        case "rubbish":
+            unreadable(answer)
+        case "command-drain" | "command-other-document":
+            assert answer["type"] == "foreign_event", answer
+        case _ if name in passes:
+            assert answer["type"] == "rollout" and answer["trigger"] == passes[name], answer
+            assert answer["summary"] == ["no rollout is in progress"], answer
+        case _:
+            assert answer["statusCode"] == statuses[name], answer
+            body = json.loads(answer["body"])
+            if statuses[name] >= 400:
+                assert answer["headers"]["content-type"] == "application/problem+json"
+                assert body["status"] == statuses[name] and body["detail"], body
+
+
+# By the event files' first words, which is also the function's package.
+BY_FUNCTION: dict[str, Callable[[str, dict], None]] = {
+    "autoscale": autoscale, "deploy": deploy, "drain": drain, "fleet-status": fleet_status,
+}  # fmt: skip
 
 
 def function_of(event: str) -> str:

@@ -112,7 +112,10 @@ def test_jobs_become_capacity_through_sam_local(container_site, database):
 
 
 # The drain function's events all come here; of the others those that differ by where they run.
-THROUGH_SAM = ["autoscale-tick", "autoscale-tick-wrong-token", "autoscale-rubbish", "fleet-status-status", "fleet-status-page"] + [
+THROUGH_SAM = [
+    "autoscale-tick", "autoscale-tick-wrong-token", "autoscale-rubbish", "deploy-schedule", "deploy-create", "deploy-create-no-token",
+    "fleet-status-status", "fleet-status-page",
+] + [
     file.stem for file in EVENTS if function_of(file.stem) == "drain"
 ]
 
@@ -140,6 +143,7 @@ def test_the_api_through_sam_local(container_site, folder, free_port):
         assert (status, json.loads(body)["status"]) == (401, 401)
         assert curl(tick, "-X", "POST", "-H", "Authorization: Bearer wrong-wrong-wrong-wrong")[0] == 401
         the_status_api(f"http://127.0.0.1:{port}", good, ["-H", f"Authorization: Bearer {container_site.reader}"])
+        deployments(f"http://127.0.0.1:{port}/api/v1/admin", good)
         # SAM answers 403 where the real API answers 404; neither reaches the function.
         assert curl(f"{tick}/none", "-X", "POST", *good)[0] in (403, 404)
     finally:
@@ -166,6 +170,29 @@ def the_status_api(api: str, operator: list[str], reader: list[str]) -> None:
     assert status == 200 and json.loads(text)["paused"]["until"], text
     assert json.loads(curl(f"{api}/api/v1/admin/fleet-status", *reader)[1])["capacity"]["paused"] == json.loads(text)["paused"]
     assert json.loads(curl(capacity, *put, '{"paused": null}', *operator)[1])["paused"] is None
+
+
+def deployments(root: str, good: list[str]) -> None:
+    """Every route of the deploy function, with good and bad tokens and bodies; no host has an agent here."""
+    key = ["-H", "Idempotency-Key: k", "-H", "Content-Type: application/json"]
+    unknown = f"{root}/deployments/0831e1a8-a1ac-4257-a1fd-c831bb48c7ad"
+    for status, method, url, body in (
+        (200, "GET", f"{root}/deployments?limit=3", None),
+        (200, "GET", f"{root}/deployments/openapi.json", None),
+        (404, "GET", unknown, None),
+        (409, "POST", f"{root}/deployments", '{"image_tag":"v2"}'),
+        (400, "POST", f"{root}/deployments", '{"image_tag":"v2","imageTag":"v2"}'),
+        (400, "POST", f"{root}/deployments", '{"image_tag":'),
+        (404, "POST", f"{unknown}/cancel", None),
+        (404, "POST", f"{unknown}/rollback", "{}"),
+        (409, "POST", f"{root}/cleanup", "{}"),
+        (409, "POST", f"{root}/refresh-secrets", "{}"),
+        (409, "POST", f"{root}/drain", '{"instance_ids":["i-0a1b2c3d4e5f60718"]}'),
+    ):
+        data = [] if body is None else ["-d", body]
+        answer = curl(url, "-X", method, *key, *data, *good)
+        assert answer[0] == status, (url, answer)
+        assert curl(url, "-X", method, *key, *data)[0] == 401, url
 
 
 def curl(url: str, *options: str) -> tuple[int, str]:

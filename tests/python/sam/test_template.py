@@ -87,7 +87,7 @@ def test_the_template_allows_just_what_the_function_takes(function, name):
 
 # Texts whose defaults the template repeats.
 TEXTS = [("autoscale", "PGBOSS_SCHEMA"), ("autoscale", "PGBOSS_QUEUE"), ("drain", "DRAIN_HOOK"), ("drain", "DRAIN_DOCUMENT"),
-         ("fleet-status", "PGBOSS_SCHEMA"), ("fleet-status", "FLEET_DOCUMENT")]  # fmt: skip
+         ("deploy", "FLEET_DOCUMENT"), ("fleet-status", "PGBOSS_SCHEMA"), ("fleet-status", "FLEET_DOCUMENT")]  # fmt: skip
 
 
 @pytest.mark.parametrize(("function", "name"), NUMBERS + TEXTS)
@@ -104,13 +104,14 @@ def test_the_role_may_touch_its_own_things_only(function):
         assert not [action for action in actions if "*" in action]
         if statement["Resource"] == "*":
             # AWS knows no narrower resource for these.
-            assert all(re.match(r"(autoscaling|ssm):(Describe|List)|ec2:", action) for action in actions), actions
+            assert all(re.match(r"(autoscaling|ssm):(Describe|List)|ssm:CancelCommand|ec2:", action) for action in actions), actions
     assert "ManagedPolicyArns" not in RESOURCES[f"{logical_id(function)}Role"]["Properties"]
 
 
 # The modules of shared/clients whose calls a function makes.
 MODULES = {
     "autoscale": ("auto_scaling.rs", "parameters.rs", "secrets.rs"),
+    "deploy": ("rollouts/mod.rs", "rollouts/kept.rs", "secrets.rs"),
     "drain": ("lifecycle.rs", "commands.rs", "machines.rs"),
     "fleet-status": ("tags.rs", "parameters.rs", "proofs.rs", "secrets.rs"),
 }
@@ -118,8 +119,8 @@ MODULES = {
 UNUSED = {"fleet-status": {"ssm:PutParameter"}}
 # What IAM calls them.
 SERVICES = {
-    "autoscaling": r"(complete_lifecycle|record_lifecycle|describe_(auto|instance|lifecycle|scaling)|set_desired|terminate_instance|create_or_update|delete)_\w+",
-    "ssm": r"(get|put)_parameter|send_command|list_command_invocations",
+    "autoscaling": r"(complete_lifecycle|record_lifecycle|describe_(auto|lifecycle|scaling)|set_desired|terminate_instance|create_or_update)_\w+|delete_tags|describe_instance_refreshes",
+    "ssm": r"(?:get|put|delete)_parameters?|(?:send|cancel)_command|list_command(?:s|_invocations)|describe_instance_information",
     "secretsmanager": r"get_secret_value",
 }
 
@@ -189,8 +190,9 @@ def test_the_document_gives_the_host_the_time_it_is_asked_to_take():
     window = int(re.search(r"WINDOW_S: u32 = (\d+);", policy)[1])
     step = DOCUMENT["Content"]["mainSteps"][0]["inputs"]
     grace = int(PARAMETERS["WorkerGraceSeconds"]["MaxValue"])
+    assert step["timeoutSeconds"] == "{{ ExecutionSeconds }}"
     # A job that runs to the window's end is answered about; a worker that is stopped is not given a window.
-    assert max(window, grace) + 60 <= int(step["timeoutSeconds"])
+    assert max(window, grace) + 60 <= int(DOCUMENT["Content"]["parameters"]["ExecutionSeconds"]["default"])
 
 
 def test_drain_listens_to_its_own_group_and_document():
@@ -212,12 +214,33 @@ def test_drain_listens_to_its_own_group_and_document():
 
 def test_people_are_throttled_by_route_and_the_page_may_poll():
     routes = RESOURCES["Api"]["Properties"]["RouteSettings"]
-    events = FUNCTIONS["fleet-status"]["Events"].values()
+    events = [event for function in FUNCTIONS.values() for event in function.get("Events", {}).values() if event["Type"] == "HttpApi"]
     known = {f"{event['Properties']['Method']} {event['Properties']['Path']}" for event in events}
     assert set(routes) <= known
     # A page asks every ten seconds.
     assert routes["GET /api/v1/admin/fleet-status"]["ThrottlingRateLimit"] >= 10
     assert FUNCTIONS["fleet-status"]["Timeout"] < 30
+
+
+def test_deploy_listens_to_its_own_document_and_has_every_route():
+    events = FUNCTIONS["deploy"]["Events"]
+    pattern = events["Answered"]["Properties"]["Pattern"]
+    assert pattern["detail"]["document-name"] == [{"Ref": "HostDocumentName"}]
+    routes = {(e["Properties"]["Method"], e["Properties"]["Path"]) for e in events.values() if e["Type"] == "HttpApi"}
+    snapshot = next((ROOT / "functions/deploy/src").rglob("*openapi*.snap")).read_text()
+    document = json.loads(snapshot.split("---", 2)[2])
+    assert routes == {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
+    # The API would throttle a page that looks every few seconds by the default.
+    assert RESOURCES["Api"]["Properties"]["RouteSettings"]["GET /api/v1/admin/deployments/{id}"]["ThrottlingRateLimit"] >= 10
+
+
+def test_the_dashboard_shows_metrics_that_exist():
+    metrics = "".join(file.read_text() for file in (ROOT / "shared/clients/src/telemetry").glob("*.rs"))
+    body = json.loads(RESOURCES["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"])
+    for widget in body["widgets"]:
+        for metric in widget["properties"]["metrics"]:
+            if len(metric) > 1 and metric[0] != "AWS/Lambda" and metric[1] not in ("Errors", "Duration") and metric[0] != "...":
+                assert f'"{metric[1]}"' in metrics, metric
 
 
 def test_the_environments_set_parameters_that_exist():

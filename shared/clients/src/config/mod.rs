@@ -3,6 +3,7 @@
 //! A value that cannot be used is never replaced by a default: it stops the start, and all of them are reported at once.
 
 mod checks;
+mod deploy;
 mod drain;
 mod lookup;
 mod names;
@@ -12,6 +13,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 
+pub use deploy::{DEPLOY_NAMES, DeployConfig, WEBHOOK_KEY};
 pub use drain::{DRAIN_NAMES, DrainConfig};
 pub use lookup::{Environment, Lookup};
 pub use names::NAMES;

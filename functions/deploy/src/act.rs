@@ -1,0 +1,67 @@
+//! Makes the calls that a decision asks for.
+
+use crate::app::{App, clock};
+use fleet_clients::telemetry::error_chain;
+use fleet_core::rollout::{Answer, Call, Done, Members, Stable};
+use fleet_core::scaling::Reading;
+use futures_util::stream::{self, StreamExt};
+
+/// Calls under way at a time.
+const AT_A_TIME: usize = 8;
+
+/// Makes the calls and returns what they came to, in any order. None of them fails the pass.
+pub(crate) async fn perform(app: &App, calls: Vec<Call>) -> Vec<Answer> {
+    stream::iter(calls).map(|call| answer(app, call)).buffer_unordered(AT_A_TIME).collect().await
+}
+
+async fn answer(app: &App, call: Call) -> Answer {
+    let rollouts = &app.rollouts;
+    match call {
+        Call::ReadKept => Answer::Kept(rollouts.kept().await),
+        Call::ListRecent { since } => Answer::Recent(rollouts.recent(since).await),
+        Call::ReadCommand { id } => {
+            let evidence = rollouts.evidence(&id).await;
+            Answer::Command(id, evidence)
+        }
+        Call::DescribeGroup => Answer::Members(members(app).await),
+        Call::DescribeManaged => Answer::Managed(rollouts.managed().await),
+        Call::Reserve { record } => {
+            let reserve = rollouts.reserve(&record).await;
+            Answer::Reserved(record, reserve)
+        }
+        Call::Write { record, version } => {
+            let done = rollouts.write(&record, version).await;
+            Answer::Written(record, done)
+        }
+        Call::Close => Answer::Closed(rollouts.close().await),
+        Call::WriteStable { stable } => {
+            let done = rollouts.write_stable(&stable).await;
+            Answer::StableWritten(stable, done)
+        }
+        Call::Send(sending) => Answer::Sent(rollouts.send(&sending).await),
+        Call::Cancel { id, instances } => {
+            let done = rollouts.cancel(&id, &instances).await;
+            Answer::Cancelled(id, done)
+        }
+        Call::Tell { stable } => Answer::Told(tell(app, &stable).await),
+    }
+}
+
+/// The instances of the group, each with its lifecycle state.
+pub(crate) async fn members(app: &App) -> Reading<Members> {
+    match app.auto_scaling.describe(&app.config.group).await {
+        Reading::Known(group) => {
+            let states = group.instances.into_iter();
+            Reading::Known(states.map(|instance| (instance.id, instance.lifecycle)).collect())
+        }
+        Reading::Unknown(unknown) => Reading::Unknown(unknown),
+    }
+}
+
+async fn tell(app: &App, stable: &Stable) -> Done {
+    let Some(webhook) = &app.webhook else { return Done::Done };
+    match app.webhook_key().await {
+        Ok(key) => webhook.tell(stable, &key, clock()).await,
+        Err(error) => Done::Failed { detail: error_chain(&error) },
+    }
+}

@@ -1,0 +1,183 @@
+//! The requests that begin something: a rollout, the way back, an action on hosts.
+
+use super::{Accepted, Asked, body, no_such, unavailable};
+use crate::act::perform;
+use crate::app::{App, clock};
+use fleet_clients::reply::Problem;
+use fleet_core::ids::{CommandId, InstanceId};
+use fleet_core::rollout::{Answer, Call, Kind, Seen, Start, Started, State, Strategy, start};
+use fleet_core::scaling::Reading;
+
+/// More rounds of calls than any beginning needs.
+const ROUNDS: usize = 12;
+
+pub(super) async fn deploy(app: &App, asked: &Asked<'_>) -> Result<Accepted, Problem> {
+    let key = body::key(asked.http)?;
+    let wish: body::Deploy = body::read(asked.http)?;
+    let wish = Start {
+        key,
+        kind: Kind::Deploy,
+        image_tag: Some(wish.image_tag.0),
+        strategy: wish.strategy.0,
+        force: wish.force,
+        by: Some(asked.by.clone()),
+        why: body::reason(wish.reason)?,
+        hosts: None,
+    };
+    begin(app, wish, Seen::default()).await
+}
+
+/// Back to the version before, where the named rollout is what is stable now; else to what is stable.
+pub(super) async fn roll_back(
+    app: &App,
+    asked: &Asked<'_>,
+    id: &CommandId,
+) -> Result<Accepted, Problem> {
+    let key = body::key_or(asked.http, asked.request_id)?;
+    let wish: body::RollBack = body::read(asked.http)?;
+    let why = body::reason(wish.reason)?;
+    let calls = vec![Call::ReadKept, Call::ReadCommand { id: id.clone() }];
+    let mut seen = Seen::default();
+    perform(app, calls).await.into_iter().for_each(|answer| seen.take(answer));
+    let kept = match &seen.kept {
+        Some(Reading::Known(kept)) => kept,
+        Some(Reading::Unknown(source)) => return Err(unavailable(&source.detail)),
+        None => return Err(unavailable("what is kept was not read")),
+    };
+    match seen.commands.get(id) {
+        Some(Reading::Known(Some(evidence)))
+            if evidence.command.order.key().is_some()
+                && evidence.command.order.kind.is_rollout() => {}
+        Some(Reading::Unknown(source)) => return Err(unavailable(&source.detail)),
+        _ => return Err(no_such(id.as_str())),
+    }
+    let running = kept.record.as_ref().filter(|record| record.key != key);
+    if let Some(record) = running {
+        return Err(conflict(record.id().or(Some(id)), "; cancel it first, or wait for its end"));
+    }
+    let nothing = |detail: &str| Problem::new(409, "Conflict", detail);
+    let Some(stable) = &kept.stable else {
+        return Err(nothing(
+            "no version was ever proven, so there is none to go back to: deploy one by its tag",
+        ));
+    };
+    // A repeated request finds the pointer where its first one moved it.
+    let repeated = stable.ended.iter().find(|ended| ended.key == key);
+    let image_tag = match (repeated, stable.deployment_id == *id) {
+        (None, true) => stable.before.clone().ok_or_else(|| {
+            nothing("no version was proven before this one: deploy one by its tag")
+        })?,
+        _ => stable.image_tag.clone(),
+    };
+    let image_tag = kept.record.as_ref().map_or(image_tag, |record| record.image_tag.clone());
+    let wish = Start {
+        key,
+        kind: Kind::Rollback,
+        image_tag: Some(image_tag),
+        strategy: wish.strategy.0,
+        force: wish.force,
+        by: Some(asked.by.clone()),
+        why,
+        hosts: None,
+    };
+    begin(app, wish, Seen { kept: seen.kept, looks: 1, ..Seen::default() }).await
+}
+
+/// Cleanup and refreshed secrets for every host, drain for named ones. All at a time: none of them interrupts a job.
+pub(super) async fn act(app: &App, asked: &Asked<'_>, kind: Kind) -> Result<Accepted, Problem> {
+    let key = body::key_or(asked.http, asked.request_id)?;
+    let (hosts, reason) = if kind == Kind::Drain {
+        let named: body::Named = body::read(asked.http)?;
+        (Some(body::hosts(&named.instance_ids)?), named.reason)
+    } else {
+        (None, body::read::<body::All>(asked.http)?.reason)
+    };
+    let wish = Start {
+        key,
+        kind,
+        image_tag: None,
+        strategy: Strategy::AllAtOnce,
+        force: false,
+        by: Some(asked.by.clone()),
+        why: body::reason(reason)?,
+        hosts,
+    };
+    begin(app, wish, Seen::default()).await
+}
+
+async fn begin(app: &App, wish: Start, mut seen: Seen) -> Result<Accepted, Problem> {
+    let now = clock();
+    for _ in 0..ROUNDS {
+        let calls = match start(&wish, now, &seen) {
+            Ok(calls) => calls,
+            Err(started) => return told(&wish, &seen, started),
+        };
+        let answers: Vec<Answer> = perform(app, calls).await;
+        answers.into_iter().for_each(|answer| seen.take(answer));
+    }
+    Err(unavailable("it came to no end; send the same request again"))
+}
+
+fn told(wish: &Start, seen: &Seen, started: Started) -> Result<Accepted, Problem> {
+    match started {
+        Started::Accepted { id, hosts } => {
+            let stable = seen.kept().and_then(|kept| kept.stable.as_ref());
+            let ended = stable.and_then(|stable| stable.ended(&id));
+            let rollout = wish.kind.is_rollout();
+            let count = u32::try_from(hosts.len()).unwrap_or(u32::MAX);
+            Ok(Accepted {
+                status_url: format!("/api/v1/admin/deployments/{id}"),
+                id,
+                kind: wish.kind,
+                image_tag: wish.image_tag.as_ref().map(ToString::to_string),
+                strategy: rollout.then(|| wish.strategy.as_str()),
+                state: ended.map_or(State::InProgress, |ended| ended.state),
+                note: (rollout && count > 0).then(|| wish.strategy.explain(count)),
+                targets: hosts.iter().map(ToString::to_string).collect(),
+            })
+        }
+        Started::Conflict { running } => Err(conflict(running.as_ref(), "")),
+        Started::KeyReused { id } => {
+            let problem = Problem::new(
+                422,
+                "Unprocessable Content",
+                "this Idempotency-Key was used for another request; send a new one",
+            );
+            Err(match id {
+                Some(id) => problem.with("id", id.as_str()),
+                None => problem,
+            })
+        }
+        Started::NoHosts { missing } if missing.is_empty() => Err(Problem::new(
+            409,
+            "Conflict",
+            "no host is in service with its SSM agent online, so nothing could be proven; nothing was begun",
+        )),
+        Started::NoHosts { missing } => Err(Problem::new(
+            409,
+            "Conflict",
+            format!(
+                "instance_ids: {} not in service or not online in SSM; nothing was begun",
+                missing.iter().map(InstanceId::as_str).collect::<Vec<_>>().join(", ")
+            ),
+        )),
+        Started::Unsure { retry_s, detail } => Err(Problem::new(
+            503,
+            "Service Unavailable",
+            format!("{detail}; send the same request with the same Idempotency-Key again"),
+        )
+        .with("retry_after_seconds", retry_s)),
+        Started::Unavailable { detail } => {
+            Err(unavailable(&format!("nothing was begun: {detail}")))
+        }
+    }
+}
+
+fn conflict(running: Option<&CommandId>, more: &str) -> Problem {
+    let problem = Problem::new(409, "Conflict", format!("another rollout is in progress{more}"));
+    match running {
+        Some(id) => problem.with("running", id.as_str()),
+        // Its first command is being sent this very moment.
+        None => problem.with("retry_after_seconds", 5),
+    }
+}

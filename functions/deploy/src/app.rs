@@ -1,0 +1,52 @@
+//! Everything the function needs from outside, built once for each environment.
+
+use fleet_clients::auth::{Gate, Tokens};
+use fleet_clients::auto_scaling::AutoScaling;
+use fleet_clients::aws::Aws;
+use fleet_clients::config::{DeployConfig, WEBHOOK_KEY};
+use fleet_clients::rollouts::Rollouts;
+use fleet_clients::secrets::{SecretError, Secrets};
+use fleet_clients::webhook::Webhook;
+use fleet_core::time::UnixMs;
+use secrecy::SecretString;
+use std::sync::Arc;
+
+pub(crate) struct App {
+    pub(crate) config: DeployConfig,
+    pub(crate) auto_scaling: AutoScaling,
+    pub(crate) rollouts: Rollouts,
+    pub(crate) gate: Gate<Tokens>,
+    /// `None`: VALET is told nothing.
+    pub(crate) webhook: Option<Webhook>,
+    secrets: Arc<Secrets>,
+}
+
+impl App {
+    pub(crate) fn new(config: DeployConfig) -> App {
+        let aws = Aws::new(&config.aws);
+        let secrets = Arc::new(Secrets::new(&aws, config.secret_id.clone()));
+        let (environment, document) = (&config.environment, config.document.clone());
+        let webhook = config.webhook_url.clone();
+        App {
+            auto_scaling: AutoScaling::new(&aws),
+            rollouts: Rollouts::new(&aws, environment, config.group.clone(), document),
+            gate: Gate::new(config.tokens.clone(), Arc::clone(&secrets)),
+            webhook: webhook.map(|url| Webhook::new(url, environment.clone())),
+            secrets,
+            config,
+        }
+    }
+
+    /// What the webhook is signed with.
+    pub(crate) async fn webhook_key(&self) -> Result<SecretString, SecretError> {
+        match &self.config.webhook_key {
+            Some(key) => Ok(key.clone()),
+            None => self.secrets.value(WEBHOOK_KEY).await,
+        }
+    }
+}
+
+/// The one place where the function asks what time it is.
+pub(crate) fn clock() -> UnixMs {
+    UnixMs(jiff::Timestamp::now().as_millisecond())
+}

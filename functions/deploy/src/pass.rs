@@ -1,0 +1,37 @@
+//! One pass over the rollout in progress: decide, make the calls, take the answers in, until there is nothing left to ask or to do.
+
+use crate::act::perform;
+use crate::app::{App, clock};
+use crate::record::{PassRecord, Told};
+use fleet_clients::telemetry::emit_line;
+use fleet_core::ids::CommandId;
+use fleet_core::rollout::{Call, Inputs, Reason, decide};
+use serde_json::Value;
+use std::time::Instant;
+
+/// Makes one pass and returns its record without the inputs. Each pass has told it on stdout already.
+pub(crate) async fn pass(app: &App, told: Told, hint: Option<CommandId>) -> Value {
+    let began = Instant::now();
+    let mut inputs = Inputs::new(app.webhook.is_some(), clock(), hint);
+    let mut made: Vec<Call> = Vec::new();
+    let mut reasons: Vec<Reason> = Vec::new();
+    let last = loop {
+        let decision = decide(&inputs);
+        if decision.calls.is_empty() {
+            break decision.because;
+        }
+        if decision.because != Reason::Looking && !reasons.contains(&decision.because) {
+            reasons.push(decision.because);
+        }
+        made.extend(decision.calls.iter().cloned());
+        for answer in perform(app, decision.calls).await {
+            inputs.seen.take(answer);
+        }
+    };
+    reasons.push(last);
+    let duration_ms = u32::try_from(began.elapsed().as_millis()).unwrap_or(u32::MAX);
+    let record = PassRecord::new(told, &app.config, inputs, made, reasons, duration_ms);
+    emit_line(&record);
+    record.metrics().emit();
+    record.into_summary()
+}

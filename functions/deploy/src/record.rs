@@ -1,0 +1,105 @@
+//! What a pass tells: one JSON line with everything it saw, decided and did, enough to decide again.
+
+use crate::request::Trigger;
+use fleet_clients::config::DeployConfig;
+use fleet_clients::telemetry::DeployMetrics;
+use fleet_core::ids::GroupName;
+use fleet_core::rollout::{Call, Inputs, Reason, State};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+/// What the pass was asked.
+#[derive(Debug, Serialize)]
+pub(crate) struct Told {
+    pub(crate) trigger: Trigger,
+    pub(crate) request_id: String,
+}
+
+/// The line of a pass.
+#[derive(Debug, Serialize)]
+#[serde(tag = "type", rename = "rollout")]
+pub(crate) struct PassRecord {
+    at: String,
+    #[serde(flatten)]
+    told: Told,
+    /// What happened and why, in a sentence for each step.
+    summary: Vec<String>,
+    because: Vec<Reason>,
+    /// Every call that was made, in order.
+    calls: Vec<Call>,
+    inputs: Inputs,
+    group: GroupName,
+    environment: String,
+    version: &'static str,
+    duration_ms: u32,
+}
+
+impl PassRecord {
+    pub(crate) fn new(
+        told: Told,
+        config: &DeployConfig,
+        inputs: Inputs,
+        calls: Vec<Call>,
+        because: Vec<Reason>,
+        duration_ms: u32,
+    ) -> PassRecord {
+        PassRecord {
+            at: inputs.now.to_string(),
+            told,
+            summary: because.iter().map(ToString::to_string).collect(),
+            because,
+            calls,
+            inputs,
+            group: config.group.clone(),
+            environment: config.environment.clone(),
+            version: config.version(),
+            duration_ms,
+        }
+    }
+
+    /// The record without what it was decided from.
+    pub(crate) fn into_summary(self) -> Value {
+        json!({
+            "type": "rollout", "at": self.at, "trigger": self.told.trigger, "summary": self.summary,
+            "because": self.because, "calls": self.calls.len(),
+        })
+    }
+
+    pub(crate) fn metrics(&self) -> DeployMetrics {
+        let kept = self.inputs.seen.kept();
+        let record = kept.and_then(|kept| kept.record.as_ref());
+        let any = |is: fn(&Reason) -> bool| self.because.iter().any(is);
+        let seconds = |ms: i64| u32::try_from(ms.max(0) / 1000).unwrap_or(u32::MAX);
+        DeployMetrics {
+            at: self.inputs.now,
+            group: self.group.clone(),
+            in_progress: kept.map(|kept| kept.record.is_some()),
+            age_s: record.map(|record| seconds(self.inputs.now.since(record.at))),
+            succeeded: any(|reason| matches!(reason, Reason::Proven { .. })),
+            failed: any(|reason| {
+                matches!(
+                    reason,
+                    Reason::Over { state: State::Failed | State::Partial | State::RolledBack }
+                )
+            }),
+            undoing: any(|reason| matches!(reason, Reason::Undo { .. })),
+            untold: kept.map(|kept| kept.stable.as_ref().is_some_and(|stable| stable.untold)),
+            source_down: any(|reason| {
+                matches!(
+                    reason,
+                    Reason::KeptUnknown { .. }
+                        | Reason::SsmUnknown { .. }
+                        | Reason::GroupUnknown { .. }
+                )
+            }),
+            action_failed: any(|reason| matches!(reason, Reason::Trouble { .. })),
+            aws_calls: u32::try_from(self.calls.len()).unwrap_or(u32::MAX),
+            pass_ms: self.duration_ms,
+        }
+    }
+}
+
+/// The line of an event that is none of ours.
+pub(crate) fn foreign(trigger: Trigger, why: &str, request_id: &str) -> Value {
+    json!({ "type": "foreign_event", "trigger": trigger, "because": why, "request_id": request_id })
+}

@@ -1,0 +1,58 @@
+use super::*;
+
+fn event(name: &str) -> Value {
+    let path = format!("{}/../../events/deploy-{name}.json", env!("CARGO_MANIFEST_DIR"));
+    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+fn read_event(name: &str) -> Result<Request, String> {
+    read(event(name), "GhostHands-Host")
+}
+
+const ID: &str = "0831e1a8-a1ac-4257-a1fd-c831bb48c7ad";
+
+#[test]
+fn what_wakes_a_pass() {
+    let pass = |name: &str| match read_event(name).unwrap() {
+        Request::Pass { trigger, hint } => (trigger, hint.map(|hint| hint.to_string())),
+        other => panic!("{name} is no pass: {other:?}"),
+    };
+    assert_eq!(pass("schedule"), (Trigger::Schedule, None));
+    assert_eq!(pass("command"), (Trigger::Command, Some(ID.to_owned())));
+    assert_eq!(pass("command-parameters-as-text"), (Trigger::Command, Some(ID.to_owned())));
+    assert_eq!(pass("invocation"), (Trigger::Invocation, Some(ID.to_owned())));
+}
+
+#[test]
+fn what_is_none_of_ours() {
+    let why = |name: &str| match read_event(name).unwrap() {
+        Request::Foreign { why, .. } => why,
+        other => panic!("{name} counts as ours: {other:?}"),
+    };
+    assert_eq!(why("command-drain"), "it is about the order drain");
+    assert_eq!(why("command-other-document"), "it is about the document AWS-RunShellScript");
+    for rubbish in [serde_json::json!(null), serde_json::json!({}), event("rubbish")] {
+        read(rubbish.clone(), "GhostHands-Host").expect_err(&rubbish.to_string());
+    }
+}
+
+#[test]
+fn requests_come_with_what_they_carry() {
+    let http = |name: &str| match read_event(name).unwrap() {
+        Request::Api(http) => *http,
+        other => panic!("{name} is no request: {other:?}"),
+    };
+    let create = http("create");
+    assert_eq!(
+        (create.method.as_str(), create.path.as_str()),
+        ("POST", "/api/v1/admin/deployments")
+    );
+    assert_eq!(create.idempotency_key.as_deref(), Some("ci-run-4711"));
+    assert!(create.authorization.is_some_and(|value| value.starts_with("Bearer ")));
+    assert_eq!(http("create-base64-body").body, create.body);
+    assert_eq!(http("list").limit.as_deref(), Some("5"));
+    assert_eq!(http("get").path, format!("/api/v1/admin/deployments/{ID}"));
+    for name in ["cancel", "rollback", "cleanup", "refresh-secrets", "drain"] {
+        assert_eq!(http(name).method, "POST", "{name}");
+    }
+}

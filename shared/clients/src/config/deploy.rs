@@ -1,0 +1,157 @@
+//! The settings of the deploy function. `docs/CONFIGURATION.md` lists them.
+
+use super::lookup::Lookup;
+use super::reader::Reader;
+use super::{AwsConfig, ConfigError, EnvironmentTokens, checks, names, read_aws, read_tokens};
+use crate::telemetry;
+use fleet_core::ids::GroupName;
+use secrecy::SecretString;
+
+/// Every variable that the deploy function knows.
+pub const DEPLOY_NAMES: [&str; 20] = [
+    "AWS_ACCESS_KEY_ID",
+    "AWS_ASG_NAME",
+    "AWS_CA_BUNDLE",
+    "AWS_ENDPOINT_URL",
+    "AWS_ENDPOINT_URL_AUTO_SCALING",
+    "AWS_ENDPOINT_URL_EC2",
+    "AWS_ENDPOINT_URL_SECRETS_MANAGER",
+    "AWS_ENDPOINT_URL_SSM",
+    "AWS_LAMBDA_LOG_LEVEL",
+    "AWS_REGION",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "DATABASE_SECRET_ID",
+    "FLEET_DOCUMENT",
+    "FLEET_OPERATOR_TOKEN",
+    "FLEET_READER_TOKEN",
+    "GH_ENVIRONMENT",
+    "RUST_LOG",
+    "VALET_DEPLOY_WEBHOOK_SECRET",
+    "VALET_DEPLOY_WEBHOOK_URL",
+];
+const PREFIXES: [&str; 3] = ["AWS_ASG_", "FLEET_", "VALET_DEPLOY_"];
+
+/// The key of the secret, and the variable that wins over it, that the deploy webhook is signed with.
+pub const WEBHOOK_KEY: &str = "VALET_DEPLOY_WEBHOOK_SECRET";
+
+/// Everything the deploy function is told from outside. Secrets are in secret types, so `Debug` shows none.
+#[derive(Clone, Debug)]
+pub struct DeployConfig {
+    /// The deployment, such as `staging`: part of the names of the two parameters.
+    pub environment: String,
+    pub group: GroupName,
+    /// The SSM document that hosts understand.
+    pub document: String,
+    /// The secret with the callers' tokens and the webhook's key, by name or ARN.
+    pub secret_id: String,
+    /// The callers' tokens from the environment, which win over the secret's.
+    pub tokens: Option<EnvironmentTokens>,
+    /// Where VALET takes the news of a proven version; `None` tells nobody.
+    pub webhook_url: Option<String>,
+    /// The webhook's key from the environment, which wins over the secret's [`WEBHOOK_KEY`].
+    pub webhook_key: Option<SecretString>,
+    pub aws: AwsConfig,
+}
+
+impl DeployConfig {
+    /// Reads and checks every setting.
+    ///
+    /// # Errors
+    /// Every problem at once, misspelled names included. No secret's value is in it.
+    pub fn from_env(env: &impl Lookup) -> Result<Self, ConfigError> {
+        let mut reader = Reader::new(env);
+        let config = Self::read(&mut reader);
+        if let Err(problem) = telemetry::log_filter(env) {
+            reader.problems.push(problem);
+        }
+        reader.problems.extend(names::unknown(env, &DEPLOY_NAMES, &PREFIXES));
+        reader.problems.sort_by(|left, right| left.variable.cmp(&right.variable));
+        match config {
+            Some(config) if reader.problems.is_empty() => Ok(config),
+            _ => Err(ConfigError { problems: reader.problems }),
+        }
+    }
+
+    /// `None` only after a problem was noted. Every setting is read before the first `?`, so that all problems are found.
+    fn read(reader: &mut Reader<'_, impl Lookup>) -> Option<Self> {
+        let environment = reader.required("GH_ENVIRONMENT", checks::environment);
+        // The name below derives from it; a stand-in lets its own problem be found in the same run.
+        let name = environment.as_deref().unwrap_or("environment");
+        let group = reader.required("AWS_ASG_NAME", checks::group);
+        let document =
+            reader.text("FLEET_DOCUMENT", "GhostHands-Host".to_owned(), checks::document);
+        let secret_id =
+            reader.text("DATABASE_SECRET_ID", format!("ghosthands/{name}"), checks::secret_id);
+        let tokens = read_tokens(reader);
+        let webhook_url = reader.optional("VALET_DEPLOY_WEBHOOK_URL", checks::endpoint);
+        let webhook_key = reader.secret(WEBHOOK_KEY, checks::token);
+        let aws = read_aws(reader);
+        Some(Self {
+            environment: environment?,
+            group: GroupName::new(group?),
+            document: document?,
+            secret_id: secret_id?,
+            tokens,
+            webhook_url,
+            webhook_key,
+            aws: aws?,
+        })
+    }
+
+    /// The version of this program.
+    pub fn version(&self) -> &'static str {
+        env!("CARGO_PKG_VERSION")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    fn env(more: &[(&str, &str)]) -> BTreeMap<String, String> {
+        let least = [
+            ("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE"),
+            ("AWS_SECRET_ACCESS_KEY", "hunter2"),
+            ("AWS_REGION", "us-east-1"),
+            ("AWS_ASG_NAME", "asg"),
+            ("GH_ENVIRONMENT", "test"),
+        ];
+        least.iter().chain(more).map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect()
+    }
+
+    #[test]
+    fn the_least_is_enough_and_tells_nobody() {
+        let config = DeployConfig::from_env(&env(&[])).unwrap();
+        assert_eq!(config.document, "GhostHands-Host");
+        assert_eq!(config.secret_id, "ghosthands/test");
+        assert_eq!(config.webhook_url, None);
+    }
+
+    #[test]
+    fn every_bad_setting_is_named_with_the_fix_and_no_secret_is_shown() {
+        let bad = [
+            ("VALET_DEPLOY_WEBHOOK_URL", "valet.example"),
+            ("VALET_DEPLOY_WEBHOOK_SECRET", "short"),
+            ("VALET_DEPLOY_WEBHOOK_SECERT", "geheim"),
+            ("FLEET_DOCUMENT", "Run;This"),
+        ];
+        let error = DeployConfig::from_env(&env(&bad)).unwrap_err();
+        let text = error.to_string();
+        assert_eq!(error.problems.len(), bad.len(), "{text}");
+        for (name, _) in bad {
+            assert!(text.contains(name), "{text}");
+        }
+        assert!(text.contains("Did you mean VALET_DEPLOY_WEBHOOK_SECRET?"), "{text}");
+        assert!(!text.contains("short") && !text.contains("geheim"), "{text}");
+    }
+
+    #[test]
+    fn every_variable_is_documented() {
+        let page = include_str!("../../../../docs/CONFIGURATION.md");
+        for name in DEPLOY_NAMES {
+            assert!(page.contains(&format!("`{name}`")), "{name} is not in docs/CONFIGURATION.md");
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! Rollouts through SSM: the commands that carry them, the agents that take them, and the two parameters that are kept.
+
+mod kept;
+mod read;
+
+use crate::auto_scaling::OnlyIfRefused;
+use crate::aws::{Aws, AwsError, AwsErrorKind, explain};
+use aws_sdk_ssm::Client;
+use aws_sdk_ssm::config::Builder;
+use aws_sdk_ssm::error::SdkError;
+use aws_sdk_ssm::types::{
+    CommandFilter, CommandFilterKey, InstanceInformationStringFilter, PingStatus, Target,
+};
+use fleet_core::ids::{CommandId, GroupName, InstanceId};
+use fleet_core::rollout::{Command, Done, Evidence, Kind, SendResult, Sending, Targets};
+use fleet_core::scaling::{Reading, Unknown, UnknownCause};
+use fleet_core::time::UnixMs;
+use std::collections::BTreeMap;
+
+/// The most that SSM gives at a time.
+const PAGE: i32 = 50;
+/// Our newest commands: drains use the same document, one command for each leaving instance every four minutes.
+const RECENT_PAGES: usize = 4;
+/// SSM's own window for handing a command to an agent. An agent that is online takes it in a second.
+const DELIVERY_S: i32 = 60;
+/// What one order other than a deploy may take on one host.
+const ACTION_S: u32 = 900;
+
+/// The rollouts of one environment.
+#[derive(Clone, Debug)]
+pub struct Rollouts {
+    client: Client,
+    document: String,
+    group: GroupName,
+    /// The parameter of the rollout in progress.
+    record: String,
+    /// The parameter of the stable pointer.
+    stable: String,
+}
+
+/// Where the commands are listed.
+#[derive(Clone, Copy, Debug)]
+pub struct Page {
+    /// Commands requested since then.
+    pub since: Option<UnixMs>,
+    /// At most so many pages of SSM's are read.
+    pub pages: usize,
+}
+
+impl Rollouts {
+    pub fn new(aws: &Aws, environment: &str, group: GroupName, document: String) -> Self {
+        Self {
+            client: Client::new(&aws.sdk),
+            document,
+            group,
+            record: format!("/ghosthands/{environment}/rollout"),
+            stable: format!("/ghosthands/{environment}/stable"),
+        }
+    }
+
+    /// Our commands of the last while, newest first.
+    pub async fn recent(&self, since: UnixMs) -> Reading<Vec<Command>> {
+        self.list(Page { since: Some(since), pages: RECENT_PAGES }).await
+    }
+
+    /// Our commands, newest first.
+    pub async fn list(&self, page: Page) -> Reading<Vec<Command>> {
+        let filter = |key, value: String| CommandFilter::builder().key(key).value(value).build();
+        let since = page.since.map(|since| UnixMs(since.0 - since.0.rem_euclid(1000)).to_string());
+        let filters = [(CommandFilterKey::DocumentName, self.document.clone())]
+            .into_iter()
+            .chain(since.map(|since| (CommandFilterKey::InvokedAfter, since)))
+            .map(|(key, value)| filter(key, value))
+            .collect::<Result<Vec<_>, _>>();
+        let filters = match filters {
+            Ok(filters) => filters,
+            Err(error) => return unreadable(error.to_string()),
+        };
+        let mut pages = self
+            .client
+            .list_commands()
+            .set_filters(Some(filters))
+            .max_results(PAGE)
+            .into_paginator()
+            .send();
+        let mut found = Vec::new();
+        for _ in 0..page.pages {
+            let Some(page) = pages.next().await else { break };
+            match page {
+                Ok(page) => {
+                    found
+                        .extend(page.commands.unwrap_or_default().iter().filter_map(read::command));
+                }
+                Err(error) => return Reading::Unknown(explain("ListCommands", error).into()),
+            }
+        }
+        Reading::Known(found)
+    }
+
+    /// A command of ours and what came of it on each host; `Known(None)` where SSM does not list it.
+    pub async fn evidence(&self, id: &CommandId) -> Reading<Option<Evidence>> {
+        let (command, invocations) = tokio::join!(self.command(id), self.invocations(id));
+        match (command, invocations) {
+            (Ok(Some(command)), Ok(invocations)) => {
+                Reading::Known(Some(Evidence { command, invocations }))
+            }
+            (Ok(None), Ok(_)) => Reading::Known(None),
+            (Err(unknown), _) | (_, Err(unknown)) => Reading::Unknown(unknown),
+        }
+    }
+
+    async fn command(&self, id: &CommandId) -> Result<Option<Command>, Unknown> {
+        let answer = self.client.list_commands().command_id(id.as_str()).send().await;
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(error) => match explain("ListCommands", error) {
+                error if is_unheard_of(&error) => return Ok(None),
+                error => return Err(error.into()),
+            },
+        };
+        Ok(answer.commands.unwrap_or_default().iter().find_map(read::command))
+    }
+
+    async fn invocations(
+        &self,
+        id: &CommandId,
+    ) -> Result<Vec<fleet_core::rollout::Invocation>, Unknown> {
+        let mut pages = self
+            .client
+            .list_command_invocations()
+            .command_id(id.as_str())
+            .details(true)
+            .max_results(PAGE)
+            .into_paginator()
+            .send();
+        let mut found = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = match page {
+                Ok(page) => page,
+                Err(error) => match explain("ListCommandInvocations", error) {
+                    error if is_unheard_of(&error) => return Ok(found),
+                    error => return Err(error.into()),
+                },
+            };
+            for invocation in page.command_invocations.unwrap_or_default() {
+                let read = read::invocation(invocation);
+                found.push(
+                    read.map_err(|detail| Unknown { cause: UnknownCause::Unreadable, detail })?,
+                );
+            }
+        }
+        Ok(found)
+    }
+
+    /// Who of the group has an agent, and whether it is online.
+    pub async fn managed(&self) -> Reading<BTreeMap<InstanceId, bool>> {
+        let of_group = InstanceInformationStringFilter::builder()
+            .key("tag:aws:autoscaling:groupName")
+            .values(self.group.as_str())
+            .build();
+        let of_group = match of_group {
+            Ok(filter) => filter,
+            Err(error) => return unreadable(error.to_string()),
+        };
+        let mut pages = self
+            .client
+            .describe_instance_information()
+            .filters(of_group)
+            .max_results(PAGE)
+            .into_paginator()
+            .send();
+        let mut managed = BTreeMap::new();
+        while let Some(page) = pages.next().await {
+            match page {
+                Ok(page) => managed.extend(
+                    page.instance_information_list.unwrap_or_default().into_iter().filter_map(
+                        |agent| {
+                            let online = agent.ping_status == Some(PingStatus::Online);
+                            Some((InstanceId::new(agent.instance_id?), online))
+                        },
+                    ),
+                ),
+                Err(error) => {
+                    return Reading::Unknown(explain("DescribeInstanceInformation", error).into());
+                }
+            }
+        }
+        Reading::Known(managed)
+    }
+
+    /// Sends a command. SSM has no idempotency token, so it is sent again only where SSM said that it did nothing.
+    pub async fn send(&self, sending: &Sending) -> SendResult {
+        let Sending { order, image_tag, force, targets, pace } = sending;
+        let mut call = self
+            .client
+            .send_command()
+            .document_name(&self.document)
+            .comment(order.comment())
+            .timeout_seconds(DELIVERY_S)
+            .max_concurrency(pace.max_concurrency.to_string())
+            .max_errors(pace.max_errors.to_string())
+            .parameters("Action", vec![order.kind.action().to_owned()])
+            .parameters("Force", vec![force.to_string()]);
+        if let Some(tag) = image_tag {
+            call = call.parameters("ImageTag", vec![tag.to_string()]);
+        }
+        let seconds =
+            if order.kind.is_rollout() { pace.whole_s } else { pace.whole_s.min(ACTION_S) };
+        call = call.parameters("ExecutionSeconds", vec![seconds.to_string()]);
+        if order.kind == Kind::Drain {
+            // Taken out of service and not out of the group: it can be undone.
+            call = call.parameters("Leaving", vec!["false".to_owned()]);
+        }
+        call = match targets {
+            Targets::Hosts(hosts) => {
+                call.set_instance_ids(Some(hosts.iter().map(ToString::to_string).collect()))
+            }
+            Targets::Group => call.targets(
+                Target::builder()
+                    .key("tag:aws:autoscaling:groupName")
+                    .values(self.group.as_str())
+                    .build(),
+            ),
+        };
+        let answer = call
+            .customize()
+            .config_override(Builder::new().retry_classifier(OnlyIfRefused))
+            .send()
+            .await;
+        match answer {
+            Ok(answer) => match answer.command.and_then(|command| command.command_id) {
+                Some(id) => SendResult::Sent { id: CommandId::new(id) },
+                None => SendResult::Lost { detail: "SendCommand gave no command id".to_owned() },
+            },
+            Err(error) => {
+                let refused = match &error {
+                    SdkError::ServiceError(answer) => answer.raw().status().is_client_error(),
+                    SdkError::ConstructionFailure(_) => true,
+                    _ => false,
+                };
+                let detail = explain("SendCommand", error).detail;
+                if refused { SendResult::Refused { detail } } else { SendResult::Lost { detail } }
+            }
+        }
+    }
+
+    /// Takes a command back: from these hosts, or from all where none is named. What a host has begun it finishes or undoes by itself.
+    pub async fn cancel(&self, id: &CommandId, instances: &[InstanceId]) -> Done {
+        let instances: Vec<String> = instances.iter().map(ToString::to_string).collect();
+        let answer = self
+            .client
+            .cancel_command()
+            .command_id(id.as_str())
+            .set_instance_ids((!instances.is_empty()).then_some(instances))
+            .send()
+            .await;
+        done(answer.map(drop).map_err(|error| explain("CancelCommand", error)))
+    }
+}
+
+/// SSM's word for an id that it never gave.
+fn is_unheard_of(error: &AwsError) -> bool {
+    error.kind == AwsErrorKind::Failed
+        && ["InvalidCommandId", "InvocationDoesNotExist"]
+            .iter()
+            .any(|code| error.detail.contains(code))
+        || error.kind == AwsErrorKind::Invalid && error.detail.contains("ommandId")
+}
+
+fn done(result: Result<(), AwsError>) -> Done {
+    match result {
+        Ok(()) => Done::Done,
+        Err(error) => Done::Failed { detail: error.detail },
+    }
+}
+
+fn unreadable<T>(detail: String) -> Reading<T> {
+    Reading::Unknown(Unknown { cause: UnknownCause::Unreadable, detail })
+}

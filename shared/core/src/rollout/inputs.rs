@@ -1,0 +1,241 @@
+//! What one pass was told and has seen so far.
+
+use super::{Command, Invocation, Members, Order, Pace, Record, Stable};
+use super::{ImageTag, Targets};
+use crate::ids::{CommandId, InstanceId};
+use crate::scaling::Reading;
+use crate::time::UnixMs;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Everything a pass depends on: with the same inputs it decides the same again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inputs {
+    /// Whether VALET is told of a new stable version.
+    pub webhook: bool,
+    /// The function's clock when the pass began.
+    pub now: UnixMs,
+    /// The command that an event named. It is where to look, and never a fact.
+    pub hint: Option<CommandId>,
+    pub seen: Seen,
+}
+
+/// The answers so far. `None` is a question that was not asked yet.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen {
+    pub kept: Option<Reading<Kept>>,
+    /// How often they were read in this pass.
+    pub looks: u32,
+    /// Our newest commands, whoever sent them.
+    pub recent: Option<Reading<Vec<Command>>>,
+    /// `Known(None)`: SSM lists no such command, or not yet.
+    pub commands: BTreeMap<CommandId, Reading<Option<Evidence>>>,
+    pub members: Option<Reading<Members>>,
+    /// Who has an agent, and whether it is online.
+    pub managed: Option<Reading<BTreeMap<InstanceId, bool>>>,
+    /// The record in memory is ahead of the one that is kept.
+    pub unsaved: bool,
+    /// This pass wrote down that it is about to send a command.
+    pub intended: bool,
+    pub sent: Option<SendResult>,
+    pub reserved: Option<Reserve>,
+    pub told: Option<Done>,
+    /// Commands that this pass cancelled.
+    pub cancelled: Vec<CommandId>,
+    /// A change that failed. The pass ends, and the next one looks anew.
+    pub trouble: Option<String>,
+}
+
+/// The two parameters.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    pub record: Option<Record>,
+    /// The version of the record's parameter: whoever writes it learns whether somebody else did meanwhile.
+    pub version: i64,
+    pub stable: Option<Stable>,
+}
+
+/// A command and what came of it on each host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Evidence {
+    pub command: Command,
+    pub invocations: Vec<Invocation>,
+}
+
+/// One call, with no choices left in it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "call", rename_all = "snake_case")]
+pub enum Call {
+    /// `GetParameters`
+    ReadKept,
+    /// `ListCommands` of our document
+    ListRecent { since: UnixMs },
+    /// `ListCommands` and `ListCommandInvocations` of one command
+    ReadCommand { id: CommandId },
+    /// `DescribeAutoScalingGroups`
+    DescribeGroup,
+    /// `DescribeInstanceInformation`
+    DescribeManaged,
+    /// `PutParameter` that fails where the record exists: the lock.
+    Reserve { record: Box<Record> },
+    /// `PutParameter`
+    Write { record: Box<Record>, version: i64 },
+    /// `DeleteParameter`
+    Close,
+    /// `PutParameter`
+    WriteStable { stable: Box<Stable> },
+    /// `SendCommand`
+    Send(Box<Sending>),
+    /// `CancelCommand`; without instances the whole command
+    Cancel { id: CommandId, instances: Vec<InstanceId> },
+    /// The deploy webhook
+    Tell { stable: Box<Stable> },
+}
+
+/// A command to send.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sending {
+    pub order: Order,
+    pub image_tag: Option<ImageTag>,
+    pub force: bool,
+    pub targets: Targets,
+    pub pace: Pace,
+}
+
+/// What a call that changes something came to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "result", rename_all = "snake_case")]
+pub enum Done {
+    Done,
+    Failed { detail: String },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "result", rename_all = "snake_case")]
+pub enum SendResult {
+    Sent {
+        id: CommandId,
+    },
+    /// SSM said no: nothing was sent.
+    Refused {
+        detail: String,
+    },
+    /// There was no answer: it may have been sent.
+    Lost {
+        detail: String,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "result", rename_all = "snake_case")]
+pub enum Reserve {
+    Mine,
+    /// Another rollout is in progress.
+    Taken,
+    Failed {
+        detail: String,
+    },
+}
+
+/// The answer to one call.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Answer {
+    Kept(Reading<Kept>),
+    Recent(Reading<Vec<Command>>),
+    Command(CommandId, Reading<Option<Evidence>>),
+    Members(Reading<Members>),
+    Managed(Reading<BTreeMap<InstanceId, bool>>),
+    Reserved(Box<Record>, Reserve),
+    Written(Box<Record>, Done),
+    Closed(Done),
+    StableWritten(Box<Stable>, Done),
+    Sent(SendResult),
+    Cancelled(CommandId, Done),
+    Told(Done),
+}
+
+impl Inputs {
+    /// A pass that has seen nothing yet.
+    pub fn new(webhook: bool, now: UnixMs, hint: Option<CommandId>) -> Inputs {
+        Inputs { webhook, now, hint, seen: Seen::default() }
+    }
+}
+
+impl Seen {
+    /// Takes an answer in.
+    pub fn take(&mut self, answer: Answer) {
+        match answer {
+            Answer::Kept(kept) => {
+                self.kept = Some(kept);
+                self.looks += 1;
+            }
+            Answer::Recent(recent) => self.recent = Some(recent),
+            Answer::Command(id, evidence) => drop(self.commands.insert(id, evidence)),
+            Answer::Members(members) => self.members = Some(members),
+            Answer::Managed(managed) => self.managed = Some(managed),
+            Answer::Reserved(record, reserve) => {
+                match &reserve {
+                    Reserve::Mine => self.write(Some(*record), 1),
+                    Reserve::Taken => {}
+                    Reserve::Failed { detail } => self.trouble = Some(detail.clone()),
+                }
+                self.reserved = Some(reserve);
+            }
+            Answer::Written(record, Done::Done) => {
+                let version = self.kept().map_or(0, |kept| kept.version) + 1;
+                self.intended = record.commands.iter().any(|sent| sent.id.is_none());
+                self.unsaved = false;
+                self.write(Some(*record), version);
+            }
+            Answer::Closed(Done::Done) => self.write(None, 0),
+            Answer::StableWritten(stable, Done::Done) => {
+                if let Some(Reading::Known(kept)) = &mut self.kept {
+                    kept.stable = Some(*stable);
+                }
+            }
+            Answer::Sent(sent) => {
+                match &sent {
+                    SendResult::Sent { id } => self.name(id),
+                    SendResult::Refused { detail } | SendResult::Lost { detail } => {
+                        self.trouble = Some(detail.clone());
+                    }
+                }
+                self.intended = false;
+                self.sent = Some(sent);
+            }
+            Answer::Cancelled(id, done) => {
+                self.cancelled.push(id);
+                if let Done::Failed { detail } = done {
+                    self.trouble = Some(detail);
+                }
+            }
+            Answer::Told(done) => self.told = Some(done),
+            Answer::Written(_, Done::Failed { detail })
+            | Answer::Closed(Done::Failed { detail })
+            | Answer::StableWritten(_, Done::Failed { detail }) => self.trouble = Some(detail),
+        }
+    }
+
+    /// The parameters, once they are known.
+    pub fn kept(&self) -> Option<&Kept> {
+        self.kept.as_ref().and_then(Reading::known)
+    }
+
+    fn write(&mut self, record: Option<Record>, version: i64) {
+        if let Some(Reading::Known(kept)) = &mut self.kept {
+            kept.record = record;
+            kept.version = version;
+        }
+    }
+
+    /// The command that was intended has its id.
+    fn name(&mut self, id: &CommandId) {
+        let Some(Reading::Known(Kept { record: Some(record), .. })) = &mut self.kept else {
+            return;
+        };
+        if let Some(sent) = record.commands.iter_mut().find(|sent| sent.id.is_none()) {
+            sent.id = Some(id.clone());
+            self.unsaved = true;
+        }
+    }
+}

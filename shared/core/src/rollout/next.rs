@@ -1,0 +1,158 @@
+//! What a rollout needs once nothing of it runs any more.
+
+use super::host::{Host, Standing};
+use super::record::LISTED;
+use super::view::View;
+use super::{HostState, Members, Record, Stable, State, Step, Targets};
+use crate::ids::InstanceId;
+use crate::time::UnixMs;
+use std::collections::BTreeMap;
+
+/// How often hosts are asked again, and how often they are told to go back.
+pub(super) const ROUNDS: u8 = 3;
+/// An instance that boots while the pointer moves may have read the old one; it is waited for this long.
+const BOOT_S: u32 = 600;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Instances boot.
+    Wait {
+        booting: u32,
+    },
+    Send {
+        step: Step,
+        round: u8,
+        hosts: Vec<InstanceId>,
+    },
+    MoveStable {
+        hosts: u32,
+    },
+    End(State),
+}
+
+/// Everything that the step after the last command depends on.
+pub(super) struct Case<'a> {
+    pub(super) record: &'a Record,
+    pub(super) stable: Option<&'a Stable>,
+    pub(super) view: &'a View,
+    pub(super) members: &'a Members,
+    pub(super) now: UnixMs,
+}
+
+impl Case<'_> {
+    /// The step, where `online` is asked only if a command would follow. `None`: it has to be known first.
+    pub(super) fn next(&self, online: Option<&BTreeMap<InstanceId, bool>>) -> Option<Next> {
+        let record = self.record;
+        if self.is_moved() {
+            return self.settle(online);
+        }
+        // A cancellation that came too late changes nothing any more.
+        if self.view.is_proven() && record.rounds(Step::Undo) == 0 {
+            return Some(Next::MoveStable { hosts: count(self.view.live()) });
+        }
+        if record.cancelled {
+            return Some(Next::End(State::Cancelled));
+        }
+        if record.rounds(Step::Undo) > 0 {
+            return self.undo_again(online);
+        }
+        let failed = |host: &Host| matches!(host.standing, Standing::Failed | Standing::Down);
+        if self.view.hosts.iter().any(failed) {
+            return self.undo(online);
+        }
+        let swept = self.sweep(online)?;
+        // A host that never proves anything, however often it is asked, may hide a version that does not work.
+        let unsure =
+            |host: &Host| host.standing == Standing::Unsure && host.state == HostState::Refused;
+        match swept {
+            Some(sweep) => Some(sweep),
+            None if self.view.live().any(unsure) => self.undo(online),
+            None => Some(Next::End(self.mixed())),
+        }
+    }
+
+    pub(super) fn is_moved(&self) -> bool {
+        self.record
+            .id()
+            .is_some_and(|id| self.stable.is_some_and(|stable| stable.deployment_id == *id))
+    }
+
+    /// The version failed somewhere: bring the hosts back that may have it.
+    fn undo(&self, online: Option<&BTreeMap<InstanceId, bool>>) -> Option<Next> {
+        // There is nothing to go back to, or it is what was being deployed.
+        let back = self.record.before.as_ref().filter(|before| **before != self.record.image_tag);
+        let hosts: Vec<&Host> = self.view.live().filter(|host| host.may_run_it()).collect();
+        if back.is_none() || hosts.is_empty() {
+            return Some(Next::End(self.mixed()));
+        }
+        Some(self.send(Step::Undo, &hosts, online?).unwrap_or(Next::End(State::Failed)))
+    }
+
+    fn undo_again(&self, online: Option<&BTreeMap<InstanceId, bool>>) -> Option<Next> {
+        let hosts: Vec<&Host> = self.view.live().filter(|host| host.may_run_it()).collect();
+        if hosts.is_empty() {
+            return Some(Next::End(State::RolledBack));
+        }
+        Some(self.send(Step::Undo, &hosts, online?).unwrap_or(Next::End(State::Failed)))
+    }
+
+    /// Asks the hosts again that lack the version. `Some(None)`: there is nobody left to ask.
+    #[expect(clippy::option_option, reason = "not yet known, and known to be nobody")]
+    fn sweep(&self, online: Option<&BTreeMap<InstanceId, bool>>) -> Option<Option<Next>> {
+        let lacks = |host: &&Host| {
+            matches!(host.standing, Standing::Lacks | Standing::Unsure | Standing::Open)
+        };
+        let hosts: Vec<&Host> = self.view.live().filter(lacks).collect();
+        if hosts.is_empty() {
+            return Some(None);
+        }
+        Some(self.send(Step::Sweep, &hosts, online?))
+    }
+
+    /// The pointer has moved. Hosts that were born before that may have begun with the version before.
+    fn settle(&self, online: Option<&BTreeMap<InstanceId, bool>>) -> Option<Next> {
+        if self.record.cancelled {
+            return Some(Next::End(State::Succeeded));
+        }
+        if let Some(sweep) = self.sweep(online)? {
+            return Some(sweep);
+        }
+        let booting = count(self.members.values().filter(|state| state.starts_with("Pending")));
+        let since = self.record.commands.last().map_or(self.record.at, |sent| sent.at);
+        if booting > 0 && self.now < since.plus_seconds(BOOT_S) {
+            return Some(Next::Wait { booting });
+        }
+        Some(Next::End(State::Succeeded))
+    }
+
+    /// A command for those of `hosts` that can get one; `None` where nobody can, or it was tried often enough.
+    fn send(
+        &self,
+        step: Step,
+        hosts: &[&Host],
+        online: &BTreeMap<InstanceId, bool>,
+    ) -> Option<Next> {
+        let round = self.record.rounds(step) + 1;
+        let reachable = hosts.iter().filter(|host| online.get(&host.instance_id) == Some(&true));
+        let hosts: Vec<InstanceId> = reachable.map(|host| host.instance_id.clone()).collect();
+        (round <= ROUNDS && !hosts.is_empty()).then_some(Next::Send { step, round, hosts })
+    }
+
+    /// The name of an end without proof.
+    fn mixed(&self) -> State {
+        if self.view.live().any(|host| host.standing == Standing::Proven) {
+            State::Partial
+        } else {
+            State::Failed
+        }
+    }
+}
+
+/// By id where SSM takes as many, else the whole group: hosts that have the version already say so at once.
+pub(super) fn targets(hosts: Vec<InstanceId>) -> Targets {
+    if hosts.len() <= LISTED { Targets::Hosts(hosts) } else { Targets::Group }
+}
+
+pub(super) fn count<T>(items: impl Iterator<Item = T>) -> u32 {
+    u32::try_from(items.count()).unwrap_or(u32::MAX)
+}

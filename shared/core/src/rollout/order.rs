@@ -1,0 +1,190 @@
+//! What a command of ours was sent for, by its comment. So SSM's own list of commands tells the whole rollout, and what is kept beside
+//! it may be lost.
+
+use super::{Kind, Strategy};
+use crate::ids::CommandId;
+use serde::{Deserialize, Serialize};
+
+/// How the comment of our commands begins. Commands without it are somebody else's.
+const MARK: &str = "ghosthands rollout";
+/// The most that SSM takes.
+const COMMENT: usize = 100;
+
+/// A command's part in a rollout.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Order {
+    pub kind: Kind,
+    pub strategy: Strategy,
+    pub part: Part,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Part {
+    /// The first command. Its id is the rollout's.
+    Root {
+        key: Key,
+        /// Whose token it was, by the beginning of its hash.
+        by: Option<String>,
+        why: Option<String>,
+    },
+    /// A later command of the rollout `of`.
+    Later { step: Step, round: u8, of: CommandId },
+}
+
+/// What a command of a rollout is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Step {
+    /// Brings the version to the hosts that were there.
+    Apply,
+    /// Brings it to those that lack it for a reason that is not the version: born meanwhile, not reached, busy.
+    Sweep,
+    /// Brings the version before back to hosts that may have the new one.
+    Undo,
+}
+
+/// Twelve hexadecimal digits that stand for an `Idempotency-Key`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Key(String);
+
+impl Key {
+    /// Takes the beginning of a hash in hexadecimal digits.
+    pub fn of_hash(hash: &str) -> Key {
+        Key(hash.chars().take(12).collect())
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Order {
+    /// The comment of the command, at most 100 characters. A long reason is cut.
+    pub fn comment(&self) -> String {
+        let Order { kind, strategy, part } = self;
+        let mut comment = format!("{MARK} {} {strategy}", kind.as_str());
+        match part {
+            Part::Root { key, by, why } => {
+                comment.push_str(&format!(" key={}", key.as_str()));
+                if let Some(by) = by {
+                    comment.push_str(&format!(" by={by}"));
+                }
+                if let Some(why) = why {
+                    comment.push_str(" why=");
+                    let room = COMMENT - comment.chars().count();
+                    comment.extend(
+                        why.chars().map(|c| if c.is_control() { ' ' } else { c }).take(room),
+                    );
+                }
+            }
+            Part::Later { step, round, of } => {
+                let step = if *step == Step::Undo { "undo" } else { "sweep" };
+                comment.push_str(&format!(" {step}={round} of={of}"));
+            }
+        }
+        comment
+    }
+
+    /// Reads a comment; `None` where the command is not one of these.
+    pub fn read(comment: &str) -> Option<Order> {
+        let words = comment.strip_prefix(MARK)?.strip_prefix(' ')?;
+        let (words, why) = match words.split_once(" why=") {
+            Some((words, why)) => (words, Some(why.to_owned())),
+            None => (words, None),
+        };
+        let mut words = words.split(' ');
+        let kind = Kind::parse(words.next()?)?;
+        let strategy = Strategy::parse(words.next()?).ok()?;
+        let (mut key, mut by, mut later, mut of) = (None, None, None, None);
+        for word in words {
+            match word.split_once('=')? {
+                ("key", value) => key = Some(Key(value.to_owned())),
+                ("by", value) => by = Some(value.to_owned()),
+                ("sweep", round) => later = Some((Step::Sweep, round.parse().ok()?)),
+                ("undo", round) => later = Some((Step::Undo, round.parse().ok()?)),
+                ("of", id) => of = Some(CommandId::new(id)),
+                _ => return None,
+            }
+        }
+        let part = match (key, later, of) {
+            (Some(key), None, None) => Part::Root { key, by, why },
+            (None, Some((step, round)), Some(of)) => Part::Later { step, round, of },
+            _ => return None,
+        };
+        Some(Order { kind, strategy, part })
+    }
+
+    /// The key of a rollout's first command.
+    pub fn key(&self) -> Option<&Key> {
+        match &self.part {
+            Part::Root { key, .. } => Some(key),
+            Part::Later { .. } => None,
+        }
+    }
+
+    pub fn step(&self) -> Step {
+        match self.part {
+            Part::Root { .. } => Step::Apply,
+            Part::Later { step, .. } => step,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_order_comes_back_from_its_comment_and_fits() {
+        let of = CommandId::new("12345678-1234-1234-1234-123456789012");
+        let key = Key::of_hash(&"abcdef0123456789".repeat(4));
+        for kind in Kind::ALL {
+            for strategy in Strategy::ALL {
+                let by = Some("1a2b3c4d".to_owned());
+                let root = Part::Root { key: key.clone(), by, why: Some("fix".to_owned()) };
+                let later = [Step::Sweep, Step::Undo].map(|step| Part::Later {
+                    step,
+                    round: 3,
+                    of: of.clone(),
+                });
+                let parts = [root, Part::Root { key: key.clone(), by: None, why: None }]
+                    .into_iter()
+                    .chain(later);
+                for part in parts {
+                    let order = Order { kind, strategy, part };
+                    let comment = order.comment();
+                    assert!(comment.len() <= COMMENT, "{comment}");
+                    assert_eq!(Order::read(&comment), Some(order));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_long_reason_is_cut_and_cannot_pretend_to_be_more() {
+        let why = "hotfix of=someone-else key=1 why=".repeat(9);
+        let part =
+            Part::Root { key: Key::of_hash("abcdef012345"), by: None, why: Some(why.clone()) };
+        let comment = Order { kind: Kind::Deploy, strategy: Strategy::Canary, part }.comment();
+        assert_eq!(comment.chars().count(), COMMENT);
+        let read = Order::read(&comment).expect("ours");
+        let Part::Root { key, why: Some(cut), .. } = read.part else { panic!("a root") };
+        assert_eq!(key.as_str(), "abcdef012345");
+        assert!(why.starts_with(&cut));
+    }
+
+    #[test]
+    fn somebody_elses_comments_are_passed_over() {
+        for comment in [
+            "",
+            "ghosthands leave w=240",
+            "ghosthands rollout",
+            "ghosthands rollout deploy canary",
+            "ghosthands rolloutdeploy",
+        ] {
+            assert_eq!(Order::read(comment), None, "{comment:?}");
+        }
+    }
+}

@@ -1,0 +1,316 @@
+//! Begins a deployment: once for each `Idempotency-Key`, and one rollout at a time.
+
+use super::decide::UNLISTED_S;
+use super::next::{count, targets};
+use super::record::LISTED;
+use super::view::is_live;
+use super::{
+    Call, Command, CommandStatus, ImageTag, Kept, Key, Kind, Order, Part, Record, Reserve, Seen,
+    SendResult, Sending, Sent, Step, Strategy, Targets,
+};
+use crate::ids::{CommandId, InstanceId};
+use crate::scaling::Reading;
+use crate::time::UnixMs;
+use serde::{Deserialize, Serialize};
+
+/// How far back SSM's list is searched for a key; rollouts are remembered longer.
+const SEARCHED_S: i64 = 3600;
+
+/// What a client wants.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Start {
+    pub key: Key,
+    pub kind: Kind,
+    /// The version; `None` for what is not about one.
+    pub image_tag: Option<ImageTag>,
+    pub strategy: Strategy,
+    pub force: bool,
+    /// Whose token it was, by the beginning of its hash.
+    pub by: Option<String>,
+    /// The reason; as much of it as fits is kept in the command's comment.
+    pub why: Option<String>,
+    /// The hosts that a drain names; `None` means all that are in service.
+    pub hosts: Option<Vec<InstanceId>>,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Started {
+    /// It runs, or it did: the same key gets the same answer.
+    Accepted { id: CommandId, hosts: Vec<InstanceId> },
+    /// Another rollout is in progress; its id, where it is known already.
+    Conflict { running: Option<CommandId> },
+    /// The key stands for another request.
+    KeyReused { id: Option<CommandId> },
+    /// Hosts that are not in service, or that SSM does not know.
+    NoHosts { missing: Vec<InstanceId> },
+    /// It may have begun. The same request again tells, after so many seconds.
+    Unsure { retry_s: u32, detail: String },
+    /// Nothing was begun.
+    Unavailable { detail: String },
+}
+
+/// The next calls, or what came of it.
+///
+/// # Errors
+/// The end, which is no error: there is nothing left to call.
+pub fn start(wish: &Start, now: UnixMs, seen: &Seen) -> Result<Vec<Call>, Started> {
+    Begin { wish, now, seen }.next()
+}
+
+struct Begin<'a> {
+    wish: &'a Start,
+    now: UnixMs,
+    seen: &'a Seen,
+}
+
+impl Begin<'_> {
+    fn next(&self) -> Result<Vec<Call>, Started> {
+        let questions = self.questions();
+        if !questions.is_empty() {
+            return Ok(questions);
+        }
+        let kept = known(self.seen.kept.as_ref())?;
+        let recent = known(self.seen.recent.as_ref())?;
+        if let Some(SendResult::Sent { id }) = &self.seen.sent {
+            return self.sent(kept, id);
+        }
+        if self.wish.kind.is_rollout() { self.rollout(kept, recent) } else { self.action(recent) }
+    }
+
+    fn questions(&self) -> Vec<Call> {
+        let seen = self.seen;
+        let mut calls = Vec::new();
+        if seen.kept.is_none() {
+            calls.push(Call::ReadKept);
+        }
+        if seen.recent.is_none() {
+            calls.push(Call::ListRecent { since: UnixMs(self.now.0 - SEARCHED_S * 1000) });
+        }
+        if seen.members.is_none() {
+            calls.push(Call::DescribeGroup);
+        }
+        if seen.managed.is_none() {
+            calls.push(Call::DescribeManaged);
+        }
+        calls
+    }
+
+    fn rollout(&self, kept: &Kept, recent: &[Command]) -> Result<Vec<Call>, Started> {
+        let wish = self.wish;
+        if let Some(record) = &kept.record {
+            return self.beside(kept, record, recent);
+        }
+        match &self.seen.reserved {
+            Some(Reserve::Taken) if self.seen.looks < 2 => return Ok(vec![Call::ReadKept]),
+            // Somebody was first, and is over already.
+            Some(Reserve::Taken) => return Err(Started::Conflict { running: None }),
+            Some(Reserve::Failed { detail }) => {
+                return Err(Started::Unsure { retry_s: 1, detail: detail.clone() });
+            }
+            // It was ours, the order was refused, and the record is gone again.
+            Some(Reserve::Mine) => {
+                let detail = self.seen.trouble.clone().unwrap_or_default();
+                return Err(Started::Unavailable { detail });
+            }
+            None => {}
+        }
+        let ended = kept.stable.iter().flat_map(|stable| &stable.ended);
+        if let Some(ended) = ended.clone().find(|ended| ended.key == wish.key) {
+            return Err(Started::Accepted { id: ended.id.clone(), hosts: Vec::new() });
+        }
+        let root =
+            |command: &&Command| command.order.key().is_some() && command.order.kind.is_rollout();
+        if let Some(known) = recent.iter().filter(root).find(|c| c.order.key() == Some(&wish.key)) {
+            return Err(self.replay(known));
+        }
+        let over = |command: &&Command| {
+            kept.stable.as_ref().is_some_and(|s| s.ended(&command.id).is_some())
+        };
+        let runs = |c: &&Command| c.status == CommandStatus::Live && root(c) && !over(c);
+        if let Some(running) = recent.iter().find(runs) {
+            return Err(Started::Conflict { running: Some(running.id.clone()) });
+        }
+        let (_, expected) = self.hosts()?;
+        let Some(image_tag) = wish.image_tag.clone() else {
+            return Err(Started::Unavailable { detail: "a rollout needs an image tag".to_owned() });
+        };
+        let record = Record {
+            key: wish.key.clone(),
+            kind: wish.kind,
+            image_tag,
+            strategy: wish.strategy,
+            force: wish.force,
+            at: self.now,
+            before: kept.stable.as_ref().map(|stable| stable.image_tag.clone()),
+            expected: if expected.len() <= LISTED { expected } else { Vec::new() },
+            commands: vec![Sent { step: Step::Apply, round: 0, id: None, at: self.now }],
+            cancelled: false,
+        };
+        Ok(vec![Call::Reserve { record: Box::new(record) }])
+    }
+
+    /// A rollout is in progress: it is this one, or it is in the way.
+    fn beside(
+        &self,
+        kept: &Kept,
+        record: &Record,
+        recent: &[Command],
+    ) -> Result<Vec<Call>, Started> {
+        let wish = self.wish;
+        let root = recent.iter().find(|command| command.order.key() == Some(&record.key));
+        let id = record.id().or_else(|| root.map(|root| &root.id)).cloned();
+        if record.key != wish.key {
+            // A proven one only waits for instances that boot; the next rollout brings those along.
+            let proven = kept
+                .stable
+                .as_ref()
+                .is_some_and(|stable| id.as_ref() == Some(&stable.deployment_id));
+            return if proven && self.seen.trouble.is_none() {
+                Ok(vec![Call::Close])
+            } else {
+                Err(Started::Conflict { running: id })
+            };
+        }
+        let same = Some(&record.image_tag) == wish.image_tag.as_ref()
+            && (record.kind, record.strategy, record.force)
+                == (wish.kind, wish.strategy, wish.force);
+        if !same {
+            return Err(Started::KeyReused { id });
+        }
+        if let Some(id) = record.id() {
+            return Err(Started::Accepted { id: id.clone(), hosts: record.expected.clone() });
+        }
+        match &self.seen.sent {
+            Some(SendResult::Refused { detail }) if self.seen.trouble.as_ref() == Some(detail) => {
+                return Ok(vec![Call::Close]);
+            }
+            Some(SendResult::Lost { detail }) => {
+                return Err(Started::Unsure { retry_s: UNLISTED_S, detail: detail.clone() });
+            }
+            _ => {}
+        }
+        if let Some(trouble) = &self.seen.trouble {
+            return Err(Started::Unsure { retry_s: UNLISTED_S, detail: trouble.clone() });
+        }
+        if let Some(id) = id {
+            let mut named = record.clone();
+            if let Some(first) = named.commands.first_mut() {
+                first.id = Some(id);
+            }
+            return Ok(vec![Call::Write { record: Box::new(named), version: kept.version }]);
+        }
+        // Somebody reserved it with this key and died, perhaps after sending: SSM's list tells, in a while.
+        let waited_s = self.now.since(record.at) / 1000;
+        let wait_s = i64::from(UNLISTED_S) - waited_s;
+        // Where the answer to our own reservation was lost, it looks taken.
+        let mine = match self.seen.reserved {
+            Some(Reserve::Mine) => true,
+            Some(Reserve::Taken) => record.at == self.now,
+            _ => false,
+        };
+        if !mine && wait_s > 0 {
+            return Err(Started::Unsure {
+                retry_s: u32::try_from(wait_s).unwrap_or(UNLISTED_S),
+                detail: "an earlier attempt with this key may have begun it".to_owned(),
+            });
+        }
+        let (hosts, _) = self.hosts()?;
+        Ok(vec![self.sending(hosts)])
+    }
+
+    fn action(&self, recent: &[Command]) -> Result<Vec<Call>, Started> {
+        if let Some(known) = recent.iter().find(|c| c.order.key() == Some(&self.wish.key)) {
+            return Err(self.replay(known));
+        }
+        match &self.seen.sent {
+            Some(SendResult::Refused { detail }) => {
+                Err(Started::Unavailable { detail: detail.clone() })
+            }
+            Some(SendResult::Lost { detail }) => {
+                Err(Started::Unsure { retry_s: UNLISTED_S, detail: detail.clone() })
+            }
+            _ => {
+                let (hosts, _) = self.hosts()?;
+                Ok(vec![self.sending(hosts)])
+            }
+        }
+    }
+
+    /// An earlier request with this key went through.
+    fn replay(&self, known: &Command) -> Started {
+        let wish = self.wish;
+        let same = known.image_tag == wish.image_tag
+            && (known.order.kind, known.order.strategy, known.force)
+                == (wish.kind, wish.strategy, wish.force);
+        let id = known.id.clone();
+        if same {
+            Started::Accepted { id, hosts: known.targets.clone() }
+        } else {
+            Started::KeyReused { id: Some(id) }
+        }
+    }
+
+    /// The command has its id, which is written down before anybody is told.
+    fn sent(&self, kept: &Kept, id: &CommandId) -> Result<Vec<Call>, Started> {
+        if let Some(record) =
+            kept.record.as_ref().filter(|_| self.seen.unsaved && self.seen.trouble.is_none())
+        {
+            return Ok(vec![Call::Write {
+                record: Box::new(record.clone()),
+                version: kept.version,
+            }]);
+        }
+        // Where that failed, the next pass finds the command by its comment.
+        let hosts = self.hosts().map_or_else(|_| Vec::new(), |(hosts, _)| hosts);
+        Err(Started::Accepted { id: id.clone(), hosts })
+    }
+
+    /// The hosts that an order can be sent to now, and those that are in service.
+    fn hosts(&self) -> Result<(Vec<InstanceId>, Vec<InstanceId>), Started> {
+        let members = known(self.seen.members.as_ref())?;
+        let managed = known(self.seen.managed.as_ref())?;
+        let in_service =
+            members.iter().filter(|(_, state)| is_live(state)).map(|(id, _)| id.clone());
+        let in_service: Vec<InstanceId> = in_service.collect();
+        let can = |id: &&InstanceId| managed.get(*id) == Some(&true);
+        let wanted = self.wish.hosts.as_ref().unwrap_or(&in_service);
+        let named = self.wish.hosts.is_some();
+        let missing: Vec<InstanceId> = wanted
+            .iter()
+            .filter(|id| named && !(in_service.contains(id) && can(id)))
+            .cloned()
+            .collect();
+        let hosts: Vec<InstanceId> = wanted.iter().filter(can).cloned().collect();
+        if hosts.is_empty() || !missing.is_empty() {
+            return Err(Started::NoHosts { missing });
+        }
+        Ok((hosts, in_service))
+    }
+
+    fn sending(&self, hosts: Vec<InstanceId>) -> Call {
+        let Start { key, kind, image_tag, strategy, force, by, why, .. } = self.wish;
+        let pace = strategy.pace(count(hosts.iter()));
+        // An order to named hosts is for nobody else.
+        let targets =
+            if self.wish.hosts.is_some() { Targets::Hosts(hosts) } else { targets(hosts) };
+        let part = Part::Root { key: key.clone(), by: by.clone(), why: why.clone() };
+        Call::Send(Box::new(Sending {
+            order: Order { kind: *kind, strategy: *strategy, part },
+            image_tag: image_tag.clone(),
+            force: *force,
+            targets,
+            pace,
+        }))
+    }
+}
+
+fn known<T>(reading: Option<&Reading<T>>) -> Result<&T, Started> {
+    match reading {
+        Some(Reading::Known(value)) => Ok(value),
+        Some(Reading::Unknown(source)) => {
+            Err(Started::Unavailable { detail: source.detail.clone() })
+        }
+        None => Err(Started::Unavailable { detail: "it was not looked at".to_owned() }),
+    }
+}

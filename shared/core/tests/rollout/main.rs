@@ -1,0 +1,6 @@
+//! `rollout::decide` and `rollout::start`, from outside: whole rollouts against a fleet and an SSM that go wrong in every way.
+
+mod random;
+mod rules;
+mod sim;
+mod world;

@@ -1,0 +1,351 @@
+//! Single rules, each by its name.
+
+use crate::world::{Luck, World, tag};
+use fleet_core::ids::{CommandId, InstanceId};
+use fleet_core::rollout::{
+    Call, Command, CommandStatus, Evidence, HostReport, HostState, Inputs, Invocation,
+    InvocationStatus as Status, Key, Kind, Known, Members, Order, Outcome, Output, Part, Reason,
+    Record, Seen, SendResult, Start, Started, State, Step, Strategy, Targets, View, decide, start,
+};
+use fleet_core::time::UnixMs;
+use proptest::prelude::*;
+
+fn id(n: usize) -> InstanceId {
+    InstanceId::new(format!("i-{n:08}"))
+}
+
+fn report(n: usize, result: Outcome, runs: &str) -> HostReport {
+    HostReport {
+        v: 1,
+        instance_id: id(n),
+        action: "deploy".to_owned(),
+        result,
+        step: None,
+        message: None,
+        image_tag: Some(runs.to_owned()),
+        digest: None,
+        before: None,
+        log: Vec::new(),
+    }
+}
+
+fn invocation(n: usize, status: Status, output: Output) -> Invocation {
+    Invocation { instance: id(n), status, detail: format!("{status:?}"), exit: Some(0), output }
+}
+
+fn said(n: usize, result: Outcome, runs: &str) -> Invocation {
+    let good = !matches!(result, Outcome::RolledBack | Outcome::Down | Outcome::Failed);
+    let status = if good { Status::Success } else { Status::Failed };
+    invocation(n, status, Output::Report(report(n, result, runs)))
+}
+
+fn evidence(invocations: Vec<Invocation>) -> Evidence {
+    let key = Key::of_hash("abcdef012345");
+    let part = Part::Root { key, by: None, why: None };
+    Evidence {
+        command: Command {
+            id: CommandId::new("c"),
+            requested: UnixMs(0),
+            order: Order { kind: Kind::Deploy, strategy: Strategy::Canary, part },
+            image_tag: Some(tag("v2")),
+            force: false,
+            status: CommandStatus::Ended,
+            targets: invocations.iter().map(|invocation| invocation.instance.clone()).collect(),
+        },
+        invocations,
+    }
+}
+
+/// The view of one command on hosts of which all are in service but those with another state given.
+fn view(evidence: &Evidence, expected: &[InstanceId], others: &[(usize, &str)]) -> View {
+    let mut members: Members =
+        evidence.command.targets.iter().map(|id| (id.clone(), "InService".to_owned())).collect();
+    for (n, state) in others {
+        match *state {
+            "" => drop(members.remove(&id(*n))),
+            state => drop(members.insert(id(*n), state.to_owned())),
+        }
+    }
+    View::of(&Known {
+        kind: Kind::Deploy,
+        image_tag: Some(&tag("v2")),
+        before: Some(&tag("v1")),
+        expected,
+        commands: &[(Step::Apply, evidence)],
+        members: Some(&members),
+        over: false,
+    })
+}
+
+fn state(view: &View, n: usize) -> HostState {
+    view.hosts.iter().find(|host| host.instance_id == id(n)).expect("a host").state
+}
+
+#[test]
+fn every_word_of_a_host_has_its_state() {
+    let all = [
+        (Outcome::Deployed, "v2", HostState::Succeeded),
+        (Outcome::AlreadyCurrent, "v2", HostState::AlreadyCurrent),
+        (Outcome::RolledBack, "v1", HostState::RolledBack),
+        (Outcome::Down, "", HostState::FailedDown),
+        (Outcome::Failed, "v1", HostState::Refused),
+        (Outcome::Busy, "v1", HostState::Busy),
+        (Outcome::Refused, "v1", HostState::Refused),
+        (Outcome::Leaving, "v1", HostState::Terminated),
+        (Outcome::Unknown, "v1", HostState::Unreachable),
+        // Lies.
+        (Outcome::Deployed, "v1", HostState::Refused),
+        (Outcome::AlreadyCurrent, "v1", HostState::Refused),
+    ];
+    let evidence = evidence(
+        all.iter().enumerate().map(|(n, (result, runs, _))| said(n, *result, runs)).collect(),
+    );
+    let view = view(&evidence, &[], &[]);
+    for (n, (result, runs, expected)) in all.iter().enumerate() {
+        assert_eq!(state(&view, n), *expected, "{result:?} {runs}");
+    }
+    assert_eq!(view.verdict(false), State::Partial);
+}
+
+#[test]
+fn a_success_without_proof_is_none() {
+    let mut other_host = report(9, Outcome::Deployed, "v2");
+    other_host.v = 1;
+    let mut other_form = report(3, Outcome::Deployed, "v2");
+    other_form.v = 2;
+    let mut other_action = report(4, Outcome::Done, "v2");
+    other_action.action = "cleanup".to_owned();
+    let broken = invocation(5, Status::Failed, Output::Report(report(5, Outcome::Deployed, "v2")));
+    let evidence = evidence(vec![
+        invocation(0, Status::Success, Output::None),
+        invocation(1, Status::Success, Output::Unreadable("it printed hello".to_owned())),
+        invocation(2, Status::Success, Output::Report(other_host)),
+        invocation(3, Status::Success, Output::Report(other_form)),
+        invocation(4, Status::Success, Output::Report(other_action)),
+        broken,
+    ]);
+    let view = view(&evidence, &[], &[]);
+    assert!(
+        view.hosts.iter().all(|host| host.state == HostState::Refused && host.message.is_some()),
+        "{view:?}"
+    );
+    assert_eq!(view.verdict(false), State::Failed);
+}
+
+#[test]
+fn ssms_own_words_have_their_states() {
+    let evidence = evidence(vec![
+        invocation(0, Status::Pending, Output::None),
+        invocation(1, Status::Running, Output::None),
+        invocation(2, Status::Unreached, Output::None),
+        invocation(3, Status::TimedOut, Output::None),
+        invocation(4, Status::Cancelled, Output::None),
+        invocation(5, Status::NotStarted, Output::None),
+    ]);
+    // 6 was in service and SSM never heard of it, 7 came meanwhile, and of those that were asked some left.
+    let view = view(
+        &evidence,
+        &[id(6)],
+        &[(6, "InService"), (7, "InService"), (8, "Pending"), (5, "Terminating:Wait"), (2, "")],
+    );
+    let expected = [
+        HostState::Pending,
+        HostState::InProgress,
+        HostState::Terminated,
+        HostState::TimedOut,
+        HostState::Cancelled,
+        HostState::Terminated,
+        HostState::Unreachable,
+        HostState::Pending,
+    ];
+    for (n, expected) in expected.into_iter().enumerate() {
+        assert_eq!(state(&view, n), expected, "host {n}");
+    }
+    assert_eq!(view.hosts.len(), 8, "one that boots is nobody yet");
+    assert_eq!(view.verdict(false), State::InProgress);
+}
+
+#[test]
+fn a_tag_that_was_pushed_again_is_two_versions() {
+    let with = |n: usize, digest: &str| {
+        let report =
+            HostReport { digest: Some(digest.to_owned()), ..report(n, Outcome::Deployed, "v2") };
+        invocation(n, Status::Success, Output::Report(report))
+    };
+    let evidence = evidence(vec![with(0, "sha256:a"), with(1, "sha256:a"), with(2, "sha256:b")]);
+    let view = view(&evidence, &[], &[]);
+    assert_eq!(view.digests, ["sha256:a", "sha256:b"]);
+    assert_eq!((state(&view, 0), state(&view, 2)), (HostState::Succeeded, HostState::Refused));
+    assert_eq!(view.verdict(false), State::Partial);
+}
+
+/// Everything that a beginning does on a world where nothing goes wrong, until it is accepted.
+fn begin(world: &mut World, wish: &Start) -> (Started, Vec<Call>) {
+    let mut seen = Seen::default();
+    let mut made = Vec::new();
+    loop {
+        match start(wish, world.now(), &seen) {
+            Ok(calls) => {
+                for call in calls {
+                    made.push(call.clone());
+                    seen.take(world.call(call));
+                }
+            }
+            Err(started) => return (started, made),
+        }
+    }
+}
+
+fn wish(key: &str, version: &str) -> Start {
+    Start {
+        key: Key::of_hash(key),
+        kind: Kind::Deploy,
+        image_tag: Some(tag(version)),
+        strategy: Strategy::Canary,
+        force: false,
+        by: None,
+        why: None,
+        hosts: None,
+    }
+}
+
+#[test]
+fn what_is_about_to_be_sent_is_written_down_before_it_is_sent() {
+    let mut world = World::new(1, 3, Luck::default());
+    let (started, calls) = begin(&mut world, &wish("aaaaaaaaaaaa", "v2"));
+    assert!(matches!(started, Started::Accepted { .. }), "{started:?}");
+    let names: Vec<&str> = calls
+        .iter()
+        .map(|call| match call {
+            Call::Reserve { .. } => "reserve",
+            Call::Send(_) => "send",
+            Call::Write { .. } => "write",
+            _ => "look",
+        })
+        .filter(|name| *name != "look")
+        .collect();
+    assert_eq!(names, ["reserve", "send", "write"]);
+}
+
+#[test]
+fn more_than_fifty_hosts_are_ordered_by_their_group() {
+    for (hosts, by_id) in [(50, true), (51, false)] {
+        let mut world = World::new(1, hosts, Luck::default());
+        let (_, calls) = begin(&mut world, &wish("aaaaaaaaaaaa", "v2"));
+        let sent = calls
+            .iter()
+            .find_map(|call| if let Call::Send(sending) = call { Some(sending) } else { None });
+        let sent = sent.expect("sent");
+        assert_eq!(matches!(&sent.targets, Targets::Hosts(hosts) if hosts.len() == 50), by_id);
+        assert_eq!(sent.targets == Targets::Group, !by_id);
+        assert_eq!(sent.pace.max_concurrency, hosts.div_ceil(2));
+    }
+}
+
+#[test]
+fn one_rollout_at_a_time_and_one_for_each_key() {
+    let mut world = World::new(1, 3, Luck::default());
+    let (first, _) = begin(&mut world, &wish("aaaaaaaaaaaa", "v2"));
+    let Started::Accepted { id, .. } = first else { panic!("{first:?}") };
+    let (again, _) = begin(&mut world, &wish("aaaaaaaaaaaa", "v2"));
+    assert!(matches!(&again, Started::Accepted { id: same, .. } if *same == id), "{again:?}");
+    let (other, _) = begin(&mut world, &wish("bbbbbbbbbbbb", "v3"));
+    assert_eq!(other, Started::Conflict { running: Some(id.clone()) });
+    let (reused, _) = begin(&mut world, &wish("aaaaaaaaaaaa", "v3"));
+    assert_eq!(reused, Started::KeyReused { id: Some(id) });
+    assert_eq!(world.sends, 1);
+}
+
+#[test]
+fn an_order_that_ssm_refused_leaves_nothing_behind() {
+    let mut world = World::new(1, 3, Luck::default());
+    let wish = wish("aaaaaaaaaaaa", "v2");
+    let mut seen = Seen::default();
+    let started = loop {
+        match start(&wish, world.now(), &seen) {
+            Ok(calls) => {
+                for call in calls {
+                    let answer = match call {
+                        Call::Send(_) => fleet_core::rollout::Answer::Sent(SendResult::Refused {
+                            detail: "throttled".to_owned(),
+                        }),
+                        call => world.call(call),
+                    };
+                    seen.take(answer);
+                }
+            }
+            Err(started) => break started,
+        }
+    };
+    assert_eq!(started, Started::Unavailable { detail: "throttled".to_owned() });
+    assert_eq!(world.record, None);
+}
+
+#[test]
+fn while_nothing_rolls_a_pass_is_one_call() {
+    let mut world = World::new(1, 3, Luck::default());
+    let mut inputs = Inputs::new(true, world.now(), None);
+    let first = decide(&inputs);
+    assert_eq!(first.calls, [Call::ReadKept]);
+    inputs.seen.take(world.call(Call::ReadKept));
+    let second = decide(&inputs);
+    assert_eq!((second.calls, second.because), (vec![], Reason::Idle));
+}
+
+#[test]
+fn a_record_is_rebuilt_from_its_first_command() {
+    let root = evidence(vec![said(0, Outcome::Deployed, "v2")]).command;
+    let record = Record::rebuild(&root, None, UnixMs(5)).expect("a rollout");
+    assert_eq!((record.id(), record.image_tag.as_str()), (Some(&root.id), "v2"));
+    assert_eq!(record.expected, root.targets);
+    let part = Part::Later { step: Step::Undo, round: 1, of: root.id.clone() };
+    let later = Command { order: Order { part, ..root.order.clone() }, ..root.clone() };
+    assert_eq!(Record::rebuild(&later, None, UnixMs(5)), None);
+    let cleanup = Command { order: Order { kind: Kind::Cleanup, ..root.order.clone() }, ..root };
+    assert_eq!(Record::rebuild(&cleanup, None, UnixMs(5)), None);
+}
+
+proptest! {
+    /// Whatever SSM and hosts say: a whole success means that every host in service said it itself.
+    #[test]
+    fn success_means_that_every_host_in_service_said_so(
+        words in prop::collection::vec((0usize..8, 0usize..10, any::<bool>(), any::<bool>(), any::<bool>()), 1..12)
+    ) {
+        let statuses = [Status::Pending, Status::Running, Status::Success, Status::Failed, Status::Unreached,
+            Status::TimedOut, Status::Cancelled, Status::NotStarted];
+        let outcomes = [Outcome::Deployed, Outcome::AlreadyCurrent, Outcome::RolledBack, Outcome::Down, Outcome::Failed,
+            Outcome::Busy, Outcome::Refused, Outcome::Leaving, Outcome::Done, Outcome::Unknown];
+        let invocations: Vec<Invocation> = words.iter().enumerate().map(|(n, (status, outcome, right, speaks, _))| {
+            let runs = if *right { "v2" } else { "v1" };
+            let output = if *speaks { Output::Report(report(n, outcomes[*outcome], runs)) } else { Output::None };
+            invocation(n, statuses[*status], output)
+        }).collect();
+        let left: Vec<(usize, &str)> =
+            words.iter().enumerate().filter(|(_, word)| word.4).map(|(n, _)| (n, "")).collect();
+        let evidence = evidence(invocations);
+        let view = view(&evidence, &[], &left);
+        if view.verdict(false) == State::Succeeded {
+            for (n, (status, outcome, right, speaks, left)) in words.iter().enumerate() {
+                let proved = *speaks && *right && statuses[*status] == Status::Success
+                    && matches!(outcomes[*outcome], Outcome::Deployed | Outcome::AlreadyCurrent | Outcome::Done);
+                prop_assert!(proved || *left || outcomes[*outcome] == Outcome::Leaving, "host {n} of {words:?}");
+            }
+        }
+        for host in &view.hosts {
+            let good = matches!(host.state, HostState::Succeeded | HostState::AlreadyCurrent);
+            prop_assert!(!good || host.version_after.as_deref() == Some("v2"), "{host:?}");
+        }
+    }
+
+    /// Nothing that is kept outgrows its parameter, and it comes back as it was.
+    #[test]
+    fn an_order_survives_its_comment(key in "[0-9a-f]{12}", why in "[ -~]{0,120}", n in 0usize..5, m in 0usize..4) {
+        let why = Some(why.trim().to_owned()).filter(|why| !why.is_empty());
+        let part = Part::Root { key: Key::of_hash(&key), by: Some("1a2b3c4d".to_owned()), why: why.clone() };
+        let order = Order { kind: Kind::ALL[n], strategy: Strategy::ALL[m], part };
+        let comment = order.comment();
+        prop_assert!(comment.chars().count() <= 100);
+        let read = Order::read(&comment).expect("ours");
+        prop_assert_eq!((read.kind, read.strategy, read.key()), (order.kind, order.strategy, order.key()));
+    }
+}

@@ -1,0 +1,244 @@
+//! Ten thousand rollouts, and a thousand hosts: what is reported is what is true.
+
+use crate::world::{Luck, World, tag};
+use fleet_core::ids::CommandId;
+use fleet_core::rollout::{
+    Call, HostState, Inputs, Key, Kind, Known, Seen, Start, Started, State, Step, Strategy, View,
+    decide, start,
+};
+use fleet_core::scaling::Reading;
+use std::collections::BTreeMap;
+
+/// More passes than any rollout needs, whatever happens.
+const PASSES: u32 = 3000;
+
+struct Sim {
+    world: World,
+    wish: Start,
+    id: Option<CommandId>,
+    label: String,
+}
+
+impl Sim {
+    fn new(seed: u64, hosts: u32, luck: Luck, strategy: Strategy) -> Sim {
+        let wish = Start {
+            key: Key::of_hash(&format!("{seed:012x}")),
+            kind: Kind::Deploy,
+            image_tag: Some(tag("v2")),
+            strategy,
+            force: false,
+            by: None,
+            why: None,
+            hosts: None,
+        };
+        let label = format!("seed {seed}, {hosts} hosts, {strategy}, {luck:?}");
+        Sim { world: World::new(seed, hosts, luck), wish, id: None, label }
+    }
+
+    /// Makes the call, unless the function dies before it; `None` where it dies.
+    fn call(&mut self, call: Call) -> Option<fleet_core::rollout::Answer> {
+        let kills = self.world.luck.kills;
+        if self.world.random.permille(kills) {
+            return None;
+        }
+        if let Call::WriteStable { stable } = &call {
+            self.check_pointer(stable.image_tag.as_str());
+        }
+        let answer = self.world.call(call);
+        (!self.world.random.permille(kills)).then_some(answer)
+    }
+
+    /// The pointer moves on proof only.
+    fn check_pointer(&self, to: &str) {
+        if self.world.stable.as_ref().is_some_and(|stable| stable.image_tag.as_str() == to) {
+            return;
+        }
+        assert_eq!(to, "v2", "{}", self.label);
+        for (id, host) in self.world.in_service() {
+            assert_eq!(
+                host.runs.as_str(),
+                "v2",
+                "{id} does not run what is called stable: {}",
+                self.label
+            );
+        }
+    }
+
+    /// Asks until it is accepted, as a client does that repeats its request.
+    fn ask(&mut self) -> bool {
+        for _ in 0..200 {
+            let mut seen = Seen::default();
+            let now = self.world.now();
+            let started = loop {
+                let calls = match start(&self.wish, now, &seen) {
+                    Ok(calls) => calls,
+                    Err(started) => break Some(started),
+                };
+                let mut died = false;
+                for call in calls {
+                    match self.call(call) {
+                        Some(answer) => seen.take(answer),
+                        None => {
+                            died = true;
+                            break;
+                        }
+                    }
+                }
+                if died {
+                    break None;
+                }
+            };
+            match started {
+                Some(Started::Accepted { id, .. }) => {
+                    self.id = Some(id);
+                    return true;
+                }
+                Some(Started::NoHosts { .. }) => return false,
+                Some(Started::KeyReused { .. } | Started::Conflict { .. }) => {
+                    panic!("{started:?}: {}", self.label)
+                }
+                Some(Started::Unsure { .. } | Started::Unavailable { .. }) | None => {}
+            }
+            self.world.step(7);
+        }
+        panic!("never accepted: {}", self.label)
+    }
+
+    /// One pass of the driver, which may die.
+    fn pass(&mut self) {
+        let hint = self.id.clone();
+        let mut inputs = Inputs::new(true, self.world.now(), hint);
+        for _ in 0..50 {
+            let decision = decide(&inputs);
+            if decision.calls.is_empty() {
+                self.check_hosts(&inputs);
+                return;
+            }
+            for call in decision.calls {
+                match self.call(call) {
+                    Some(answer) => inputs.seen.take(answer),
+                    None => return,
+                }
+            }
+        }
+        panic!("a pass without end: {}", self.label)
+    }
+
+    /// Every host that is called good runs the version.
+    fn check_hosts(&self, inputs: &Inputs) {
+        let Some(record) = inputs.seen.kept().and_then(|kept| kept.record.as_ref()) else { return };
+        let Some(Reading::Known(members)) = &inputs.seen.members else { return };
+        let commands: Vec<_> = record
+            .commands
+            .iter()
+            .filter_map(|sent| match inputs.seen.commands.get(sent.id.as_ref()?)? {
+                Reading::Known(Some(evidence)) => Some((sent.step, evidence)),
+                _ => None,
+            })
+            .collect();
+        let view = View::of(&Known {
+            kind: record.kind,
+            image_tag: Some(&record.image_tag),
+            before: record.before.as_ref(),
+            expected: &record.expected,
+            commands: &commands,
+            members: Some(members),
+            over: false,
+        });
+        // An order to go back may be at work before it is listed.
+        let undoing = record.commands.iter().any(|sent| sent.step == Step::Undo);
+        for host in &view.hosts {
+            let Some(truth) = self.world.hosts.get(&host.instance_id) else { continue };
+            let good = matches!(host.state, HostState::Succeeded | HostState::AlreadyCurrent);
+            if good && !undoing {
+                assert_eq!(truth.runs.as_str(), "v2", "{host:?}: {}", self.label);
+            }
+        }
+    }
+
+    /// Lives the whole rollout and returns what it came to.
+    fn live(&mut self) -> Option<State> {
+        if !self.ask() {
+            return None;
+        }
+        let id = self.id.clone().expect("accepted");
+        for pass in 0..PASSES {
+            if pass > 0 && self.world.record.is_none() {
+                // It stays over, however often the event of its end comes again.
+                self.pass();
+                if self.world.record.is_none() {
+                    break;
+                }
+            }
+            self.pass();
+            self.world.step(20);
+            assert!(pass + 1 < PASSES, "no end: {}", self.label);
+        }
+        let stable = self.world.stable.clone().expect("never deleted");
+        let state = stable.ended(&id).map(|ended| ended.state);
+        let state = state.unwrap_or_else(|| panic!("it is not remembered: {}", self.label));
+        let moved = stable.image_tag.as_str() == "v2";
+        assert_eq!(moved, state == State::Succeeded, "{state:?}: {}", self.label);
+        let runs = |version: &str| {
+            self.world.in_service().filter(|(_, h)| h.runs.as_str() == version).count()
+        };
+        match state {
+            State::RolledBack => {
+                // Whoever was there may run the version before; whoever has the new one got it unseen.
+                assert_eq!(runs("v2"), 0, "{}", self.label);
+            }
+            State::Succeeded => assert_eq!(stable.deployment_id, id, "{}", self.label),
+            State::Partial | State::Failed | State::Cancelled => {}
+            State::InProgress => panic!("it is over and in progress: {}", self.label),
+        }
+        Some(state)
+    }
+}
+
+fn luck(seed: u64) -> Luck {
+    // One world in four is perfect in each respect.
+    let pick = |shift: u32, choices: [u64; 4]| {
+        choices[usize::try_from((seed >> shift) & 3).expect("two bits")]
+    };
+    Luck {
+        calls: pick(0, [0, 5, 20, 60]),
+        kills: pick(2, [0, 5, 20, 60]),
+        hosts: pick(4, [0, 5, 30, 100]),
+        churn: pick(6, [0, 1, 3, 10]),
+        version: pick(8, [0, 0, 20, 200]),
+        lag_s: i64::try_from(pick(10, [0, 0, 5, 20])).expect("small"),
+    }
+}
+
+#[test]
+fn ten_thousand_rollouts_report_the_truth() {
+    let mut states: BTreeMap<String, u32> = BTreeMap::new();
+    for seed in 0..10_000_u64 {
+        let mixed = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20;
+        let hosts = [1, 2, 3, 5, 10, 20][usize::try_from(mixed % 6).expect("small")];
+        let strategy = Strategy::ALL[usize::try_from(mixed / 7 % 4).expect("small")];
+        let state = Sim::new(seed, hosts, luck(mixed >> 3), strategy).live();
+        let name = state.map_or_else(|| "nobody there".to_owned(), |state| format!("{state:?}"));
+        *states.entry(name).or_default() += 1;
+    }
+    // Every end is met, so that the checks of each were made.
+    for state in ["Succeeded", "Partial", "Failed", "RolledBack"] {
+        assert!(states.get(state).is_some_and(|count| *count > 50), "{states:?}");
+    }
+    println!("{states:?}");
+}
+
+#[test]
+fn a_thousand_hosts_report_the_truth() {
+    for (seed, luck) in [
+        (1, Luck::default()),
+        (2, Luck { hosts: 5, ..Luck::default() }),
+        (3, Luck { version: 20, ..Luck::default() }),
+        (4, Luck { calls: 5, kills: 5, hosts: 2, churn: 1, lag_s: 5, ..Luck::default() }),
+    ] {
+        let state = Sim::new(seed, 1000, luck, Strategy::Canary).live();
+        if seed == 1 {
+            assert_eq!(state, Some(State::Succeeded));
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Real hosts: the shipped deploy-server on each, with containers of its own, ordered by the document of the template.
+
+use crate::world::*;
+use fleet_local::host::{Behaviour, Host, HostOptions, Version, registry};
+use fleet_local::paths;
+use serde_json::json;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_real_hosts_take_a_version_and_give_a_broken_one_back() {
+    let world = World::start(3).await;
+    let broken = Version { worker: Behaviour::Crashes, ..Version::new("broken") };
+    let images = registry(&[Version::new("v1"), Version::new("v2"), broken]).expect("images");
+    let boots = world.in_service().into_iter().map(|id| {
+        let images = images.clone();
+        let boot = move || {
+            let options =
+                HostOptions { image_tag: Some("v1".to_owned()), ..HostOptions::new(&id, images) };
+            Arc::new(Host::start(options).expect("the host boots to v1"))
+        };
+        tokio::task::spawn_blocking(boot)
+    });
+    let mut hosts = Vec::new();
+    for boot in boots.collect::<Vec<_>>() {
+        let host = boot.await.expect("joins");
+        let runner = host.runner().env("GH_DEPLOY_RETRY_SECONDS", "0,0,0");
+        world.double.set_runner_of(host.instance_id(), runner);
+        hosts.push(host);
+    }
+    let run = |version: &str| {
+        hosts
+            .iter()
+            .filter(|host| {
+                let runs = host.in_service();
+                [runs.api, runs.worker].iter().all(|tag| tag.as_deref() == Some(version))
+            })
+            .count()
+    };
+
+    let id = world.deploy("good", json!({ "image_tag": "v2" })).await;
+    let view = world.ended(&id).await;
+    assert_eq!((&view["state"], count(&view, "succeeded")), (&json!("succeeded"), 3), "{view}");
+    assert_eq!((run("v2"), &world.stable()["image_tag"]), (3, &json!("v2")));
+    assert_eq!(view["hosts"][0]["version_before"], "v1");
+
+    // The canary goes back by itself, and nobody else ever saw it.
+    let id = world.deploy("bad", json!({ "image_tag": "broken" })).await;
+    let view = world.ended(&id).await;
+    assert_eq!(view["state"], "failed", "{view}");
+    assert_eq!((count(&view, "rolled_back"), count(&view, "not_started")), (1, 2), "{view}");
+    assert_eq!((run("v2"), &world.stable()["image_tag"]), (3, &json!("v2")));
+    let canary = view["hosts"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|host| host["state"] == "rolled_back")
+        .unwrap();
+    assert_eq!(
+        (&canary["version_after"], &canary["step"]),
+        (&json!("v2"), &json!("start-services")),
+        "{canary}"
+    );
+
+    // A tag that nobody pushed touches nothing.
+    let id = world.deploy("none", json!({ "image_tag": "no-such-tag" })).await;
+    let view = world.ended(&id).await;
+    assert_eq!(
+        (&view["state"], count(&view, "refused"), run("v2")),
+        (&json!("failed"), 1, 3),
+        "{view}"
+    );
+
+    // A server that died has no word; the next order finds it alive again and completes the fleet.
+    let dead = Arc::clone(&hosts[1]);
+    let killed = Arc::clone(&dead);
+    tokio::task::spawn_blocking(move || killed.kill_server())
+        .await
+        .expect("joins")
+        .expect("killed");
+    let id = world.deploy("back", json!({ "image_tag": "v1", "strategy": "all-at-once" })).await;
+    world.until("the others have it", || run("v1") == 2).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(world.stable()["image_tag"], "v2", "one host proved nothing");
+    tokio::task::spawn_blocking(move || dead.start_server())
+        .await
+        .expect("joins")
+        .expect("started");
+    let view = world.ended(&id).await;
+    assert_eq!((&view["state"], run("v1")), (&json!("succeeded"), 3), "{view}");
+
+    for (path, kind) in [("cleanup", "cleanup"), ("drain", "drain")] {
+        let body = if kind == "drain" {
+            json!({ "instance_ids": [hosts[0].instance_id()] })
+        } else {
+            json!({})
+        };
+        let (status, body) = world.post(&format!("/api/v1/admin/{path}"), kind, body).await;
+        assert_eq!(status, 202, "{body}");
+        let sent = world.double.commands().len();
+        world
+            .until("it is over", || {
+                world.double.commands()[sent - 1].invocations.iter().all(|i| i.state.is_terminal())
+            })
+            .await;
+        let view = world.get(body["id"].as_str().unwrap()).await;
+        assert_eq!(view["state"], "succeeded", "{view}");
+    }
+    let (hosts_done, world_done) = (hosts, world);
+    tokio::task::spawn_blocking(move || drop(hosts_done)).await.expect("joins");
+    drop(world_done);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_host_boots_to_what_the_fleet_has_proven() {
+    let world = World::start(0).await;
+    let images = registry(&[Version::new("v1")]).expect("images");
+    let aws = world.double.aws_env();
+    let boot = move |more: &'static [&'static str], environment: Option<&'static str>| {
+        let (images, aws) = (images.clone(), aws.clone());
+        tokio::task::spawn_blocking(move || {
+            let host =
+                Host::start(HostOptions::new("i-0a1b2c3d4e5f60718", images)).expect("it starts");
+            let mut bootstrap =
+                Command::new(paths::built("deploy-server", "deploy-server").expect("built"));
+            bootstrap
+                .arg("bootstrap")
+                .args(more)
+                .env_clear()
+                .envs(host.shell_environment())
+                .envs(aws);
+            if let Some(name) = environment {
+                bootstrap.env("GH_ENVIRONMENT", name);
+            }
+            let output = bootstrap.output().expect("it runs");
+            let said = String::from_utf8_lossy(&output.stdout).into_owned();
+            (output.status.code(), said, host.in_service().worker)
+        })
+    };
+    let (code, said, runs) = boot(&["--environment", "test"], None).await.expect("joins");
+    assert_eq!((code, runs.as_deref()), (Some(0), Some("v1")), "{said}");
+    // Nothing was ever proven there: somebody has to say what to begin with.
+    let (code, said, runs) = boot(&[], Some("elsewhere")).await.expect("joins");
+    assert_eq!((code, runs), (Some(64), None), "{said}");
+    assert!(said.contains("/ghosthands/elsewhere/stable") && said.contains("--tag"), "{said}");
+    let (code, said, _) = boot(&["--tag", "v1"], None).await.expect("joins");
+    assert_eq!(code, Some(0), "{said}");
+}

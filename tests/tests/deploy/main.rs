@@ -1,0 +1,11 @@
+//! The shipped `deploy` binary from outside: under the Lambda Runtime API, through an HTTP API, against the AWS double.
+
+mod actions;
+mod api;
+mod client;
+mod conformance;
+mod hosts;
+mod kills;
+mod rollouts;
+mod webhook;
+mod world;
