@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Puts deploy-server on this host: the binary, its units and timer, log rotation. Running it again updates
+# Puts deploy-server on this host: the binary, its units, socket and timer, log rotation. Running it again updates
 # what changed and restarts the server only then. Needs root.
 #
 #   host/install.sh BINARY            on this host
@@ -36,19 +36,21 @@ put() {
 # A binary that does not run here must not replace one that does.
 "$binary" --version >/dev/null || { echo "install: $binary does not run on this host" >&2; exit 70; }
 
-put 755 "$binary" /usr/local/bin/deploy-server
-for unit in deploy-server.service ghosthands-secrets.service ghosthands-cleanup.service ghosthands-cleanup.timer; do
+for unit in deploy-server.socket deploy-server.service ghosthands-secrets.service ghosthands-cleanup.service ghosthands-cleanup.timer; do
   put 644 "$here/$unit" "/etc/systemd/system/$unit"
 done
+units_changed=$changed
+put 755 "$binary" /usr/local/bin/deploy-server
 put 644 "$here/gh-disk-cleanup.logrotate" /etc/logrotate.d/gh-disk-cleanup
 if [ -e "$here/../docs/HOST.md" ]; then put 644 "$here/../docs/HOST.md" /usr/local/share/doc/ghosthands/HOST.md; fi
 mkdir -p "$root/opt/ghosthands/logs"
 
 if [ -n "$root" ]; then
   wanted=$root/etc/systemd/system
-  mkdir -p "$wanted/multi-user.target.wants" "$wanted/timers.target.wants"
+  mkdir -p "$wanted/multi-user.target.wants" "$wanted/sockets.target.wants" "$wanted/timers.target.wants"
   ln -sfn ../deploy-server.service "$wanted/multi-user.target.wants/deploy-server.service"
   ln -sfn ../ghosthands-secrets.service "$wanted/multi-user.target.wants/ghosthands-secrets.service"
+  ln -sfn ../deploy-server.socket "$wanted/sockets.target.wants/deploy-server.socket"
   ln -sfn ../ghosthands-cleanup.timer "$wanted/timers.target.wants/ghosthands-cleanup.timer"
   exit 0
 fi
@@ -70,10 +72,16 @@ if command -v docker >/dev/null; then
 fi
 
 systemctl daemon-reload
-systemctl enable --quiet ghosthands-secrets.service deploy-server.service ghosthands-cleanup.timer
-systemctl start ghosthands-cleanup.timer
+systemctl enable --quiet ghosthands-secrets.service deploy-server.socket deploy-server.service ghosthands-cleanup.timer
+if $units_changed || ! systemctl is-active --quiet deploy-server.socket; then
+  # systemd opens no socket for a server that runs already. While only the binary changes, the socket stays open.
+  systemctl stop deploy-server.socket deploy-server.service
+  systemctl start deploy-server.socket
+fi
 if $changed || ! systemctl is-active --quiet deploy-server.service; then
   [ -e /opt/ghosthands/.env ] || systemctl start ghosthands-secrets.service
   systemctl restart deploy-server.service
 fi
+# Last: a cleanup that was missed starts at once.
+systemctl start ghosthands-cleanup.timer
 deploy-server status || echo "install: the server runs; see its status above"

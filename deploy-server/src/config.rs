@@ -6,7 +6,7 @@
 //! | `GH_DEPLOY_SECRET_PREVIOUS` | none | also accepted, while callers change over |
 //! | `GH_DEPLOY_PORT` | 8000 | TCP port |
 //! | `GH_DEPLOY_HOSTNAME` | 0.0.0.0 | TCP address to bind |
-//! | `GH_DEPLOY_SOCKET` | /run/ghosthands-deploy/control.sock | root-only socket for the local commands |
+//! | `GH_DEPLOY_SOCKET` | /run/ghosthands-deploy/control.sock | root-only socket for the local commands; `ListenStream=` of deploy-server.socket says the same |
 //! | `GH_DEPLOY_STATE_DIR` | /var/lib/ghosthands-deploy | journal, history, terminating marker |
 //! | `DOCKER_SOCKET` | /var/run/docker.sock | Docker Engine |
 //! | `GH_ENVIRONMENT` | from `NODE_ENV`, else staging | `staging` or `production` |

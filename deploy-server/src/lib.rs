@@ -9,6 +9,7 @@ pub mod cleanup;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod control_socket;
 pub mod deploy;
 pub mod docker;
 pub mod ecr;

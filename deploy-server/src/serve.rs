@@ -1,15 +1,14 @@
 //! The server's life: start, recover, serve, end.
 
-use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::Strings;
+use crate::control_socket;
 use crate::deploy;
 use crate::http::listen;
 use crate::keeper;
@@ -25,7 +24,9 @@ pub enum ServeError {
     #[error(transparent)]
     Start(#[from] StartError),
     #[error("cannot listen on {at}: {source}")]
-    Listen { at: String, source: io::Error },
+    Listen { at: SocketAddr, source: io::Error },
+    #[error(transparent)]
+    ControlSocket(#[from] control_socket::Error),
     #[error("cannot wait for signals: {0}")]
     Signals(io::Error),
 }
@@ -34,10 +35,14 @@ impl ServeError {
     /// True when a person must change the configuration first.
     #[must_use]
     pub fn is_configuration(&self) -> bool {
-        matches!(
-            self,
-            Self::Start(StartError::Config(_) | StartError::Registry(_) | StartError::Aws(_))
-        )
+        match self {
+            Self::Start(start) => matches!(
+                start,
+                StartError::Config(_) | StartError::Registry(_) | StartError::Aws(_)
+            ),
+            Self::ControlSocket(socket) => socket.is_configuration(),
+            Self::Listen { .. } | Self::Signals(_) => false,
+        }
     }
 }
 
@@ -46,19 +51,21 @@ impl ServeError {
 /// # Errors
 /// When it cannot start.
 pub async fn serve(process: Strings) -> Result<(), ServeError> {
+    let inherited = control_socket::inherited(&process)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Signals)?;
     // Lives as long as the process; tasks hold it without counting.
     let server: &'static Server = Box::leak(Box::new(Server::new(process).await?));
 
     let at = server.config.listen;
-    let failed = |at: String| move |source| ServeError::Listen { at, source };
-    let tcp = TcpListener::bind(at).await.map_err(failed(at.to_string()))?;
+    let failed = |source| ServeError::Listen { at, source };
+    let tcp = TcpListener::bind(at).await.map_err(failed)?;
     let path = &server.config.control_socket;
-    let unix = control_socket(path).map_err(failed(path.display().to_string()))?;
+    let from_systemd = inherited.is_some();
+    let unix = control_socket::open(path, inherited)?;
 
-    let bound = tcp.local_addr().map_err(failed(at.to_string()))?;
-    tracing::info!(address = %bound, socket = %path.display(), "listening");
+    let bound = tcp.local_addr().map_err(failed)?;
+    tracing::info!(address = %bound, socket = %path.display(), from_systemd, "listening");
     // Recovery takes the lock before the first request can: it has no await before that.
     let recovery = tokio::spawn(deploy::recover(server));
     tokio::task::yield_now().await;
@@ -87,21 +94,6 @@ pub async fn serve(process: Strings) -> Result<(), ServeError> {
         tracing::warn!("work in progress is left to the next start");
     }
     Ok(())
-}
-
-/// Binds the socket for root alone. A file left by a dead server is replaced: the state directory's lock already
-/// proves that no other server lives.
-fn control_socket(path: &Path) -> io::Result<UnixListener> {
-    if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent)?;
-    }
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let listener = UnixListener::bind(path)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
-    Ok(listener)
 }
 
 /// Tells the service manager, if there is one.

@@ -10,7 +10,7 @@
 //! | 12 | refused: something else is in progress, or the host is terminating |
 //! | 13 | the deploy failed before anything was touched |
 //! | 64 | wrong usage or configuration |
-//! | 69 | the server does not answer, or the worker's state is unknown |
+//! | 69 | the server does not answer within a minute, or the worker's state is unknown |
 //! | 75 | not drained: a job still runs; ask again |
 
 mod args;
@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::config::Strings;
-use crate::docker::{Answer, UnixHttp};
+use crate::docker::{self, Answer, UnixHttp};
 use crate::secrets;
 
 pub const EXIT_USAGE: u8 = 64;
@@ -35,7 +35,7 @@ const EXIT_UNAVAILABLE: u8 = 69;
 const EXIT_LATER: u8 = 75;
 /// A deploy waits for a job at most this long in any configuration.
 const LONGEST_CALL: Duration = Duration::from_secs(24 * 3600);
-/// A new host starts the server and its bootstrap at the same moment.
+/// Longer than a restart of the server takes, its last work included.
 const SERVER_WITHIN: Duration = Duration::from_secs(60);
 
 /// Runs a local command and returns the exit code.
@@ -81,31 +81,52 @@ async fn pull_secrets(arguments: secrets::PullArgs, env: &Strings) -> (u8, Value
 }
 
 async fn ask(command: &Command, socket: &Path) -> (u8, Value) {
-    let (method, path, body) = request(command);
     let http = UnixHttp::new(socket);
-    let began = Instant::now();
-    let patience =
-        if matches!(command, Command::Bootstrap { .. }) { SERVER_WITHIN } else { Duration::ZERO };
-    let answer = loop {
-        let body = body.as_ref().map(|body| body.to_string().into());
-        match http.call(method, path, &[], body, LONGEST_CALL).await {
-            Err(crate::docker::Error::Unreachable { .. }) if began.elapsed() < patience => {
-                tokio::time::sleep(Duration::from_millis(500)).await;
-            }
-            Err(crate::docker::Error::Unreachable { source, .. }) => {
-                let at = socket.display();
-                let message = format!("the deploy-server does not answer at {at}: {source}");
-                return (EXIT_UNAVAILABLE, json!({ "success": false, "message": message }));
-            }
-            Err(_) => {
-                let message = "the deploy-server broke off its answer; its work goes on, see `deploy-server status`";
-                return (EXIT_UNAVAILABLE, json!({ "success": false, "message": message }));
-            }
-            Ok(answer) => break answer,
+    let is_new_host = matches!(command, Command::Bootstrap { .. });
+    let answer = match wait_for_server(&http, is_new_host).await {
+        Ok(()) => {
+            let (method, path, body) = request(command);
+            let body = body.map(|body| body.to_string().into());
+            http.call(method, path, &[], body, LONGEST_CALL).await.map_err(|_| {
+                "the deploy-server broke off its answer; its work goes on, see `deploy-server status`"
+                    .to_owned()
+            })
+        }
+        Err(reason) => {
+            Err(format!("the deploy-server does not answer at {}: {reason}", socket.display()))
         }
     };
-    let value = serde_json::from_slice(&answer.body).unwrap_or(Value::Null);
-    (exit_code(command, &answer, &value), value)
+    match answer {
+        Ok(answer) => {
+            let value = serde_json::from_slice(&answer.body).unwrap_or(Value::Null);
+            (exit_code(command, &answer, &value), value)
+        }
+        Err(message) => (EXIT_UNAVAILABLE, json!({ "success": false, "message": message })),
+    }
+}
+
+/// Returns once the server answers, or with the reason why it is not waited for any longer. systemd's socket takes a
+/// connection also while no server runs: one that never starts shows only by its silence here, because the command
+/// itself may rightly get no answer for hours.
+async fn wait_for_server(http: &UnixHttp, is_new_host: bool) -> Result<(), String> {
+    let began = Instant::now();
+    loop {
+        let left = SERVER_WITHIN.saturating_sub(began.elapsed());
+        // The one answer that needs neither Docker nor the disk.
+        match http.call("GET", "/openapi.json", &[], None, left).await {
+            Ok(_) => return Ok(()),
+            // A new host starts the server and its bootstrap at the same moment.
+            Err(docker::Error::Unreachable { source, .. }) if !is_new_host || left.is_zero() => {
+                return Err(source.to_string());
+            }
+            Err(_) if left.is_zero() => {
+                let seconds = SERVER_WITHIN.as_secs();
+                return Err(format!("nothing for {seconds} s, see `journalctl -u deploy-server`"));
+            }
+            // Not there yet, or it ended with this connection open.
+            Err(_) => tokio::time::sleep(left.min(Duration::from_millis(500))).await,
+        }
+    }
 }
 
 fn request(command: &Command) -> (&'static str, &'static str, Option<Value>) {

@@ -5,6 +5,7 @@
 
 mod cleanup_docker;
 mod cleanup_files;
+mod control_socket;
 mod ecr_registry;
 mod ecr_token;
 mod portability;

@@ -17,7 +17,8 @@ fn units() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     for entry in fs::read_dir(host()).expect("the host folder") {
         let path = entry.expect("an entry").path();
-        if path.extension().is_some_and(|kind| kind == "service" || kind == "timer") {
+        let kind = path.extension().and_then(|kind| kind.to_str());
+        if matches!(kind, Some("service" | "socket" | "timer")) {
             let text = fs::read_to_string(&path).expect("a unit");
             let text = text.replace("/usr/local/bin/deploy-server", "/bin/true");
             fs::write(folder.path().join(path.file_name().expect("a name")), text).expect("a copy");
@@ -45,7 +46,7 @@ fn systemd_finds_nothing_wrong_with_the_units() {
         .expect("the copies")
         .map(|entry| entry.expect("an entry").path())
         .collect();
-    assert_eq!(units.len(), 4);
+    assert_eq!(units.len(), 5);
     let verify = Command::new(&analyze)
         .args(["verify", "--man=no"])
         .args(&units)
@@ -94,6 +95,16 @@ fn the_unit_may_write_where_the_server_writes() {
 }
 
 #[test]
+fn the_socket_is_where_the_commands_look_for_it() {
+    let unit = fs::read_to_string(host().join("deploy-server.socket")).expect("the unit");
+    let path = deploy_server::config::control_socket(&Default::default());
+    assert!(unit.contains(&format!("\nListenStream={}\n", path.display())), "{unit}");
+    // systemd would remove such a folder, and with it the socket's file, whenever the server stops.
+    let service = fs::read_to_string(host().join("deploy-server.service")).expect("the unit");
+    assert!(!service.contains("RuntimeDirectory="), "{service}");
+}
+
+#[test]
 fn installing_twice_is_installing_once() {
     if !rustix::process::geteuid().is_root() {
         eprintln!("skipped: installing needs root");
@@ -116,6 +127,7 @@ fn installing_twice_is_installing_once() {
     for (path, mode) in [
         ("usr/local/bin/deploy-server", 0o755),
         ("etc/systemd/system/deploy-server.service", 0o644),
+        ("etc/systemd/system/deploy-server.socket", 0o644),
         ("etc/systemd/system/ghosthands-secrets.service", 0o644),
         ("etc/systemd/system/ghosthands-cleanup.service", 0o644),
         ("etc/systemd/system/ghosthands-cleanup.timer", 0o644),
@@ -127,6 +139,8 @@ fn installing_twice_is_installing_once() {
     }
     for link in [
         "multi-user.target.wants/deploy-server.service",
+        "multi-user.target.wants/ghosthands-secrets.service",
+        "sockets.target.wants/deploy-server.socket",
         "timers.target.wants/ghosthands-cleanup.timer",
     ] {
         let link = root.path().join("etc/systemd/system").join(link);
@@ -190,6 +204,7 @@ fn the_hardened_server_starts_and_cleans_what_it_should() {
         .replace("ExecStart=", "StandardOutput=file:/var/log/said\nExecStart=")
         + "ExecStopPost=+/bin/touch /var/log/done\n";
     let units = [
+        ("deploy-server.socket", alone("deploy-server.socket")),
         ("deploy-server.service", alone("deploy-server.service")),
         ("ghosthands-cleanup.service", cleanup),
     ];

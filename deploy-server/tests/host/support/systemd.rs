@@ -13,7 +13,9 @@ set -e
 umount -l /sys/fs/cgroup
 mount -t cgroup2 none /sys/fs/cgroup
 mount -t tmpfs none /run
-mkdir /run/systemd
+mkdir -p /run/systemd/system
+# A unit that pulls in a boot fails: a boot would empty this machine's /tmp.
+ln -s /dev/null /run/systemd/system/sysinit.target
 systemd=$1; shift
 while [ $# -gt 0 ]; do
     # A socket or file needs a file to be mounted on.
