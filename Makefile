@@ -12,7 +12,7 @@ help: ## Show this list
 
 up: ## Run the whole fleet on this machine; ARGS="--help" lists the options
 	@scripts/setup.sh up
-	@cargo build --locked -p autoscale -p drain -p fleet-status -p deploy-server -p fleet-local
+	@cargo build --locked -p autoscale -p drain -p fleet-status -p deploy -p deploy-server -p fleet-local
 	@exec target/debug/fleet-local up $(ARGS)
 
 test: ## Run every test, or ONLY="python-*"; the last line is the sum

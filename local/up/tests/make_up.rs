@@ -16,9 +16,16 @@ use serde_json::Value;
 
 /// A small fleet in a hurry.
 const FAST: [&str; 8] =
-    ["--boot-seconds", "1", "--tick-seconds", "1", "--max", "3", "--deadline-seconds", "120"];
+    ["--boot-seconds", "1", "--tick-seconds", "1", "--max", "3", "--deadline-seconds", "180"];
 
+/// Without the rollouts at the end.
 fn up(arguments: &[&str]) -> Command {
+    let mut command = up_with_rollouts(&["--skip-rollouts"]);
+    command.args(arguments);
+    command
+}
+
+fn up_with_rollouts(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_fleet-local"));
     command.arg("up").args(FAST);
     // Later options win, so a test can be slower where it has to be.
@@ -68,6 +75,28 @@ fn jobs_become_capacity_and_idle_capacity_goes() {
     assert_in_order(&told, &leaving);
     assert!(summary["finished_leaving"].as_u64().unwrap() >= 1, "{summary}");
     assert!(!told.contains("ends in the middle of job"), "{told}");
+}
+
+#[test]
+fn a_good_version_is_rolled_out_and_a_broken_one_goes_back() {
+    let output =
+        up_with_rollouts(&["--once", "--jobs", "1", "--job-seconds", "1"]).output().unwrap();
+    let told = text(&output.stdout);
+    assert!(output.status.success(), "{told}{}", text(&output.stderr));
+    let summary = summary(&output);
+    assert_eq!(summary["rollouts"][0]["state"], "succeeded", "{summary}");
+    assert_eq!(summary["rollouts"][1]["state"], "failed", "{summary}");
+    let good =
+        ["sets a floor of 3", "rolls v2 out", "v2: in progress", "v2: succeeded", "v2 succeeded"];
+    assert_in_order(&told, &good);
+    let broken = [
+        "rolls v3-broken out",
+        "v3-broken: rolled back",
+        "v3-broken failed",
+        "capacity is back at 1",
+    ];
+    assert_in_order(&told, &broken);
+    assert_eq!(summary["interrupted"], 0, "{summary}");
 }
 
 #[test]

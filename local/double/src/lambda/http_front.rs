@@ -100,6 +100,11 @@ impl HttpApi {
         Ok(Self { server: Server::start(listener, address, router) })
     }
 
+    /// Its port on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.server.address().port()
+    }
+
     /// `http://127.0.0.1:port`
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.server.address())

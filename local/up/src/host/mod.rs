@@ -212,12 +212,21 @@ impl Host {
     /// # Errors
     /// The command cannot be started. That it fails is no error here: see its exit code.
     pub fn command(&self, arguments: &[&str]) -> Result<Ran, Error> {
+        self.run(arguments, [])
+    }
+
+    fn run(
+        &self,
+        arguments: &[&str],
+        settings: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Ran, Error> {
         let mut command = process::command(&self.folder.path().join(server::PROGRAM), User::Same);
         command
             .args(arguments)
             .arg("--json")
             .env_clear()
             .envs(self.shell_environment())
+            .envs(settings)
             .stdin(Stdio::null())
             .stdout(Stdio::piped());
         let mut running = Process::start("deploy-server", command)?;
@@ -229,6 +238,17 @@ impl Host {
         let status = running.child().wait().map_err(Error::io("wait for a command"))?;
         let reply = serde_json::from_str(&text).unwrap_or(Value::Null);
         Ok(Ran { exit_code: status.code().unwrap_or(-1), reply })
+    }
+
+    /// Brings the version into service that the fleet has proven, as a machine does when it boots: `deploy-server bootstrap`, which
+    /// reads the `stable` pointer by the host's settings of AWS.
+    ///
+    /// # Errors
+    /// As [`Host::command`].
+    pub fn bootstrap(&self) -> Result<Ran, Error> {
+        let environment = ("GH_ENVIRONMENT".to_owned(), self.options.environment.clone());
+        let settings = self.options.aws.iter().cloned().chain([environment]);
+        self.run(&["bootstrap"], settings)
     }
 
     /// What a shell on this host has in its environment: `deploy-server` on its `PATH`, and the socket of this host.

@@ -10,7 +10,7 @@ use fleet_local::host::{Host, HostOptions, Registry, WorkerKind};
 use fleet_local::worker::{Event, Source};
 use tokio::sync::{mpsc, watch};
 
-use super::stage::{FIRST_VERSION, GROUP, SHUTDOWN};
+use super::stage::{ENVIRONMENT, GROUP, SHUTDOWN};
 use super::tell::Narrator;
 
 /// What has happened to instances and jobs so far.
@@ -136,7 +136,8 @@ impl Hosts {
         let name = id.clone();
         let options = HostOptions {
             group: GROUP.to_owned(),
-            image_tag: Some(FIRST_VERSION.to_owned()),
+            environment: ENVIRONMENT.to_owned(),
+            aws: self.site.double.aws_env(),
             worker: WorkerKind::Queue {
                 source: self.site.source.clone(),
                 // Faster than a site's 30 s, as everything here is.
@@ -151,7 +152,13 @@ impl Hosts {
             ..HostOptions::new(instance, self.site.images.clone())
         };
         tokio::task::spawn_blocking(move || {
-            let host = Host::start(options);
+            let host = Host::start(options).and_then(|host| match host.bootstrap()? {
+                ran if ran.exit_code == 0 => Ok(host),
+                ran => Err(Error::Failed(format!(
+                    "its version does not come into service: {}",
+                    ran.reply
+                ))),
+            });
             send.send(News::Started(id, host)).ok();
         });
     }
@@ -162,7 +169,8 @@ impl Hosts {
         let news = match result {
             Ok(host) => {
                 let news = format!(
-                    "serves {FIRST_VERSION}; deploy-server on port {}, worker on port {}",
+                    "serves {}; deploy-server on port {}, worker on port {}",
+                    host.in_service().worker.as_deref().unwrap_or("nothing"),
                     host.deploy_port(),
                     host.worker_port()
                 );

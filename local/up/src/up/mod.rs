@@ -3,6 +3,7 @@
 mod hosts;
 mod options;
 mod play;
+mod rollouts;
 mod stage;
 mod tell;
 

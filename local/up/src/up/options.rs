@@ -32,6 +32,9 @@ pub(crate) struct Options {
     /// JSON, and the exit code is 0 only if nothing went wrong.
     #[arg(long)]
     pub(crate) once: bool,
+    /// Leave out the two rollouts at the end: a second version, and one that does not work.
+    #[arg(long)]
+    pub(crate) skip_rollouts: bool,
     /// With --once: give up after so many seconds.
     #[arg(long, default_value_t = 300, value_name = "N", value_parser = value_parser!(u32).range(1..=86_400))]
     deadline_seconds: u32,

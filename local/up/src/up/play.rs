@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::hosts::{Tally, short};
+use super::rollouts::{self, Rollout};
 use super::stage::{GROUP, QUEUE, Stage};
 use super::tell::{Narrator, line};
 use super::{End, Options};
@@ -28,6 +29,8 @@ struct Summary {
     terminated: u32,
     /// Jobs that were finished by workers on their way out.
     finished_leaving: u32,
+    /// How each rollout ended.
+    rollouts: Vec<Rollout>,
     seconds: f64,
     ok: bool,
 }
@@ -41,9 +44,15 @@ pub(super) async fn play(
 ) -> Result<End, Error> {
     let database = stage.server.connect(DATABASE).await?;
     let mut enqueued = 0;
+    let mut rollouts = Vec::new();
     let all = async {
         bursts(options, stage, &tally, narrator, &mut enqueued).await?;
-        until_quiet(options, stage, &database).await
+        until_quiet(options, stage, &database).await?;
+        if !options.skip_rollouts {
+            rollouts = rollouts::watch(options, stage, &tally, narrator).await?;
+            until_quiet(options, stage, &database).await?;
+        }
+        Ok::<(), Error>(())
     };
     let result = if options.once {
         tokio::time::timeout(options.deadline(), all).await
@@ -68,10 +77,12 @@ pub(super) async fn play(
         terminated: tally.terminated,
         finished_leaving: tally.finished_leaving,
         seconds: narrator.elapsed_seconds(),
-        ok: enqueued == options.jobs
+        ok: (options.skip_rollouts || rollouts::all_as_they_should(&rollouts, stage))
+            && enqueued == options.jobs
             && jobs_completed == i64::from(options.jobs)
             && tally.interrupted == 0
             && back,
+        rollouts,
     };
     if in_time {
         let text = format!("all {jobs_completed} jobs ran; capacity is back at {final_desired}");

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use aws_double::{ClockMode, Double, DoubleConfig, Function, GroupSpec, HookSpec, HttpApi};
-use fleet_local::host::{self, Registry, Version};
+use fleet_local::host::{self, Behaviour, Registry, Version};
 use fleet_local::pgbouncer::{self, PgBouncer};
 use fleet_local::postgres::{self, DATABASE, Postgres};
 use fleet_local::template::Template;
@@ -18,23 +18,30 @@ pub(crate) const GROUP: &str = "ghosthands-local";
 pub(crate) const QUEUE: &str = "gh_apply_job";
 pub(crate) const AUTOSCALE: &str = "autoscale";
 pub(crate) const DRAIN: &str = "drain";
+const DEPLOY: &str = "deploy";
 const FLEET_STATUS: &str = "fleet-status";
-/// The version that every host boots to.
+/// What the fleet has proven before it begins, what is rolled out while one watches, and what does not work.
 pub(crate) const FIRST_VERSION: &str = "v1";
-const SECRET: &str = "ghosthands/local";
+pub(crate) const SECOND_VERSION: &str = "v2";
+pub(crate) const BROKEN_VERSION: &str = "v3-broken";
+/// A host knows two environments, and this is the one of them that nobody fears for.
+pub(crate) const ENVIRONMENT: &str = "staging";
+const SECRET: &str = "ghosthands/staging";
+/// The pointer to the version that new hosts boot to.
+pub(crate) const STABLE: &str = "/ghosthands/staging/stable";
 /// The hook and the document, as a site names them, and the hook's time without a heartbeat: the seed's.
 const HOOK: &str = "ghosthands-drain-hook";
 const DOCUMENT: &str = "GhostHands-Host";
 const HEARTBEAT_SECONDS: u32 = 300;
 /// It guards a demonstration on this machine alone, so it may be printed.
-const OPERATOR_TOKEN: &str = "local-operator-token";
+pub(crate) const OPERATOR_TOKEN: &str = "local-operator-token";
 const TICK_PATH: &str = "/api/v1/admin/autoscale/tick";
 /// How long a machine may take to shut down.
 pub(crate) const SHUTDOWN: Duration = Duration::from_secs(3);
 
 /// The running parts. They are dropped in this order: users before what they use.
 pub(crate) struct Stage {
-    api: HttpApi,
+    pub(crate) api: HttpApi,
     pub(crate) autoscale: Function,
     pub(crate) drain: Function,
     pub(crate) double: Double,
@@ -49,7 +56,9 @@ impl Stage {
     /// Starts everything; the group launches its first instances at once.
     pub(crate) async fn start(options: &Options, narrator: Narrator) -> Result<Self, Error> {
         let template = Template::read(GROUP)?;
-        let images = host::registry(&[Version::new(FIRST_VERSION)])?;
+        let broken = Version { worker: Behaviour::Crashes, ..Version::new(BROKEN_VERSION) };
+        let versions = [Version::new(FIRST_VERSION), Version::new(SECOND_VERSION), broken];
+        let images = host::registry(&versions)?;
         let package = pgboss::install(pgboss::DEFAULT_VERSION)?;
         worker::install()?;
         let server = Postgres::start(postgres::Options::default())?;
@@ -81,6 +90,11 @@ impl Stage {
         };
         let secret = json!({ "DATABASE_URL": url, "FLEET_OPERATOR_TOKEN": OPERATOR_TOKEN });
         double.put_secret(SECRET, &secret.to_string()).map_err(|error| refused(SECRET, &error))?;
+        let pointer =
+            json!({ "image_tag": FIRST_VERSION, "deployment_id": "", "at": double.now() });
+        double
+            .put_parameter(STABLE, &pointer.to_string())
+            .map_err(|error| refused(STABLE, &error))?;
         let group = GroupSpec::new(GROUP, options.min, options.max)
             .desired(options.min)
             .boot(options.boot())
@@ -91,21 +105,23 @@ impl Stage {
         double
             .create_document(DOCUMENT, &template.host_document())
             .map_err(|error| refused(DOCUMENT, &error))?;
-        let common = [("GH_ENVIRONMENT", "local".to_owned()), ("AWS_ASG_NAME", GROUP.to_owned())];
+        let common =
+            [("GH_ENVIRONMENT", ENVIRONMENT.to_owned()), ("AWS_ASG_NAME", GROUP.to_owned())];
         let settings = options.function_settings().into_iter().chain(common.clone());
         let settings = settings.chain([("DATABASE_CA", ca_file.display().to_string())]);
         let autoscale = template.start(AUTOSCALE, &double, owned(settings.clone())).await?;
         template.start(FLEET_STATUS, &double, owned(settings)).await?;
-        let drain = template.start(DRAIN, &double, owned(common)).await?;
+        let drain = template.start(DRAIN, &double, owned(common.clone())).await?;
+        template.start(DEPLOY, &double, owned(common)).await?;
         let seconds = options.tick().as_secs();
         // As in EventBridge, one is singular.
         let unit = if seconds == 1 { "second" } else { "seconds" };
-        for function in [AUTOSCALE, DRAIN] {
+        for function in [AUTOSCALE, DRAIN, DEPLOY] {
             double
                 .schedule(function, &format!("rate({seconds} {unit})"), function)
                 .map_err(|error| refused("the schedule", &error))?;
         }
-        let routes = [AUTOSCALE, FLEET_STATUS].map(|name| template.routes(name)).concat();
+        let routes = [AUTOSCALE, FLEET_STATUS, DEPLOY].map(|name| template.routes(name)).concat();
         let api = double.http_api(routes, 0).await.map_err(Error::io("start the HTTP API"))?;
         Ok(Self { api, autoscale, drain, double, images, boss, pooler, server })
     }
