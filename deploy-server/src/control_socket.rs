@@ -70,7 +70,7 @@ pub fn open(path: &Path, inherited: Option<Inherited>) -> Result<UnixListener, E
         return bind(path).map_err(|source| Error::Bind { at: path.to_owned(), source });
     };
     let address = listener.local_addr().map_err(Error::Inherited)?;
-    let theirs = address.as_pathname().unwrap_or(Path::new("no path"));
+    let theirs = address.as_pathname().unwrap_or_else(|| Path::new("no path"));
     if theirs != path {
         return Err(Error::Path { theirs: theirs.to_owned(), ours: path.to_owned() });
     }
