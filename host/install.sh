@@ -58,7 +58,8 @@ fi
 # What this replaces: the cron entry of the old cleanup script, and the server that ran in a container on the same port.
 # The container is stopped and kept, so that the old way can be gone back to.
 if crontab -l 2>/dev/null | grep -q gh-disk-cleanup; then
-  crontab -l | grep -v gh-disk-cleanup | crontab -
+  # Not grep, which calls it a failure when nothing else is left.
+  crontab -l | sed '/gh-disk-cleanup/d' | crontab -
   echo "removed the old cron entry"
 fi
 if command -v docker >/dev/null; then

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
 
 use crate::config::Strings;
 use crate::control_socket;
@@ -70,7 +71,9 @@ pub async fn serve(process: Strings) -> Result<(), ServeError> {
     let recovery = tokio::spawn(deploy::recover(server));
     tokio::task::yield_now().await;
     tokio::spawn(listen::tcp(server, tcp));
-    tokio::spawn(listen::unix(server, unix));
+    // Nothing is sent: it closes when the last conversation has ended.
+    let (open, mut conversations) = mpsc::channel(1);
+    let commands = tokio::spawn(listen::unix(server, unix, open));
     tokio::spawn(async move {
         // A failed recovery is logged where it happens.
         drop(recovery.await);
@@ -84,8 +87,11 @@ pub async fn serve(process: Strings) -> Result<(), ServeError> {
         _ = interrupt.recv() => {}
     }
     tell_systemd("STOPPING=1");
+    // Commands given from here on wait in systemd's socket for the next server; this one could only break them off.
+    commands.abort();
     tracing::info!("ending");
     let last_work = async {
+        conversations.recv().await;
         while server.ops.running().is_some() {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }

@@ -1,6 +1,7 @@
 //! Accepting connections: with a deadline for everything a caller may be slow at, and a bound on how many there are.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -12,6 +13,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::mpsc;
 
 use super::{Caller, answer};
 use crate::server::Server;
@@ -48,7 +50,8 @@ pub async fn tcp(server: &'static Server, listener: TcpListener) {
 }
 
 /// Serves local callers. The socket file is root's alone, and the kernel's word on the peer is checked as well.
-pub async fn unix(server: &'static Server, listener: UnixListener) {
+/// Every conversation holds a clone of `open`.
+pub async fn unix(server: &'static Server, listener: UnixListener, open: mpsc::Sender<Infallible>) {
     let own = rustix::process::geteuid().as_raw();
     loop {
         let (stream, peer) = match listener.accept().await {
@@ -64,7 +67,11 @@ pub async fn unix(server: &'static Server, listener: UnixListener) {
         };
         match peer.map(|peer| peer.uid()) {
             Ok(uid) if uid == 0 || uid == own => {
-                tokio::spawn(converse(server, Caller::Local { uid }, stream));
+                let open = open.clone();
+                tokio::spawn(async move {
+                    let _open = open;
+                    converse(server, Caller::Local { uid }, stream).await;
+                });
             }
             Ok(uid) => tracing::warn!(uid, "a local caller that is not root was turned away"),
             Err(error) => {

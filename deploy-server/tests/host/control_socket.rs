@@ -127,6 +127,20 @@ fn a_command_given_while_the_server_is_away_waits_for_it() {
 }
 
 #[test]
+fn no_command_fails_because_the_server_is_restarted() {
+    let host = Host::new();
+    let mut server = host.start(&[]);
+    for _ in 0..5 {
+        let commands: Vec<Killed> = (0..4).map(|_| host.command()).collect();
+        let pid = rustix::process::Pid::from_child(&server.0);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("our own child");
+        assert!(wait_for(Duration::from_secs(40), || server.has_ended()), "{}", host.log());
+        server = host.start(&[]);
+        commands.into_iter().for_each(assert_answered);
+    }
+}
+
+#[test]
 fn the_kernels_word_on_the_caller_counts_on_a_socket_that_was_handed_over() {
     if !rustix::process::geteuid().is_root() {
         eprintln!("skipped: becoming somebody else needs root");
