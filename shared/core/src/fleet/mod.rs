@@ -1,6 +1,6 @@
 //! What the fleet is like right now, for those who look: from readings to one status, with everything that is unknown said to be so.
 //!
-//! [`assemble`] takes [`Readings`] and returns a [`Status`]. It guesses nothing: a source that failed leaves its fields empty and is
+//! [`assemble()`] takes [`Readings`] and returns a [`Status`]. It guesses nothing: a source that failed leaves its fields empty and is
 //! named, and a host that has not proved its version has none.
 
 mod assemble;

@@ -49,7 +49,8 @@ pub enum Word {
     Unreadable,
 }
 
-/// What a command of the host document printed: the one line that `deploy-server … --json` writes.
+/// What a command of the host document printed: the one line that `deploy-server … --fleet` writes, or `--json`. The first has looked
+/// what is in service after all was done, and names a version only where every service runs it.
 pub fn word_of(output: &str) -> Word {
     let lines = output.lines().map(str::trim).filter(|line| line.starts_with('{'));
     let Some(said) = lines.filter_map(|line| serde_json::from_str::<Value>(line).ok()).next()
@@ -59,21 +60,27 @@ pub fn word_of(output: &str) -> Word {
     if said.get("deployId").is_some() {
         return Word::Runs(after_deploy(&said));
     }
+    if said.get("action").is_some() && said.get("result").is_some() {
+        return Word::Runs(version_or_unsaid(&said["imageTag"]));
+    }
     match said.get("services").and_then(Value::as_array) {
         Some(services) => Word::Runs(in_status(services)),
         None => Word::Other,
     }
 }
 
-/// `deploy`, `rollback` and `bootstrap` print the deploy's record. What did not come about leaves what was there before.
-fn after_deploy(said: &Value) -> Runs {
-    let version = |value: &Value| match value.as_str() {
+fn version_or_unsaid(tag: &Value) -> Runs {
+    match tag.as_str() {
         Some(tag) if !tag.is_empty() => Runs::Version(tag.to_owned()),
         _ => Runs::Unsaid,
-    };
+    }
+}
+
+/// `deploy`, `rollback` and `bootstrap` print the deploy's record. What did not come about leaves what was there before.
+fn after_deploy(said: &Value) -> Runs {
     match said["status"].as_str() {
-        Some("deployed") => version(&said["imageTag"]),
-        Some("rolled_back" | "failed") => version(&said["previous"]["imageTag"]),
+        Some("deployed") => version_or_unsaid(&said["imageTag"]),
+        Some("rolled_back" | "failed") => version_or_unsaid(&said["previous"]["imageTag"]),
         Some("down") => Runs::Nothing,
         _ => Runs::Unsaid,
     }
@@ -82,10 +89,7 @@ fn after_deploy(said: &Value) -> Runs {
 /// `status` lists the services. The version is the worker's, if it runs.
 fn in_status(services: &[Value]) -> Runs {
     match services.iter().find(|service| service["service"] == "worker") {
-        Some(worker) if worker["state"] == "running" => match worker["imageTag"].as_str() {
-            Some(tag) if !tag.is_empty() => Runs::Version(tag.to_owned()),
-            _ => Runs::Unsaid,
-        },
+        Some(worker) if worker["state"] == "running" => version_or_unsaid(&worker["imageTag"]),
         _ => Runs::Nothing,
     }
 }
@@ -132,6 +136,19 @@ mod tests {
         assert_eq!(word_of(&said("running")), runs("v3"));
         assert_eq!(word_of(&said("exited")), Word::Runs(Runs::Nothing));
         assert_eq!(word_of(r#"{"services":[]}"#), Word::Runs(Runs::Nothing));
+    }
+
+    #[test]
+    fn a_rollouts_order_proves_what_every_service_runs_whatever_it_was() {
+        let said = |action: &str, result: &str, tag: &str| {
+            format!(
+                r#"{{"v":1,"instanceId":"i-1","action":"{action}","result":"{result}","imageTag":{tag},"before":"v1","services":[{{"service":"worker","imageTag":"v2","state":"running"}}],"log":[]}}"#
+            )
+        };
+        assert_eq!(word_of(&said("deploy", "deployed", "\"v2\"")), runs("v2"));
+        assert_eq!(word_of(&said("deploy", "rolled_back", "\"v1\"")), runs("v1"));
+        assert_eq!(word_of(&said("cleanup", "done", "\"v2\"")), runs("v2"));
+        assert_eq!(word_of(&said("deploy", "down", "null")), Word::Runs(Runs::Unsaid));
     }
 
     #[test]
