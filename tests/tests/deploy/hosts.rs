@@ -8,36 +8,78 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Real hosts in service with `v1`, and `v2` and a broken version to be had.
+struct Fleet {
+    hosts: Vec<Arc<Host>>,
+    world: World,
+}
+
+impl Fleet {
+    async fn boot(size: u32) -> Fleet {
+        let world = World::start(size).await;
+        let broken = Version { worker: Behaviour::Crashes, ..Version::new("broken") };
+        let images = registry(&[Version::new("v1"), Version::new("v2"), broken]).expect("images");
+        let boots = world.in_service().into_iter().map(|id| {
+            let images = images.clone();
+            let boot = move || {
+                let options = HostOptions {
+                    image_tag: Some("v1".to_owned()),
+                    ..HostOptions::new(&id, images)
+                };
+                Arc::new(Host::start(options).expect("the host boots to v1"))
+            };
+            tokio::task::spawn_blocking(boot)
+        });
+        let mut hosts = Vec::new();
+        for boot in boots.collect::<Vec<_>>() {
+            let host = boot.await.expect("joins");
+            let runner = host.runner().env("GH_DEPLOY_RETRY_SECONDS", "0,0,0");
+            world.double.set_runner_of(host.instance_id(), runner);
+            hosts.push(host);
+        }
+        Fleet { hosts, world }
+    }
+
+    /// On how many hosts this version is in both services, as their engines know it.
+    fn run(&self, version: &str) -> usize {
+        let runs = |host: &&Arc<Host>| {
+            let runs = host.in_service();
+            [runs.api, runs.worker].iter().all(|tag| tag.as_deref() == Some(version))
+        };
+        self.hosts.iter().filter(runs).count()
+    }
+
+    async fn shut(self) {
+        let (hosts, world) = (self.hosts, self.world);
+        tokio::task::spawn_blocking(move || drop(hosts)).await.expect("joins");
+        drop(world);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_real_host_and_fifty_take_a_version_and_give_a_broken_one_back() {
+    for size in [1, 50] {
+        let fleet = Fleet::boot(size).await;
+        let world = &fleet.world;
+        let all = size as usize;
+        let id = world.deploy("good", json!({ "image_tag": "v2" })).await;
+        let view = world.ended(&id).await;
+        assert_eq!(view["state"], "succeeded", "{view}");
+        assert_eq!((count(&view, "succeeded"), fleet.run("v2")), (size.into(), all), "{view}");
+        let id = world.deploy("bad", json!({ "image_tag": "broken" })).await;
+        let view = world.ended(&id).await;
+        assert_eq!(view["state"], "failed", "{view}");
+        assert_eq!((count(&view, "rolled_back"), fleet.run("v2")), (1, all), "{view}");
+        assert_eq!(world.stable()["image_tag"], "v2");
+        fleet.shut().await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn three_real_hosts_take_a_version_and_give_a_broken_one_back() {
-    let world = World::start(3).await;
-    let broken = Version { worker: Behaviour::Crashes, ..Version::new("broken") };
-    let images = registry(&[Version::new("v1"), Version::new("v2"), broken]).expect("images");
-    let boots = world.in_service().into_iter().map(|id| {
-        let images = images.clone();
-        let boot = move || {
-            let options =
-                HostOptions { image_tag: Some("v1".to_owned()), ..HostOptions::new(&id, images) };
-            Arc::new(Host::start(options).expect("the host boots to v1"))
-        };
-        tokio::task::spawn_blocking(boot)
-    });
-    let mut hosts = Vec::new();
-    for boot in boots.collect::<Vec<_>>() {
-        let host = boot.await.expect("joins");
-        let runner = host.runner().env("GH_DEPLOY_RETRY_SECONDS", "0,0,0");
-        world.double.set_runner_of(host.instance_id(), runner);
-        hosts.push(host);
-    }
-    let run = |version: &str| {
-        hosts
-            .iter()
-            .filter(|host| {
-                let runs = host.in_service();
-                [runs.api, runs.worker].iter().all(|tag| tag.as_deref() == Some(version))
-            })
-            .count()
-    };
+    let fleet = Fleet::boot(3).await;
+    let Fleet { hosts, world } = &fleet;
+    let run = |version: &str| fleet.run(version);
 
     let id = world.deploy("good", json!({ "image_tag": "v2" })).await;
     let view = world.ended(&id).await;
@@ -107,9 +149,7 @@ async fn three_real_hosts_take_a_version_and_give_a_broken_one_back() {
         let view = world.get(body["id"].as_str().unwrap()).await;
         assert_eq!(view["state"], "succeeded", "{view}");
     }
-    let (hosts_done, world_done) = (hosts, world);
-    tokio::task::spawn_blocking(move || drop(hosts_done)).await.expect("joins");
-    drop(world_done);
+    fleet.shut().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
