@@ -84,7 +84,7 @@ impl DeployConfig {
         let secret_id =
             reader.text("DATABASE_SECRET_ID", format!("ghosthands/{name}"), checks::secret_id);
         let tokens = read_tokens(reader);
-        let webhook_url = reader.optional("VALET_DEPLOY_WEBHOOK_URL", checks::endpoint);
+        let webhook_url = reader.optional_or_empty("VALET_DEPLOY_WEBHOOK_URL", checks::endpoint);
         let webhook_key = reader.secret(WEBHOOK_KEY, checks::token);
         let aws = read_aws(reader);
         Some(Self {

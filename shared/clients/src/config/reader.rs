@@ -111,6 +111,13 @@ impl<'a, L: Lookup> Reader<'a, L> {
         self.checked(name, text, check)
     }
 
+    /// The same, where an empty text counts as left out: a template's parameter has no other way to say so, and `sam local` sets what
+    /// `AWS::NoValue` leaves out.
+    pub(super) fn optional_or_empty(&mut self, name: &'static str, check: Check) -> Option<String> {
+        let text = self.get(name).filter(|text| !text.is_empty())?;
+        self.checked(name, text, check)
+    }
+
     fn checked(&mut self, name: &'static str, text: String, check: Check) -> Option<String> {
         if let Err(fix) = check(&text) {
             self.reject(name, format!("is {}", shown(&text)), fix);
