@@ -2,8 +2,7 @@
 
 use super::lookup::Lookup;
 use super::reader::Reader;
-use super::{AwsConfig, ConfigError, EnvironmentTokens, checks, names, read_aws, read_tokens};
-use crate::telemetry;
+use super::{AwsConfig, ConfigError, EnvironmentTokens, checks, read_aws, read_tokens};
 use fleet_core::ids::GroupName;
 use secrecy::SecretString;
 
@@ -62,15 +61,7 @@ impl DeployConfig {
     pub fn from_env(env: &impl Lookup) -> Result<Self, ConfigError> {
         let mut reader = Reader::new(env);
         let config = Self::read(&mut reader);
-        if let Err(problem) = telemetry::log_filter(env) {
-            reader.problems.push(problem);
-        }
-        reader.problems.extend(names::unknown(env, &DEPLOY_NAMES, &PREFIXES));
-        reader.problems.sort_by(|left, right| left.variable.cmp(&right.variable));
-        match config {
-            Some(config) if reader.problems.is_empty() => Ok(config),
-            _ => Err(ConfigError { problems: reader.problems }),
-        }
+        reader.finish(config, &DEPLOY_NAMES, &PREFIXES).map(|(config, _)| config)
     }
 
     /// `None` only after a problem was noted. Every setting is read before the first `?`, so that all problems are found.

@@ -2,8 +2,7 @@
 
 use super::lookup::Lookup;
 use super::reader::Reader;
-use super::{AwsConfig, ConfigError, checks, hash, names, read_aws};
-use crate::telemetry;
+use super::{AwsConfig, ConfigError, checks, hash, read_aws};
 use fleet_core::drain::Policy;
 use fleet_core::ids::GroupName;
 
@@ -56,17 +55,8 @@ impl DrainConfig {
     pub fn from_env(env: &impl Lookup) -> Result<Self, ConfigError> {
         let mut reader = Reader::new(env);
         let config = Self::read(&mut reader);
-        if let Err(problem) = telemetry::log_filter(env) {
-            reader.problems.push(problem);
-        }
-        reader.problems.extend(names::unknown(env, &DRAIN_NAMES, &PREFIXES));
-        reader.problems.sort_by(|left, right| left.variable.cmp(&right.variable));
-        match config {
-            Some(config) if reader.problems.is_empty() => {
-                Ok(Self { hash: hash(&reader.settings), ..config })
-            }
-            _ => Err(ConfigError { problems: reader.problems }),
-        }
+        let (config, settings) = reader.finish(config, &DRAIN_NAMES, &PREFIXES)?;
+        Ok(Self { hash: hash(&settings), ..config })
     }
 
     /// `None` only after a problem was noted. Every setting is read before the first `?`, so that all problems are found.

@@ -21,7 +21,6 @@ pub use report::{ConfigError, Problem};
 pub use status::{STATUS_NAMES, StatusConfig};
 
 use crate::postgres::{DatabaseUrl, Trust};
-use crate::telemetry;
 use fleet_core::ids::GroupName;
 use fleet_core::scaling::Policy;
 use reader::Reader;
@@ -115,17 +114,8 @@ impl AutoscaleConfig {
     pub fn from_env(env: &impl Lookup) -> Result<Self, ConfigError> {
         let mut reader = Reader::new(env);
         let config = Self::read(&mut reader);
-        if let Err(problem) = telemetry::log_filter(env) {
-            reader.problems.push(problem);
-        }
-        reader.problems.extend(names::unknown(env, &NAMES, &names::PREFIXES));
-        reader.problems.sort_by(|left, right| left.variable.cmp(&right.variable));
-        match config {
-            Some(config) if reader.problems.is_empty() => {
-                Ok(Self { hash: hash(&reader.settings), ..config })
-            }
-            _ => Err(ConfigError { problems: reader.problems }),
-        }
+        let (config, settings) = reader.finish(config, &NAMES, &names::PREFIXES)?;
+        Ok(Self { hash: hash(&settings), ..config })
     }
 
     /// `None` only after a problem was noted. Every setting is read before the first `?`, so that all problems are found.

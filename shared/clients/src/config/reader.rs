@@ -2,6 +2,8 @@
 
 use super::lookup::Lookup;
 use super::report::Problem;
+use super::{ConfigError, names};
+use crate::telemetry;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -22,6 +24,26 @@ pub(super) struct Reader<'a, L> {
 impl<'a, L: Lookup> Reader<'a, L> {
     pub(super) fn new(env: &'a L) -> Self {
         Self { env, problems: Vec::new(), settings: BTreeMap::new() }
+    }
+
+    /// Ends the reading: what was read, and what each setting came to. Variables with one of the prefixes that are not known are
+    /// problems too.
+    ///
+    /// # Errors
+    /// Every problem of all settings, sorted by their names.
+    pub(super) fn finish<T>(
+        mut self,
+        config: Option<T>,
+        known: &[&'static str],
+        prefixes: &[&'static str],
+    ) -> Result<(T, BTreeMap<&'static str, String>), ConfigError> {
+        self.problems.extend(telemetry::log_filter(self.env).err());
+        self.problems.extend(names::unknown(self.env, known, prefixes));
+        self.problems.sort_by(|left, right| left.variable.cmp(&right.variable));
+        match config {
+            Some(config) if self.problems.is_empty() => Ok((config, self.settings)),
+            _ => Err(ConfigError { problems: self.problems }),
+        }
     }
 
     /// The value of `name`. Of AWS's own variables an empty one counts as not set, as it does for AWS's own programs.

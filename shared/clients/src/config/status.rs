@@ -3,10 +3,9 @@
 use super::lookup::Lookup;
 use super::reader::Reader;
 use super::{
-    AwsConfig, ConfigError, DatabaseConfig, EnvironmentTokens, QueueConfig, checks, names,
-    read_aws, read_database_url, read_tokens,
+    AwsConfig, ConfigError, DatabaseConfig, EnvironmentTokens, QueueConfig, checks, read_aws,
+    read_database_url, read_tokens,
 };
-use crate::telemetry;
 use fleet_core::fleet::{Prices, Site};
 use fleet_core::ids::GroupName;
 
@@ -80,15 +79,7 @@ impl StatusConfig {
     pub fn from_env(env: &impl Lookup) -> Result<Self, ConfigError> {
         let mut reader = Reader::new(env);
         let config = Self::read(&mut reader);
-        if let Err(problem) = telemetry::log_filter(env) {
-            reader.problems.push(problem);
-        }
-        reader.problems.extend(names::unknown(env, &STATUS_NAMES, &PREFIXES));
-        reader.problems.sort_by(|left, right| left.variable.cmp(&right.variable));
-        match config {
-            Some(config) if reader.problems.is_empty() => Ok(config),
-            _ => Err(ConfigError { problems: reader.problems }),
-        }
+        reader.finish(config, &STATUS_NAMES, &PREFIXES).map(|(config, _)| config)
     }
 
     /// `None` only after a problem was noted. Every setting is read before the first `?`, so that all problems are found.
