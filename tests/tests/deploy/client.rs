@@ -72,6 +72,7 @@ async fn creating_the_record_is_the_lock_and_whoever_writes_second_notices() {
     let rollouts = rollouts(&world);
     let record = Record {
         key: Key::of_hash("abcdef012345"),
+        attempt: None,
         kind: Kind::Deploy,
         image_tag: ImageTag::parse("v2").expect("a tag"),
         strategy: Strategy::Canary,

@@ -16,6 +16,7 @@ pub(super) async fn deploy(app: &App, asked: &Asked<'_>) -> Result<Accepted, Pro
     let wish: body::Deploy = body::read(asked.http)?;
     let wish = Start {
         key,
+        attempt: body::hashed(asked.request_id),
         kind: Kind::Deploy,
         image_tag: Some(wish.image_tag.0),
         strategy: wish.strategy.0,
@@ -72,6 +73,7 @@ pub(super) async fn roll_back(
     let image_tag = kept.record.as_ref().map_or(image_tag, |record| record.image_tag.clone());
     let wish = Start {
         key,
+        attempt: body::hashed(asked.request_id),
         kind: Kind::Rollback,
         image_tag: Some(image_tag),
         strategy: wish.strategy.0,
@@ -94,6 +96,7 @@ pub(super) async fn act(app: &App, asked: &Asked<'_>, kind: Kind) -> Result<Acce
     };
     let wish = Start {
         key,
+        attempt: body::hashed(asked.request_id),
         kind,
         image_tag: None,
         strategy: Strategy::AllAtOnce,

@@ -104,7 +104,8 @@ pub(super) fn key_or(http: &Http, request_id: &str) -> Result<Key, Problem> {
     if http.idempotency_key.is_some() { key(http) } else { Ok(hashed(request_id)) }
 }
 
-fn hashed(text: &str) -> Key {
+/// Twelve digits that stand for the text.
+pub(super) fn hashed(text: &str) -> Key {
     let hash = Sha256::digest(text).iter().fold(String::new(), |mut hex, byte| {
         write!(hex, "{byte:02x}").expect("writing to a string cannot fail");
         hex

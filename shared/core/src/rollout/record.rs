@@ -53,6 +53,9 @@ pub struct Ended {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     pub key: Key,
+    /// The invocation that created it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<Key>,
     pub kind: Kind,
     pub image_tag: ImageTag,
     pub strategy: Strategy,
@@ -102,6 +105,7 @@ impl Record {
         }
         Some(Record {
             key: key.clone(),
+            attempt: None,
             kind: root.order.kind,
             image_tag: root.image_tag.clone()?,
             strategy: root.order.strategy,
@@ -181,6 +185,7 @@ mod tests {
     fn fifty_hosts_and_every_round_fit_into_a_parameter() {
         let record = Record {
             key: Key::of_hash("abcdef012345"),
+            attempt: Some(Key::of_hash("012345abcdef")),
             kind: Kind::Rollback,
             image_tag: ImageTag::parse(&format!("sha256:{}", "a".repeat(64))).unwrap(),
             strategy: Strategy::OneAtATime,

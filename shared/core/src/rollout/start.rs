@@ -5,8 +5,8 @@ use super::next::{count, targets};
 use super::record::LISTED;
 use super::view::is_live;
 use super::{
-    Call, Command, CommandStatus, ImageTag, Kept, Key, Kind, Order, Part, Record, Reserve, Seen,
-    SendResult, Sending, Sent, Step, Strategy, Targets,
+    Call, Command, CommandStatus, Ended, ImageTag, Kept, Key, Kind, Order, Part, Record, Reserve,
+    Seen, SendResult, Sending, Sent, Step, Strategy, Targets,
 };
 use crate::ids::{CommandId, InstanceId};
 use crate::scaling::Reading;
@@ -20,6 +20,8 @@ const SEARCHED_S: i64 = 3600;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Start {
     pub key: Key,
+    /// Stands for this one invocation of the function, and never for another: so it knows its own record again.
+    pub attempt: Key,
     pub kind: Kind,
     /// The version; `None` for what is not about one.
     pub image_tag: Option<ImageTag>,
@@ -70,7 +72,7 @@ impl Begin<'_> {
         if !questions.is_empty() {
             return Ok(questions);
         }
-        let kept = known(self.seen.kept.as_ref())?;
+        let kept = known(self.seen.kept.as_ref()).map_err(|why| self.reserved_or(why))?;
         let recent = known(self.seen.recent.as_ref())?;
         if let Some(SendResult::Sent { id }) = &self.seen.sent {
             return self.sent(kept, id);
@@ -96,10 +98,23 @@ impl Begin<'_> {
         calls
     }
 
+    /// Once the record is created, something was begun, and the same request again tells what became of it.
+    fn reserved_or(&self, why: Started) -> Started {
+        match why {
+            Started::Unavailable { detail } if self.seen.reserved.is_some() => {
+                Started::Unsure { retry_s: UNLISTED_S, detail }
+            }
+            why => why,
+        }
+    }
+
     fn rollout(&self, kept: &Kept, recent: &[Command]) -> Result<Vec<Call>, Started> {
         let wish = self.wish;
         if let Some(record) = &kept.record {
             return self.beside(kept, record, recent);
+        }
+        if let Some(ended) = self.ended(kept) {
+            return Err(Started::Accepted { id: ended.id.clone(), hosts: Vec::new() });
         }
         match &self.seen.reserved {
             Some(Reserve::Taken) if self.seen.looks < 2 => return Ok(vec![Call::ReadKept]),
@@ -110,14 +125,11 @@ impl Begin<'_> {
             }
             // It was ours, the order was refused, and the record is gone again.
             Some(Reserve::Mine) => {
-                let detail = self.seen.trouble.clone().unwrap_or_default();
+                let gone = || "its record was deleted meanwhile".to_owned();
+                let detail = self.seen.trouble.clone().unwrap_or_else(gone);
                 return Err(Started::Unavailable { detail });
             }
             None => {}
-        }
-        let ended = kept.stable.iter().flat_map(|stable| &stable.ended);
-        if let Some(ended) = ended.clone().find(|ended| ended.key == wish.key) {
-            return Err(Started::Accepted { id: ended.id.clone(), hosts: Vec::new() });
         }
         let root =
             |command: &&Command| command.order.key().is_some() && command.order.kind.is_rollout();
@@ -137,6 +149,7 @@ impl Begin<'_> {
         };
         let record = Record {
             key: wish.key.clone(),
+            attempt: Some(wish.attempt.clone()),
             kind: wish.kind,
             image_tag,
             strategy: wish.strategy,
@@ -200,23 +213,43 @@ impl Begin<'_> {
             }
             return Ok(vec![Call::Write { record: Box::new(named), version: kept.version }]);
         }
-        // Somebody reserved it with this key and died, perhaps after sending: SSM's list tells, in a while.
-        let waited_s = self.now.since(record.at) / 1000;
-        let wait_s = i64::from(UNLISTED_S) - waited_s;
-        // Where the answer to our own reservation was lost, it looks taken.
-        let mine = match self.seen.reserved {
-            Some(Reserve::Mine) => true,
-            Some(Reserve::Taken) => record.at == self.now,
-            _ => false,
-        };
-        if !mine && wait_s > 0 {
+        // Where the answer to our own reservation was lost, it looked taken.
+        if record.attempt.as_ref() != Some(&wish.attempt) {
+            return self.take_over(kept, record);
+        }
+        // A whole rollout with this key may have passed between the first look and the lock.
+        if self.seen.looks < 2 {
+            return Ok(vec![Call::ReadKept]);
+        }
+        if self.ended(kept).is_some() {
+            return Ok(vec![Call::Close]);
+        }
+        let (hosts, _) = self.hosts()?;
+        Ok(vec![self.sending(hosts)])
+    }
+
+    /// Somebody reserved it with this key and died, perhaps after sending: SSM's list tells, in a while. Then it is written down whose it
+    /// is now, so that of two who come for it one sends.
+    fn take_over(&self, kept: &Kept, record: &Record) -> Result<Vec<Call>, Started> {
+        let intended = record.commands.first().map_or(record.at, |sent| sent.at);
+        let wait_s = i64::from(UNLISTED_S) - self.now.since(intended) / 1000;
+        if wait_s > 0 {
             return Err(Started::Unsure {
                 retry_s: u32::try_from(wait_s).unwrap_or(UNLISTED_S),
                 detail: "an earlier attempt with this key may have begun it".to_owned(),
             });
         }
-        let (hosts, _) = self.hosts()?;
-        Ok(vec![self.sending(hosts)])
+        let mut ours = Record { attempt: Some(self.wish.attempt.clone()), ..record.clone() };
+        if let Some(first) = ours.commands.first_mut() {
+            first.at = self.now;
+        }
+        Ok(vec![Call::Write { record: Box::new(ours), version: kept.version }])
+    }
+
+    /// The rollout with this key, where it is over.
+    fn ended<'k>(&self, kept: &'k Kept) -> Option<&'k Ended> {
+        let ended = kept.stable.iter().flat_map(|stable| &stable.ended);
+        ended.clone().find(|ended| ended.key == self.wish.key)
     }
 
     fn action(&self, recent: &[Command]) -> Result<Vec<Call>, Started> {

@@ -199,6 +199,7 @@ fn begin(world: &mut World, wish: &Start) -> (Started, Vec<Call>) {
 fn wish(key: &str, version: &str) -> Start {
     Start {
         key: Key::of_hash(key),
+        attempt: Key::of_hash("000000000001"),
         kind: Kind::Deploy,
         image_tag: Some(tag(version)),
         strategy: Strategy::Canary,
@@ -306,6 +307,53 @@ fn a_record_is_rebuilt_from_its_first_command() {
 }
 
 proptest! {
+    /// Two requests with one key, in the same millisecond, whoever gets how far before the other goes on; a third may have died
+    /// between its reservation and its order.
+    #[test]
+    fn one_key_is_one_order_however_two_requests_meet(
+        died in any::<bool>(),
+        turns in prop::collection::vec(any::<bool>(), 40),
+    ) {
+        let mut world = World::new(1, 3, Luck::default());
+        if died {
+            let mut seen = Seen::default();
+            while world.record.is_none() {
+                let calls = start(&wish("aaaaaaaaaaaa", "v2"), world.now(), &seen).expect("it goes on");
+                calls.into_iter().for_each(|call| seen.take(world.call(call)));
+            }
+            world.step(31);
+        }
+        let now = world.now();
+        let mut requests = ["000000000002", "000000000003"].map(|attempt| {
+            let wish = Start { attempt: Key::of_hash(attempt), ..wish("aaaaaaaaaaaa", "v2") };
+            (wish, Seen::default(), Vec::new(), None)
+        });
+        let ends = turns.into_iter().map(usize::from).chain([0, 1].repeat(40));
+        for turn in ends {
+            let (wish, seen, calls, end) = &mut requests[turn];
+            if calls.is_empty() && end.is_none() {
+                match start(wish, now, seen) {
+                    Ok(next) => *calls = next,
+                    Err(started) => *end = Some(started),
+                }
+            } else if end.is_none() {
+                seen.take(world.call(calls.remove(0)));
+            }
+        }
+        prop_assert_eq!(world.sends, 1);
+        let ends = requests.map(|(.., end)| end.expect("it ends"));
+        let mut ids: Vec<_> = ends.iter().filter_map(|end| match end {
+            Started::Accepted { id, .. } => Some(id.clone()),
+            _ => None,
+        }).collect();
+        prop_assert!(!ids.is_empty(), "{:?}", ends);
+        ids.dedup();
+        prop_assert_eq!(ids.len(), 1);
+        for end in ends {
+            prop_assert!(matches!(end, Started::Accepted { .. } | Started::Unsure { .. }), "{:?}", end);
+        }
+    }
+
     /// Whatever SSM and hosts say: a whole success means that every host in service said it itself.
     #[test]
     fn success_means_that_every_host_in_service_said_so(

@@ -23,6 +23,7 @@ impl Sim {
     fn new(seed: u64, hosts: u32, luck: Luck, strategy: Strategy) -> Sim {
         let wish = Start {
             key: Key::of_hash(&format!("{seed:012x}")),
+            attempt: Key::of_hash("000000000000"),
             kind: Kind::Deploy,
             image_tag: Some(tag("v2")),
             strategy,
@@ -66,7 +67,8 @@ impl Sim {
 
     /// Asks until it is accepted, as a client does that repeats its request.
     fn ask(&mut self) -> bool {
-        for _ in 0..200 {
+        for attempt in 0..200 {
+            self.wish.attempt = Key::of_hash(&format!("{attempt:012x}"));
             let mut seen = Seen::default();
             let now = self.world.now();
             let started = loop {
