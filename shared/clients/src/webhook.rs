@@ -1,6 +1,7 @@
 //! VALET's deploy webhook: told of a version when every host has proven it, in the predecessor's words.
 //!
-//! The signature is over the very bytes that are sent. `X-GH-Timestamp` lets a receiver refuse what is old.
+//! The predecessor's signature is over the very bytes that are sent and says nothing of when. A second one is over `X-GH-Timestamp`, a dot
+//! and the same bytes, so that a receiver who checks it can refuse what is old.
 
 use crate::telemetry::error_chain;
 use aws_smithy_async::rt::sleep::TokioSleep;
@@ -88,16 +89,19 @@ impl Webhook {
     ) -> Result<Request<SdkBody>, String> {
         let name = if stable.kind == Kind::Rollback { "rollback" } else { "deploy_ready" };
         let body = body(stable, name, &self.environment);
-        let signature = format!("sha256={}", signature(key, body.as_bytes())?);
+        let at = (now.0 / 1000).to_string();
+        let signed = signature(key, &[body.as_bytes()])?;
+        let signed_at = signature(key, &[at.as_bytes(), b".", body.as_bytes()])?;
         let mut request = Request::new(SdkBody::from(body));
         request.set_method("POST").map_err(|error| error_chain(&error))?;
         request.set_uri(self.url.as_str()).map_err(|error| error_chain(&error))?;
         let headers = request.headers_mut();
         headers.insert("content-type", "application/json");
-        headers.insert("x-gh-webhook-signature", signature);
+        headers.insert("x-gh-webhook-signature", format!("sha256={signed}"));
+        headers.insert("x-gh-timestamp-signature", format!("sha256={signed_at}"));
         headers.insert("x-gh-event", name);
         headers.insert("x-gh-environment", self.environment.clone());
-        headers.insert("x-gh-timestamp", (now.0 / 1000).to_string());
+        headers.insert("x-gh-timestamp", at);
         Ok(request)
     }
 
@@ -128,10 +132,10 @@ fn body(stable: &Stable, event: &str, environment: &str) -> String {
     .to_string()
 }
 
-fn signature(key: &SecretString, body: &[u8]) -> Result<String, String> {
+fn signature(key: &SecretString, parts: &[&[u8]]) -> Result<String, String> {
     let mut mac = Hmac::<Sha256>::new_from_slice(key.expose_secret().as_bytes())
         .map_err(|_| "the key cannot be used".to_owned())?;
-    mac.update(body);
+    parts.iter().for_each(|part| mac.update(part));
     Ok(mac.finalize().into_bytes().iter().fold(String::new(), |mut hex, byte| {
         write!(hex, "{byte:02x}").expect("writing to a string cannot fail");
         hex
@@ -166,7 +170,12 @@ mod tests {
         let header = |name| request.headers().get(name).unwrap();
         assert_eq!(
             header("x-gh-webhook-signature"),
-            format!("sha256={}", signature(&key, body).unwrap())
+            format!("sha256={}", signature(&key, &[body]).unwrap())
+        );
+        let timed = [b"1795478400.", body].concat();
+        assert_eq!(
+            header("x-gh-timestamp-signature"),
+            format!("sha256={}", signature(&key, &[&timed]).unwrap())
         );
         assert_eq!(header("x-gh-event"), "deploy_ready");
         assert_eq!(header("x-gh-environment"), "staging");
@@ -183,7 +192,7 @@ mod tests {
     fn the_signature_is_hmac_sha256() {
         let key = SecretString::from("Jefe");
         assert_eq!(
-            signature(&key, b"what do ya want for nothing?").unwrap(),
+            signature(&key, &[b"what do ya want ", b"for nothing?"]).unwrap(),
             "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
         );
     }

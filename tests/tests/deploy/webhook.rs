@@ -78,6 +78,9 @@ async fn the_news_goes_out_after_the_proof_and_until_it_is_taken() {
         };
         let expected = format!("sha256={}", openssl_hmac(body));
         assert_eq!(header("x-gh-webhook-signature"), Some(expected));
+        let at = header("x-gh-timestamp").expect("a time");
+        let expected = format!("sha256={}", openssl_hmac(&format!("{at}.{body}")));
+        assert_eq!(header("x-gh-timestamp-signature"), Some(expected));
         assert_eq!(header("x-gh-event").as_deref(), Some("deploy_ready"));
         assert_eq!(header("x-gh-environment").as_deref(), Some("test"));
         assert!(header("x-gh-timestamp").is_some_and(|at| at.parse::<u64>().is_ok()));
