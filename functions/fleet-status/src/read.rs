@@ -71,7 +71,7 @@ async fn proofs(app: &App, group: &Reading<Group>) -> Reading<BTreeMap<InstanceI
         });
     };
     let hosts = group.instances.iter().map(|instance| instance.id.clone()).collect();
-    within(PROOFS, "what the hosts run", app.proofs.of(hosts)).await
+    app.proofs.of(&hosts, PROOFS).await
 }
 
 fn remembered(stored: Reading<Option<String>>) -> Reading<Memory> {

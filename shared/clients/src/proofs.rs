@@ -9,6 +9,8 @@ use fleet_core::ids::InstanceId;
 use fleet_core::scaling::{Reading, Unknown, UnknownCause};
 use fleet_core::time::UnixMs;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+use tokio::time::{Instant, timeout_at};
 
 /// The most that SSM gives at a time.
 const PAGE: i32 = 50;
@@ -27,11 +29,14 @@ impl Proofs {
         Self { client: Client::new(&aws.sdk), document }
     }
 
-    /// The newest word of each of these hosts about its version. A host without one is not in the answer.
+    /// The newest word of each of these hosts about its version, as far as it is found `within` this time. A host without one is not in the
+    /// answer.
     pub async fn of(
         &self,
-        mut hosts: BTreeSet<InstanceId>,
+        hosts: &BTreeSet<InstanceId>,
+        within: Duration,
     ) -> Reading<BTreeMap<InstanceId, Proof>> {
+        let until = Instant::now() + within;
         let filter = CommandFilter::builder()
             .key(CommandFilterKey::DocumentName)
             .value(&self.document)
@@ -51,19 +56,27 @@ impl Proofs {
             .max_results(PAGE)
             .into_paginator()
             .send();
-        let mut proofs = BTreeMap::new();
-        for _ in 0..PAGES {
-            if hosts.is_empty() {
+        let mut proofs: BTreeMap<InstanceId, Proof> = BTreeMap::new();
+        for number in 0..PAGES {
+            if proofs.len() == hosts.len() {
                 break;
             }
-            let page = match pages.next().await {
-                None => break,
-                Some(Ok(page)) => page,
-                Some(Err(error)) => {
+            let page = match timeout_at(until, pages.next()).await {
+                Ok(None) => break,
+                Ok(Some(Ok(page))) => page,
+                Ok(Some(Err(error))) => {
                     return Reading::Unknown(explain("ListCommandInvocations", error).into());
                 }
+                // A host that never said anything is looked for to the last page, and must not cost what the others said.
+                Err(_) if number > 0 => break,
+                Err(_) => {
+                    let detail = format!(
+                        "what the hosts run was not read within {:.1} s",
+                        within.as_secs_f32()
+                    );
+                    return Reading::Unknown(Unknown { cause: UnknownCause::TimedOut, detail });
+                }
             };
-            // The newest come first.
             for invocation in page.command_invocations.unwrap_or_default() {
                 let Some(host) = invocation.instance_id.as_deref().map(InstanceId::new) else {
                     continue;
@@ -71,12 +84,18 @@ impl Proofs {
                 if hosts.contains(&host)
                     && let Some(proof) = read(&invocation)
                 {
-                    hosts.remove(&host);
-                    proofs.insert(host, proof);
+                    keep(&mut proofs, host, proof);
                 }
             }
         }
         Reading::Known(proofs)
+    }
+}
+
+/// The newest requests come first, and an older one may have ended later.
+fn keep(proofs: &mut BTreeMap<InstanceId, Proof>, host: InstanceId, proof: Proof) {
+    if proofs.get(&host).is_none_or(|known| known.at < proof.at) {
+        proofs.insert(host, proof);
     }
 }
 
@@ -104,4 +123,21 @@ fn read(invocation: &CommandInvocation) -> Option<Proof> {
         Some(Word::Unreadable) | None => Runs::Unsaid,
     };
     Some(Proof { at: UnixMs(at), runs })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_word_counts_and_not_the_newest_request() {
+        let host = InstanceId::new("i-1");
+        let at = |ms| Proof { at: UnixMs(ms), runs: Runs::Unsaid };
+        let mut proofs = BTreeMap::new();
+        // A cleanup that was sent during a deploy ended before it.
+        for ms in [6, 10, 2] {
+            keep(&mut proofs, host.clone(), at(ms));
+        }
+        assert_eq!(proofs[&host].at, UnixMs(10));
+    }
 }

@@ -87,3 +87,18 @@ async fn a_source_that_hangs_is_given_up_and_the_rest_is_told() {
     assert!(reasons.iter().all(|(_, reason)| reason.contains("within")), "{reasons:?}");
     assert_eq!((&status["currentCapacity"], &status["queueDepth"]), (&json!(1), &json!(0)));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_never_said_anything_does_not_cost_what_the_others_said() {
+    let world = World::start(201).await;
+    let hosts = world.instances();
+    for _ in 0..3 {
+        world.command(&hosts[1..], |_| deployed("v1")).await;
+    }
+    // It is looked for in every page, and these take longer together than a status may.
+    world.double.faults().delay("ListCommandInvocations", 50, Duration::from_millis(500));
+    let status = world.status().await;
+    assert!(!sources(&status).contains(&"versions".to_owned()), "{}", status["unavailable"]);
+    let unknown = status["versions"]["unknown"].as_u64();
+    assert!(unknown.is_some_and(|unknown| (1..=151).contains(&unknown)), "{}", status["versions"]);
+}
