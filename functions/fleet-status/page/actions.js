@@ -53,7 +53,8 @@ function confirmThen({ title: heading, fields = [], says, button, danger, act })
     } finally {
       confirm.disabled = false;
     }
-    renew();
+    // A token that was refused has signed out, with the reason.
+    if (sessionStorage.getItem(TOKEN)) renew();
   };
   dialog.showModal();
   (fields[0]?.querySelector('input, select') ?? $('dialog-cancel')).focus();
@@ -225,16 +226,17 @@ function cancelRollout(shown) {
   });
 }
 
-function rollBack(shown) {
+function rollBack(shown, what) {
+  const key = crypto.randomUUID();
   confirmThen({
     title: `Roll back: ${title(shown)}`,
     says: () => [
-      'A new rollout puts the stable version from before it on every host. Each host finishes its running job first.',
+      `${what} Each host finishes its running job first.`,
       'You can watch it here as any other.',
     ],
     button: 'Roll back',
     danger: true,
-    act: () => start(`${ROLLOUTS}/${encodeURIComponent(shown.id)}/rollback`, undefined, 'The roll-back has begun.'),
+    act: () => start(`${ROLLOUTS}/${encodeURIComponent(shown.id)}/rollback`, undefined, 'The roll-back has begun.', { 'idempotency-key': key }),
   });
 }
 

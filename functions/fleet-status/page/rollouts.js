@@ -20,15 +20,20 @@ const running = (one) => one?.state === 'in_progress';
 
 /** Reads the list and the one that is shown: what was chosen, else what runs. */
 async function readRollouts() {
+  let listed = false;
   try {
     rolling.list = (await ask('GET', `${ROLLOUTS}?limit=10`)).value.deployments ?? [];
     rolling.problem = null;
+    listed = true;
     const id = rolling.chosen ?? runningNow()?.id ?? (running(rolling.shown) ? rolling.shown.id : null);
     if (id) rolling.shown = (await ask('GET', `${ROLLOUTS}/${encodeURIComponent(id)}`)).value;
   } catch (problem) {
     if (!(problem instanceof ApiProblem)) throw problem;
     if (problem.status === NOBODYS) return;
-    rolling.problem = problem.status === 404 ? 'Rollouts are not installed at this address.' : `Rollouts could not be read: ${problem.message}.`;
+    // SSM lists an order some seconds after it took it.
+    const soon = listed && problem.status === 404 && problem.body.retry_after_seconds;
+    const why = !listed && problem.status === 404 ? 'Rollouts are not installed at this address.' : `Rollouts could not be read: ${problem.message}.`;
+    rolling.problem = soon ? null : why;
   }
   drawRollouts();
 }
@@ -47,7 +52,7 @@ function drawRollouts() {
   if (!shown) return;
   if (running(shown)) rolling.watched = shown.id;
   $('rollout-title').textContent = title(shown);
-  draw($('rollout-buttons'), [shown.id, shown.state, shown.kind, mayChange()], () => rolloutButtons(shown));
+  draw($('rollout-buttons'), [shown.id, shown.state, shown.kind, wayBack(shown), mayChange()], () => rolloutButtons(shown));
   draw($('rollout-summary'), [shown.state, shown.counts, shown.note, shown.ended_at], () => rolloutSummary(shown));
   drawHosts(shown);
 }
@@ -59,12 +64,22 @@ async function choose(id) {
   if (!$('rollout').hidden) $('rollout').scrollIntoView({ block: 'nearest' });
 }
 
+/** What rolling back would do, in words; null where there is nothing to go back from. */
+function wayBack(shown) {
+  if (running(shown) || (shown.kind !== 'deploy' && shown.kind !== 'rollback')) return null;
+  const stable = page.status?.versions.stable;
+  if (stable?.deployment_id === shown.id) return 'A new rollout puts the version that was stable before this one on every host.';
+  // From an older success the server would go to what is stable now, which is no way back.
+  if (shown.state === 'succeeded') return null;
+  return `A new rollout puts ${stable ? `${stable.image_tag}, which is stable,` : 'the stable version'} on every host.`;
+}
+
 function rolloutButtons(shown) {
   const button = (label, act) => h('button', { type: 'button', disabled: !mayChange(), onclick: () => act(shown) }, label);
-  const deploys = shown.kind === 'deploy' || shown.kind === 'rollback';
+  const back = wayBack(shown);
   return [
     running(shown) && button('Cancel…', cancelRollout),
-    deploys && !running(shown) && button('Roll back…', rollBack),
+    back && button('Roll back…', () => rollBack(shown, back)),
     !running(shown) && h('button', { class: 'quiet', type: 'button', onclick: () => { rolling.chosen = rolling.watched = null; drawRollouts(); } }, 'Close'),
   ];
 }

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import boto3
 import pytest
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 from support import ROOT, built, environment, eventually, program_path
 
 OPERATOR = "an-operators-token-for-the-page"
@@ -20,6 +20,8 @@ FLAGS = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
     "--disable-sync", "--disable-quic", "--no-first-run",
 ]  # fmt: skip
+# A busy machine takes its time.
+expect.set_options(timeout=30_000)
 ARTIFACTS = ROOT / "target/test-artifacts/page"
 STATUS = "/api/v1/admin/fleet-status"
 
@@ -150,6 +152,8 @@ class Rollouts:
         self.asked: list[tuple[str, str, object, dict]] = []
         self.list: list[dict] = []
         self.refusal: tuple[int, dict] | None = None
+        # How many more looks it takes until SSM lists an order.
+        self.unlisted = 0
         self.hosts = [f"i-{n:017x}" for n in range(6)]
 
     def begin(self, kind: str, **more) -> dict:
@@ -200,6 +204,9 @@ class Rollouts:
             return route.fulfill(status=202, json={"id": one["id"], "kind": one["kind"], "state": one["state"]})
         if path == "deployments":
             return route.fulfill(json={"deployments": self.list})
+        if self.unlisted:
+            self.unlisted -= 1
+            return route.fulfill(status=404, json={"detail": "there is no such deployment", "retry_after_seconds": 5})
         return route.fulfill(json=self.shown(next(one for one in self.list if one["id"] == path.split("/")[1])))
 
 
@@ -214,6 +221,8 @@ def open_page(chromium, rollouts):
     contexts, faults = [], []
 
     def opened(fleet: Fleet, token: str | None = OPERATOR, width: int = 1280, height: int = 900, scheme: str = "light"):
+        # The fleet is the whole session's, and a worker that said nothing for 90 s is silent.
+        fleet.sql("UPDATE gh_worker_registry SET last_heartbeat = now()")
         context = chromium.new_context(viewport={"width": width, "height": height}, color_scheme=scheme, reduced_motion="reduce")
         contexts.append(context)
         page = context.new_page()

@@ -57,6 +57,16 @@ def test_a_token_that_was_rotated_out_signs_out_with_the_reason(fleet, open_page
     assert page.evaluate("sessionStorage.length") == 0
 
 
+def test_a_token_that_an_action_finds_rotated_out_signs_out_with_the_reason(fleet, open_page):
+    page = open_page(fleet)
+    dialog = action(page, "Decide now…")
+    page.evaluate("sessionStorage.setItem('fleet-token', 'a-token-of-last-year')")
+    dialog.get_by_role("button", name="Decide now", exact=True).click()
+    expect(page.locator("#signed-in")).to_be_hidden()
+    page.wait_for_load_state("networkidle")
+    expect(page.get_by_role("alert")).to_contain_text("Signed out: the token is not one of the fleet")
+
+
 def test_a_reader_sees_everything_and_is_offered_no_change(fleet, open_page):
     page = open_page(fleet, READER)
     expect(page.locator("#role")).to_contain_text("reader")
@@ -251,7 +261,41 @@ def test_a_deployment_is_started_watched_and_rolled_back(fleet, open_page, rollo
     page.locator("#rollout-buttons").get_by_role("button", name="Roll back…").click()
     confirmed(page, "Roll back", "The roll-back has begun.")
     assert rollouts.asked[-1][:3] == ("POST", "deployments/c-0/rollback", None)
+    assert len(rollouts.asked[-1][3]["idempotency-key"]) == 36
     expect(page.locator("#rollout-title")).to_have_text("Roll back v1")
+
+
+def test_only_the_newest_success_is_offered_a_way_back(fleet, open_page, rollouts):
+    page = open_page(fleet)
+    status = fleet.ask("GET", STATUS)[1]
+    status["versions"]["stable"] = {"image_tag": "v2", "deployment_id": "c-1", "at": None}
+    page.route(f"**{STATUS}", lambda route: route.fulfill(json=status))
+    for tag, state in (("v1", "succeeded"), ("v2", "succeeded"), ("v3", "failed")):
+        rollouts.begin("deploy", image_tag=tag).update(state=state)
+    page.get_by_role("button", name="Reload").click()
+    back = page.locator("#rollout-buttons").get_by_role("button", name="Roll back…")
+    for tag, says in (("v1", None), ("v2", "was stable before this one"), ("v3", "v2, which is stable,")):
+        page.locator("#rollouts").get_by_role("button", name=f"Deploy {tag}").click()
+        expect(page.locator("#rollout-title")).to_have_text(f"Deploy {tag}")
+        expect(back).to_have_count(1 if says else 0)
+        if says:
+            back.click()
+            expect(page.get_by_role("dialog")).to_contain_text(says)
+            page.keyboard.press("Escape")
+
+
+def test_an_order_that_ssm_does_not_list_yet_is_waited_for(fleet, open_page, rollouts):
+    page = open_page(fleet)
+    rollouts.unlisted = 2
+    action(page, "Clean up disks…")
+    confirmed(page, "Clean up", "The clean-up has begun.")
+    expect(page.locator("#rollouts li")).to_have_count(1)
+    expect(page.locator("#rollouts .notice")).to_have_count(0)
+    while rollouts.unlisted:
+        page.get_by_role("button", name="Reload").click()
+        page.wait_for_load_state("networkidle")
+    page.get_by_role("button", name="Reload").click()
+    expect(page.locator("#rollout-summary")).to_contain_text("In progress")
 
 
 def test_a_second_rollout_is_refused_with_the_running_one_and_the_first_can_be_cancelled(fleet, open_page, rollouts):
@@ -381,13 +425,14 @@ def test_it_asks_by_itself_and_not_while_nobody_looks(fleet, open_page):
     eventually("it asks every ten seconds", 10, lambda: page.wait_for_timeout(50) or asked)
     for _ in range(5):
         page.get_by_role("button", name="Reload").click()
-    page.wait_for_timeout(500)
+    page.wait_for_load_state("networkidle")
     asked.clear()
     page.clock.run_for(11_000)
-    page.wait_for_timeout(500)
+    eventually("it asks again", 30, lambda: page.wait_for_timeout(50) or asked)
+    page.wait_for_load_state("networkidle")
     assert len(asked) == 1, "pressing Reload often makes it ask more often"
     look(hidden=True)
-    page.wait_for_timeout(300)
+    page.wait_for_load_state("networkidle")
     asked.clear()
     for _ in range(6):
         page.clock.run_for(11_000)
