@@ -83,11 +83,10 @@ async fn killed_after_any_call_and_asked_again_it_is_one_rollout() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_record_that_was_lost_is_made_anew_by_the_end_of_its_command() {
     let world = World::start(2).await;
-    for id in world.in_service() {
-        world.mood(&id, Mood::Slow(Duration::from_millis(500)));
-    }
+    world.all(&Mood::Held);
     let id = world.deploy("k", json!({ "image_tag": "v2" })).await;
     assert!(world.double.delete_parameter(RECORD));
+    world.all(&Mood::Good);
     world.until("the pointer moves", || world.stable()["image_tag"] == "v2").await;
     let view = world.ended(&id).await;
     assert_eq!((&view["state"], count(&view, "succeeded")), (&json!("succeeded"), 2), "{view}");

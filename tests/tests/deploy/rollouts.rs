@@ -151,23 +151,20 @@ async fn a_success_without_a_word_is_asked_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn cancelled_in_the_middle_it_ends_where_it_is() {
     let world = World::start(6).await;
-    for id in world.in_service() {
-        world.mood(&id, Mood::Slow(Duration::from_millis(700)));
-    }
+    let second = world.in_service()[1].clone();
+    world.mood(&second, Mood::Held);
     let id = world.deploy("k", json!({ "image_tag": "v2", "strategy": "one-at-a-time" })).await;
-    world.until("some have it", || world.run("v2") >= 1).await;
+    world.until("the second has begun", || !world.hosts.lock()[&second].orders.is_empty()).await;
     let (status, body) = world.post(&format!("{ROUTES}/{id}/cancel"), "c", json!({})).await;
     assert_eq!((status, &body["id"]), (202, &json!(id)), "{body}");
+    world.mood(&second, Mood::Good);
     let view = world.ended(&id).await;
     assert_eq!(view["state"], "cancelled", "{view}");
-    assert!(world.run("v1") >= 2, "{view}");
+    assert!(world.run("v2") >= 1 && world.run("v1") >= 4, "{view}");
     assert_eq!(world.stable()["image_tag"], "v1");
     let (status, body) = world.post(&format!("{ROUTES}/{id}/cancel"), "c", json!({})).await;
     assert_eq!(status, 409, "{body}");
     // And back to what is stable.
-    for host in world.in_service() {
-        world.mood(&host, Mood::Good);
-    }
     let (status, body) = world.post(&format!("{ROUTES}/{id}/rollback"), "b", json!({})).await;
     assert_eq!(
         (status, &body["image_tag"], &body["kind"]),
@@ -202,9 +199,7 @@ async fn a_proven_version_can_be_taken_back() {
 async fn born_terminated_and_leaving_meanwhile() {
     let world = World::start(4).await;
     let hosts = world.in_service();
-    for id in &hosts {
-        world.mood(id, Mood::Slow(Duration::from_millis(600)));
-    }
+    world.mood(&hosts[2], Mood::Held);
     let id = world.deploy("k", json!({ "image_tag": "v2", "strategy": "one-at-a-time" })).await;
     world.until("the third has begun", || !world.hosts.lock()[&hosts[2]].orders.is_empty()).await;
     // The machine in the middle of it dies, and the last one, and the group replaces both.
@@ -229,9 +224,7 @@ async fn born_terminated_and_leaving_meanwhile() {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_rollouts_at_once_are_one() {
     let world = World::start(3).await;
-    for id in world.in_service() {
-        world.mood(&id, Mood::Slow(Duration::from_millis(300)));
-    }
+    world.all(&Mood::Held);
     let ask =
         |key: &'static str, tag: &'static str| world.post(ROUTES, key, json!({ "image_tag": tag }));
     let answers = tokio::join!(ask("a", "v2"), ask("b", "v3"), ask("c", "v4"));
@@ -243,6 +236,7 @@ async fn two_rollouts_at_once_are_one() {
     let id = winners[0].1["id"].as_str().unwrap();
     let (status, body) = ask("d", "v5").await;
     assert_eq!((status, &body["running"]), (409, &json!(id)), "{body}");
+    world.all(&Mood::Good);
     let view = world.ended(id).await;
     assert_eq!(view["state"], "succeeded");
     assert_eq!(world.run(view["image_tag"].as_str().unwrap()), 3);

@@ -20,7 +20,7 @@ pub(crate) const READER: &str = "a-readers-token-for-tests";
 pub(crate) const WEBHOOK_KEY: &str = "a-webhook-key-for-tests";
 pub(crate) const ROUTES: &str = "/api/v1/admin/deployments";
 /// Longer than any rollout of these tests takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// What a host does with an order.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,8 +36,8 @@ pub(crate) enum Mood {
     Lies,
     /// It succeeds and prints nothing, so many times.
     Mute(u32),
-    /// It takes its time.
-    Slow(Duration),
+    /// It is at it until the test gives it another mood.
+    Held,
 }
 
 #[derive(Clone, Debug)]
@@ -62,15 +62,14 @@ impl Hosts {
             run.parameters.get(name).and_then(|values| values.first()).cloned().unwrap_or_default()
         };
         let (action, tag) = (parameter("Action"), parameter("ImageTag"));
-        let mood = {
+        {
             let mut hosts = self.lock();
             let new = Host { runs: first, mood: Mood::Good, orders: Vec::new() };
             let host = hosts.entry(run.instance.clone()).or_insert(new);
             host.orders.push(format!("{action} {tag}").trim().to_owned());
-            host.mood.clone()
-        };
-        if let Mood::Slow(time) = mood {
-            tokio::time::sleep(time).await;
+        }
+        while self.lock()[&run.instance].mood == Mood::Held {
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
         let mut hosts = self.lock();
         let host = hosts.get_mut(&run.instance).expect("it took the order");
@@ -196,6 +195,10 @@ impl World {
 
     pub(crate) fn mood(&self, id: &str, mood: Mood) {
         self.hosts.lock().get_mut(id).expect("a host").mood = mood;
+    }
+
+    pub(crate) fn all(&self, mood: &Mood) {
+        self.hosts.lock().values_mut().for_each(|host| host.mood = mood.clone());
     }
 
     /// How many hosts in service run this version.
