@@ -38,12 +38,16 @@ async fn answer(app: &App, call: Call) -> Answer {
             let done = rollouts.write_stable(&stable).await;
             Answer::StableWritten(stable, done)
         }
+        Call::WishCancel { id } => Answer::CancelWished(rollouts.wish_cancel(&id).await),
         Call::Send(sending) => Answer::Sent(rollouts.send(&sending).await),
         Call::Cancel { id, instances } => {
             let done = rollouts.cancel(&id, &instances).await;
             Answer::Cancelled(id, done)
         }
-        Call::Tell { stable } => Answer::Told(tell(app, &stable).await),
+        Call::Tell { stable } => {
+            let done = tell(app, &stable).await;
+            Answer::Told(stable.deployment_id, done)
+        }
     }
 }
 

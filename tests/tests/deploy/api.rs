@@ -85,8 +85,43 @@ async fn the_list_is_newest_first_and_knows_how_each_ended() {
         list.iter().map(|d| (d["id"].as_str().unwrap(), d["state"].as_str().unwrap())).collect();
     assert_eq!(told, [(bad.as_str(), "failed"), (good.as_str(), "succeeded")]);
     let (status, body) = world.post(ROUTES, "a", json!({ "image_tag": "v9" })).await;
-    assert!([202, 422].contains(&status), "{body}");
+    assert_eq!((status, &body["id"]), (422, &json!(good)), "{body}");
+    let (status, body) = world.post(ROUTES, "a", json!({ "image_tag": "v2" })).await;
+    assert_eq!((status, &body["id"]), (202, &json!(good)), "{body}");
+    let (status, body) = world.post(&format!("{ROUTES}/{good}/rollback"), "a", json!({})).await;
+    assert_eq!((status, &body["id"]), (422, &json!(good)), "{body}");
     assert_eq!(world.double.commands().len(), 2, "a key stands for one rollout");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_ssm_does_not_list_yet_can_be_looked_at_and_cancelled() {
+    let world = World::with(Setup { hosts: 2, asleep: true, ..Setup::default() }).await;
+    world.all(&Mood::Held);
+    let id = world.deploy("k", json!({ "image_tag": "v2" })).await;
+    let unlisted = |times| {
+        world.double.faults().fail(
+            "ListCommands",
+            times,
+            400,
+            "InvalidCommandId",
+            "no such command",
+        );
+    };
+    unlisted(1);
+    assert_eq!(world.get(&id).await["state"], "in_progress");
+    unlisted(1);
+    let (status, body) = world.post(&format!("{ROUTES}/{id}/cancel"), "c", json!({})).await;
+    assert_eq!((status, &body["id"]), (202, &json!(id)), "{body}");
+    assert_eq!(world.double.parameter(CANCELLED).as_deref(), Some(id.as_str()));
+    // Of an order without a record nothing but its id is known: perhaps it is listed soon.
+    let (status, cleanup) = world.post("/api/v1/admin/cleanup", "d", json!({})).await;
+    assert_eq!(status, 202, "{cleanup}");
+    let cleanup = cleanup["id"].as_str().expect("an id");
+    unlisted(1);
+    let path = format!("{ROUTES}/{cleanup}");
+    let (status, body) = world.request("GET", &path, READER, None, "").await;
+    assert_eq!((status, &body["retry_after_seconds"]), (404, &json!(5)), "{body}");
+    world.all(&Mood::Good);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -81,7 +81,7 @@ async fn creating_the_record_is_the_lock_and_whoever_writes_second_notices() {
         before: None,
         expected: Vec::new(),
         commands: vec![Sent { step: Step::Apply, round: 0, id: None, at: UnixMs(1) }],
-        cancelled: false,
+        missed: None,
     };
     assert_eq!(rollouts.reserve(&record).await, Reserve::Mine);
     assert_eq!(rollouts.reserve(&record).await, Reserve::Taken);

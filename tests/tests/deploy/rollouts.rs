@@ -1,7 +1,7 @@
 //! Whole rollouts, good and bad.
 
 use crate::world::*;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::time::Duration;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -94,6 +94,19 @@ async fn a_host_whose_agent_is_offline_is_unreachable_and_no_success() {
     let dead = world.in_service()[1].clone();
     world.double.set_agent_online(&dead, false);
     let id = world.deploy("k", json!({ "image_tag": "v2" })).await;
+    // It is waited for, for ten minutes since it was missed.
+    let record = || {
+        world
+            .double
+            .parameter(RECORD)
+            .and_then(|text| serde_json::from_str(&text).ok())
+            .unwrap_or(Value::Null)
+    };
+    world.until("it is missed", || record()["missed"].is_i64()).await;
+    assert_eq!((world.run("v2"), &world.get(&id).await["state"]), (2, &json!("in_progress")));
+    let mut older = record();
+    older["missed"] = json!(older["missed"].as_i64().expect("a time") - 600_000);
+    world.double.put_parameter(RECORD, &older.to_string()).expect("kept");
     let view = world.ended(&id).await;
     assert_eq!(view["state"], "partial", "{view}");
     assert_eq!(states(&view)[&dead], "unreachable");
@@ -107,6 +120,30 @@ async fn a_host_whose_agent_is_offline_is_unreachable_and_no_success() {
         (&json!("succeeded"), 2),
         "{view}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_in_service_before_its_agent_is_waited_for() {
+    let world = World::start(3).await;
+    let hosts = world.in_service();
+    world.mood(&hosts[0], Mood::Held);
+    let id = world.deploy("k", json!({ "image_tag": "v2" })).await;
+    world.double.lose_instance(&hosts[2]).expect("it is there");
+    let born = || {
+        let group = world.double.group(GROUP).expect("the group");
+        group.instances.iter().map(|one| one.id.clone()).find(|id| !hosts.contains(id))
+    };
+    world.until("its successor boots", || born().is_some()).await;
+    let born = born().expect("it boots");
+    world.double.set_agent_online(&born, false);
+    world.until("it is in service", || world.in_service().contains(&born)).await;
+    world.mood(&hosts[0], Mood::Good);
+    let missed = || world.double.parameter(RECORD).is_some_and(|text| text.contains("missed"));
+    world.until("it is missed", missed).await;
+    assert_eq!(world.stable()["image_tag"], "v1");
+    world.double.set_agent_online(&born, true);
+    let view = world.ended(&id).await;
+    assert_eq!((&view["state"], world.run("v2")), (&json!("succeeded"), 3), "{view}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -193,6 +230,14 @@ async fn a_proven_version_can_be_taken_back() {
     assert_eq!((world.run("v1"), world.stable()["image_tag"].as_str()), (3, Some("v1")));
     let (status, body) = world.post(&path, "b", json!({ "strategy": "all-at-once" })).await;
     assert_eq!((status, &body["id"]), (202, &json!(back)), "the same request again: {body}");
+    let third = world.deploy("third", json!({ "image_tag": "v3" })).await;
+    assert_eq!(world.ended(&third).await["state"], "succeeded");
+    let (status, body) = world.post(&path, "b", json!({ "strategy": "all-at-once" })).await;
+    assert_eq!(
+        (status, &body["id"], &body["image_tag"]),
+        (202, &json!(back), &json!("v1")),
+        "wherever the pointer went since: {body}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

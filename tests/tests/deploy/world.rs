@@ -15,6 +15,7 @@ pub(crate) const GROUP: &str = "ghosthands-worker-asg";
 pub(crate) const SECRET: &str = "ghosthands/test";
 pub(crate) const STABLE: &str = "/ghosthands/test/stable";
 pub(crate) const RECORD: &str = "/ghosthands/test/rollout";
+pub(crate) const CANCELLED: &str = "/ghosthands/test/rollout-cancelled";
 pub(crate) const OPERATOR: &str = "an-operators-token-for-tests";
 pub(crate) const READER: &str = "a-readers-token-for-tests";
 pub(crate) const WEBHOOK_KEY: &str = "a-webhook-key-for-tests";

@@ -1,6 +1,6 @@
 //! The requests that begin something: a rollout, the way back, an action on hosts.
 
-use super::{Accepted, Asked, body, no_such, unavailable};
+use super::{Accepted, Asked, body, no_such, no_such_yet, unavailable};
 use crate::act::perform;
 use crate::app::{App, clock};
 use fleet_clients::reply::Problem;
@@ -40,7 +40,7 @@ pub(super) async fn roll_back(
     let calls = vec![Call::ReadKept, Call::ReadCommand { id: id.clone() }];
     let mut seen = Seen::default();
     perform(app, calls).await.into_iter().for_each(|answer| seen.take(answer));
-    let kept = match &seen.kept {
+    let kept = match seen.kept.clone() {
         Some(Reading::Known(kept)) => kept,
         Some(Reading::Unknown(source)) => return Err(unavailable(&source.detail)),
         None => return Err(unavailable("what is kept was not read")),
@@ -50,7 +50,8 @@ pub(super) async fn roll_back(
             if evidence.command.order.key().is_some()
                 && evidence.command.order.kind.is_rollout() => {}
         Some(Reading::Unknown(source)) => return Err(unavailable(&source.detail)),
-        _ => return Err(no_such(id.as_str())),
+        Some(Reading::Known(Some(_))) => return Err(no_such(id.as_str())),
+        Some(Reading::Known(None)) | None => return Err(no_such_yet(id)),
     }
     let running = kept.record.as_ref().filter(|record| record.key != key);
     if let Some(record) = running {
@@ -62,27 +63,35 @@ pub(super) async fn roll_back(
             "no version was ever proven, so there is none to go back to: deploy one by its tag",
         ));
     };
-    // A repeated request finds the pointer where its first one moved it.
-    let repeated = stable.ended.iter().find(|ended| ended.key == key);
-    let image_tag = match (repeated, stable.deployment_id == *id) {
-        (None, true) => stable.before.clone().ok_or_else(|| {
+    let image_tag = if let Some(record) = &kept.record {
+        Some(record.image_tag.clone())
+    } else if let Some(ended) = stable.ended.iter().find(|ended| ended.key == key) {
+        // The pointer may have moved since the first such request, whose command has the version.
+        let id = ended.id.clone();
+        let answers = perform(app, vec![Call::ReadCommand { id: id.clone() }]).await;
+        answers.into_iter().for_each(|answer| seen.take(answer));
+        let first = seen.commands.get(&id).and_then(Reading::known).and_then(Option::as_ref);
+        first.and_then(|first| first.command.image_tag.clone())
+    } else if stable.deployment_id == *id {
+        let before = stable.before.clone();
+        Some(before.ok_or_else(|| {
             nothing("no version was proven before this one: deploy one by its tag")
-        })?,
-        _ => stable.image_tag.clone(),
+        })?)
+    } else {
+        Some(stable.image_tag.clone())
     };
-    let image_tag = kept.record.as_ref().map_or(image_tag, |record| record.image_tag.clone());
     let wish = Start {
         key,
         attempt: body::hashed(asked.request_id),
         kind: Kind::Rollback,
-        image_tag: Some(image_tag),
+        image_tag,
         strategy: wish.strategy.0,
         force: wish.force,
         by: Some(asked.by.clone()),
         why,
         hosts: None,
     };
-    begin(app, wish, Seen { kept: seen.kept, looks: 1, ..Seen::default() }).await
+    begin(app, wish, seen).await
 }
 
 /// Cleanup and refreshed secrets for every host, drain for named ones. All at a time: none of them interrupts a job.
@@ -123,7 +132,7 @@ async fn begin(app: &App, wish: Start, mut seen: Seen) -> Result<Accepted, Probl
 
 fn told(wish: &Start, seen: &Seen, started: Started) -> Result<Accepted, Problem> {
     match started {
-        Started::Accepted { id, hosts } => {
+        Started::Accepted { id, hosts, image_tag } => {
             let stable = seen.kept().and_then(|kept| kept.stable.as_ref());
             let ended = stable.and_then(|stable| stable.ended(&id));
             let rollout = wish.kind.is_rollout();
@@ -132,10 +141,11 @@ fn told(wish: &Start, seen: &Seen, started: Started) -> Result<Accepted, Problem
                 status_url: format!("/api/v1/admin/deployments/{id}"),
                 id,
                 kind: wish.kind,
-                image_tag: wish.image_tag.as_ref().map(ToString::to_string),
+                image_tag: image_tag.map(|tag| tag.to_string()),
                 strategy: rollout.then(|| wish.strategy.as_str()),
                 state: ended.map_or(State::InProgress, |ended| ended.state),
-                note: (rollout && count > 0).then(|| wish.strategy.explain(count)),
+                note: (rollout && count > 0 && ended.is_none())
+                    .then(|| wish.strategy.explain(count)),
                 targets: hosts.iter().map(ToString::to_string).collect(),
             })
         }

@@ -1,11 +1,11 @@
 //! Takes a deployment back as far as it has not begun.
 
-use super::{no_such, unavailable};
+use super::{no_such_yet, unavailable};
 use crate::act::perform;
 use crate::app::App;
 use fleet_clients::reply::Problem;
 use fleet_core::ids::CommandId;
-use fleet_core::rollout::{Answer, Call, CommandStatus, Done, Evidence, Kept, Record, Seen};
+use fleet_core::rollout::{Answer, Call, CommandStatus, Done, Evidence, Record, Seen};
 use fleet_core::scaling::Reading;
 use serde_json::{Value, json};
 
@@ -22,10 +22,14 @@ pub(super) async fn cancel(app: &App, id: &CommandId) -> Result<Value, Problem> 
     let evidence = match seen.commands.get(id) {
         Some(Reading::Known(Some(evidence))) if evidence.command.order.key().is_some() => evidence,
         Some(Reading::Unknown(source)) => return Err(unavailable(&source.detail)),
-        _ => return Err(no_such(id.as_str())),
+        // SSM lists a command some seconds after it took it.
+        _ => match kept.record.as_ref().filter(|record| record.id() == Some(id)) {
+            Some(record) => return cancel_rollout(app, record, id).await,
+            None => return Err(no_such_yet(id)),
+        },
     };
     match kept.record.as_ref().filter(|record| is_of(record, evidence)) {
-        Some(record) => cancel_rollout(app, kept, record, id).await,
+        Some(record) => cancel_rollout(app, record, id).await,
         None if evidence.command.status == CommandStatus::Live => {
             take_back(app, id).await?;
             Ok(accepted(id))
@@ -39,18 +43,10 @@ fn is_of(record: &Record, root: &Evidence) -> bool {
 }
 
 /// Written down first: whoever drives the rollout cancels what this call does not reach.
-async fn cancel_rollout(
-    app: &App,
-    kept: &Kept,
-    record: &Record,
-    id: &CommandId,
-) -> Result<Value, Problem> {
-    if !record.cancelled {
-        let record = Box::new(Record { cancelled: true, ..record.clone() });
-        for answer in perform(app, vec![Call::Write { record, version: kept.version }]).await {
-            if let Answer::Written(_, Done::Failed { detail }) = answer {
-                return Err(unavailable(&detail));
-            }
+async fn cancel_rollout(app: &App, record: &Record, id: &CommandId) -> Result<Value, Problem> {
+    for answer in perform(app, vec![Call::WishCancel { id: id.clone() }]).await {
+        if let Answer::CancelWished(Done::Failed { detail }) = answer {
+            return Err(unavailable(&detail));
         }
     }
     let last = record.commands.iter().rev().find_map(|sent| sent.id.as_ref());

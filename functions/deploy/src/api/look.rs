@@ -1,6 +1,6 @@
-//! How deployments stand: SSM's own list, the two parameters and the group, put together anew for every question.
+//! How deployments stand: SSM's own list, the three parameters and the group, put together anew for every question.
 
-use super::{no_such, unavailable};
+use super::{no_such, no_such_yet, unavailable};
 use crate::act::members;
 use crate::app::{App, clock};
 use fleet_clients::reply::Problem;
@@ -140,7 +140,7 @@ fn before(later: &[Evidence]) -> Option<&fleet_core::rollout::ImageTag> {
 /// SSM lists a command some seconds after it took it.
 fn listed_soon(kept: &Kept, id: &CommandId) -> Result<Value, Problem> {
     let record = kept.record.as_ref().filter(|record| record.id() == Some(id));
-    let Some(record) = record else { return Err(no_such(id.as_str())) };
+    let Some(record) = record else { return Err(no_such_yet(id)) };
     let hosts: Vec<Value> = record
         .expected
         .iter()

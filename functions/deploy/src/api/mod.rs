@@ -178,6 +178,11 @@ fn no_such(id: &str) -> Problem {
     )
 }
 
+/// A well-formed id may be that of an order which SSM took a moment ago and does not list yet.
+fn no_such_yet(id: &CommandId) -> Problem {
+    no_such(id.as_str()).with("retry_after_seconds", 5)
+}
+
 fn unavailable(detail: &str) -> Problem {
     Problem::new(503, "Service Unavailable", detail).with("retry_after_seconds", 5)
 }

@@ -37,7 +37,7 @@ pub const WEBHOOK_KEY: &str = "VALET_DEPLOY_WEBHOOK_SECRET";
 /// Everything the deploy function is told from outside. Secrets are in secret types, so `Debug` shows none.
 #[derive(Clone, Debug)]
 pub struct DeployConfig {
-    /// The deployment, such as `staging`: part of the names of the two parameters.
+    /// The deployment, such as `staging`: part of the names of the three parameters.
     pub environment: String,
     pub group: GroupName,
     /// The SSM document that hosts understand.

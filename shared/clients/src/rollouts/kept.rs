@@ -1,18 +1,19 @@
-//! The stable pointer and the record of the rollout in progress, each one parameter.
+//! The stable pointer, the record of the rollout in progress and the wish to cancel it, each one parameter.
 
 use super::{Rollouts, done};
 use crate::aws::{AwsError, AwsErrorKind, explain};
 use aws_sdk_ssm::error::ProvideErrorMetadata;
 use aws_sdk_ssm::types::{Parameter, ParameterType};
+use fleet_core::ids::CommandId;
 use fleet_core::rollout::{Done, Kept, Record, Reserve, Stable};
 use fleet_core::scaling::{Reading, Unknown, UnknownCause};
 use serde::de::DeserializeOwned;
 
 impl Rollouts {
-    /// Both parameters, by one call.
+    /// All of them, by one call.
     pub async fn kept(&self) -> Reading<Kept> {
-        let answer =
-            self.client.get_parameters().names(&self.record).names(&self.stable).send().await;
+        let names = [&self.record, &self.stable, &self.cancelled].map(Clone::clone);
+        let answer = self.client.get_parameters().set_names(Some(names.into())).send().await;
         let parameters = match answer {
             Ok(answer) => answer.parameters.unwrap_or_default(),
             Err(error) => return Reading::Unknown(explain("GetParameters", error).into()),
@@ -21,8 +22,10 @@ impl Rollouts {
             |name: &str| parameters.iter().find(|found| found.name.as_deref() == Some(name));
         let record = named(&self.record);
         let version = record.map_or(0, |record| record.version);
+        let cancelled = named(&self.cancelled).and_then(|found| found.value.as_deref());
+        let cancelled = cancelled.map(CommandId::new);
         match (parse(&self.record, record), parse(&self.stable, named(&self.stable))) {
-            (Ok(record), Ok(stable)) => Reading::Known(Kept { record, version, stable }),
+            (Ok(record), Ok(stable)) => Reading::Known(Kept { record, version, stable, cancelled }),
             (Err(unknown), _) | (_, Err(unknown)) => Reading::Unknown(unknown),
         }
     }
@@ -72,6 +75,11 @@ impl Rollouts {
     /// Writes the stable pointer.
     pub async fn write_stable(&self, stable: &Stable) -> Done {
         done(self.put(&self.stable, stable.write()).await.map(drop))
+    }
+
+    /// Writes down which rollout is to be taken back.
+    pub async fn wish_cancel(&self, id: &CommandId) -> Done {
+        done(self.put(&self.cancelled, id.to_string()).await.map(drop))
     }
 
     async fn put(&self, name: &str, text: String) -> Result<i64, AwsError> {

@@ -1,4 +1,4 @@
-//! Rollouts through SSM: the commands that carry them, the agents that take them, and the two parameters that are kept.
+//! Rollouts through SSM: the commands that carry them, the agents that take them, and the three parameters that are kept.
 
 mod kept;
 mod read;
@@ -36,6 +36,8 @@ pub struct Rollouts {
     record: String,
     /// The parameter of the stable pointer.
     stable: String,
+    /// The parameter of the rollout that was cancelled last.
+    cancelled: String,
 }
 
 /// Where the commands are listed.
@@ -55,6 +57,7 @@ impl Rollouts {
             group,
             record: format!("/ghosthands/{environment}/rollout"),
             stable: format!("/ghosthands/{environment}/stable"),
+            cancelled: format!("/ghosthands/{environment}/rollout-cancelled"),
         }
     }
 

@@ -4,8 +4,8 @@ use super::host::Standing;
 use super::next::{Case, Next, count, targets};
 use super::view::{Known, View, is_live};
 use super::{
-    Call, CommandStatus, Decision, Done, Ended, Evidence, Host, HostState, ImageTag, Inputs, Kept,
-    Order, Part, Reason, Record, Sending, Sent, Stable, State, Step,
+    Call, CommandStatus, Decision, Done, Ended, Evidence, Host, ImageTag, Inputs, Kept, Order,
+    Part, Reason, Record, Sending, Sent, Stable, State, Step, Told,
 };
 use crate::ids::{CommandId, InstanceId};
 use crate::scaling::Reading;
@@ -36,6 +36,9 @@ pub fn decide(inputs: &Inputs) -> Decision {
         Some(Reading::Known(kept)) => kept,
     };
     let pass = Pass { inputs, kept };
+    if let Some(told) = &seen.told {
+        return pass.told(told);
+    }
     match &kept.record {
         Some(record) => pass.drive(record),
         None => pass.idle(),
@@ -94,13 +97,24 @@ impl Pass<'_> {
         let untold =
             self.kept.stable.as_ref().filter(|stable| stable.untold && self.inputs.webhook);
         let Some(stable) = untold else { return over(because) };
-        match &self.inputs.seen.told {
-            None => one(Call::Tell { stable: Box::new(stable.clone()) }, Reason::Telling),
-            Some(Done::Done) => {
+        one(Call::Tell { stable: Box::new(stable.clone()) }, Reason::Telling)
+    }
+
+    /// VALET was told, which may have taken long: only what was read since is written back, and the pass is over.
+    fn told(&self, told: &Told) -> Decision {
+        if let Done::Failed { detail } = &told.done {
+            return over(Reason::TellFailed { detail: detail.clone() });
+        }
+        if !told.reread {
+            return one(Call::ReadKept, Reason::Telling);
+        }
+        let stable = self.kept.stable.as_ref();
+        match stable.filter(|stable| stable.untold && stable.deployment_id == told.id) {
+            Some(stable) => {
                 let told = Stable { untold: false, ..stable.clone() };
                 one(Call::WriteStable { stable: Box::new(told) }, Reason::Telling)
             }
-            Some(Done::Failed { detail }) => over(Reason::TellFailed { detail: detail.clone() }),
+            None => over(Reason::Told),
         }
     }
 
@@ -159,7 +173,9 @@ impl Pass<'_> {
         let mut record = record.clone();
         record.commands.retain(|sent| sent.id.is_some());
         let stable = self.kept.stable.as_ref();
-        let case = Case { record: &record, stable, view: &view, members, now: self.inputs.now };
+        let cancelled = self.kept.is_cancelled(&record);
+        let now = self.inputs.now;
+        let case = Case { record: &record, stable, view: &view, members, cancelled, now };
         let managed = match &seen.managed {
             Some(Reading::Unknown(source)) => {
                 return over(Reason::SsmUnknown { source: source.clone() });
@@ -170,6 +186,11 @@ impl Pass<'_> {
         match case.next(managed) {
             None => one(Call::DescribeManaged, Reason::Looking),
             Some(Next::Wait { booting }) => self.rest(Reason::Booting { hosts: booting }),
+            Some(Next::Miss { hosts }) if record.missed.is_none() => {
+                let missed = Record { missed: Some(now), ..record };
+                self.write(missed, Reason::Missing { hosts })
+            }
+            Some(Next::Miss { hosts }) => self.rest(Reason::Missing { hosts }),
             Some(Next::Send { step, round, hosts }) => self.send(&record, step, round, hosts),
             Some(Next::MoveStable { hosts }) => self.move_stable(&record, &view, hosts),
             Some(Next::End(state)) => self.end(&record, &view, state),
@@ -258,7 +279,7 @@ impl Pass<'_> {
         let id = &evidence.command.id;
         let live = evidence.command.status == CommandStatus::Live;
         let asked = self.inputs.seen.cancelled.contains(id);
-        if live && !asked && record.cancelled {
+        if live && !asked && self.kept.is_cancelled(record) {
             return one(Call::Cancel { id: id.clone(), instances: Vec::new() }, Reason::Cancelling);
         }
         let gone = evidence.invocations.iter().filter(|invocation| {
@@ -344,16 +365,15 @@ impl Pass<'_> {
         let id = record.id()?.clone();
         let known = self.kept.stable.as_ref().and_then(|stable| stable.ended(&id));
         let later = record.commands.iter().skip(1).filter(|sent| sent.id.is_some());
-        let listed = |host: &&Host| host.state == HostState::Unreachable && host.was_never_sent();
+        let unreached = |host: &&Host| host.was_never_sent();
         Some(Ended {
             key: record.key.clone(),
             state,
             at: known.map_or(self.inputs.now, |known| known.at),
             then: later.cloned().collect(),
             unreached: view
-                .hosts
-                .iter()
-                .filter(listed)
+                .live()
+                .filter(unreached)
                 .take(UNREACHED)
                 .map(|host| host.instance_id.clone())
                 .collect(),

@@ -57,11 +57,13 @@ said! {
         Running { open: u32, of: u32 } => "{open} of {of} hosts have not answered yet";
         Cancelling => "it is being cancelled";
         Paused { wait_s: i64 } => "the next order goes out in {wait_s} s at the earliest";
+        Missing { hosts: u32 } => "{hosts} hosts in service have to be asked, and their agents are not online yet";
         Booting { hosts: u32 } => "{hosts} instances still boot; they may have begun with the version before";
         Sweep { hosts: u32, round: u8 } => "{hosts} hosts lack the version for reasons that are not the version: they are asked again, round {round} of 3";
         Undo { hosts: u32, round: u8 } => "the version failed, so the {hosts} hosts that may run it go back, round {round} of 3";
         Proven { hosts: u32 } => "all {hosts} hosts in service proved the version: it is stable now";
         Over { state: State } => "it is over: {state:?}";
+        Told => "VALET has taken the news";
         Telling => "VALET is told of the stable version";
         TellFailed { detail: String } => "VALET did not take the news, and is told again: {detail}";
         Sent => "a command was sent";

@@ -39,20 +39,32 @@ pub struct Seen {
     pub intended: bool,
     pub sent: Option<SendResult>,
     pub reserved: Option<Reserve>,
-    pub told: Option<Done>,
+    pub told: Option<Told>,
     /// Commands that this pass cancelled.
     pub cancelled: Vec<CommandId>,
     /// A change that failed. The pass ends, and the next one looks anew.
     pub trouble: Option<String>,
 }
 
-/// The two parameters.
+/// What VALET said to the news of a version.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Told {
+    /// The rollout that proved it.
+    pub id: CommandId,
+    pub done: Done,
+    /// The parameters were read since.
+    pub reread: bool,
+}
+
+/// The three parameters.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Kept {
     pub record: Option<Record>,
     /// The version of the record's parameter: whoever writes it learns whether somebody else did meanwhile.
     pub version: i64,
     pub stable: Option<Stable>,
+    /// The rollout that somebody cancelled last. It is beside the record, so that a pass that writes what it read earlier takes no wish back.
+    pub cancelled: Option<CommandId>,
 }
 
 /// A command and what came of it on each host.
@@ -86,6 +98,8 @@ pub enum Call {
     WriteStable { stable: Box<Stable> },
     /// `SendCommand`
     Send(Box<Sending>),
+    /// `PutParameter`: whoever drives this rollout takes it back.
+    WishCancel { id: CommandId },
     /// `CancelCommand`; without instances the whole command
     Cancel { id: CommandId, instances: Vec<InstanceId> },
     /// The deploy webhook
@@ -150,14 +164,22 @@ pub enum Answer {
     Closed(Done),
     StableWritten(Box<Stable>, Done),
     Sent(SendResult),
+    CancelWished(Done),
     Cancelled(CommandId, Done),
-    Told(Done),
+    Told(CommandId, Done),
 }
 
 impl Inputs {
     /// A pass that has seen nothing yet.
     pub fn new(webhook: bool, now: UnixMs, hint: Option<CommandId>) -> Inputs {
         Inputs { webhook, now, hint, seen: Seen::default() }
+    }
+}
+
+impl Kept {
+    /// Somebody cancelled this rollout.
+    pub(super) fn is_cancelled(&self, record: &Record) -> bool {
+        self.cancelled.is_some() && self.cancelled.as_ref() == record.id()
     }
 }
 
@@ -168,6 +190,9 @@ impl Seen {
             Answer::Kept(kept) => {
                 self.kept = Some(kept);
                 self.looks += 1;
+                if let Some(told) = &mut self.told {
+                    told.reread = true;
+                }
             }
             Answer::Recent(recent) => self.recent = Some(recent),
             Answer::Command(id, evidence) => drop(self.commands.insert(id, evidence)),
@@ -209,8 +234,10 @@ impl Seen {
                     self.trouble = Some(detail);
                 }
             }
-            Answer::Told(done) => self.told = Some(done),
-            Answer::Written(_, Done::Failed { detail })
+            Answer::Told(id, done) => self.told = Some(Told { id, done, reread: false }),
+            Answer::CancelWished(Done::Done) => {}
+            Answer::CancelWished(Done::Failed { detail })
+            | Answer::Written(_, Done::Failed { detail })
             | Answer::Closed(Done::Failed { detail })
             | Answer::StableWritten(_, Done::Failed { detail }) => self.trouble = Some(detail),
         }

@@ -31,7 +31,9 @@ pub use decide::decide;
 pub use decision::{Decision, Reason, State, Targets};
 pub use host::{Host, HostState};
 pub use image::ImageTag;
-pub use inputs::{Answer, Call, Done, Evidence, Inputs, Kept, Reserve, Seen, SendResult, Sending};
+pub use inputs::{
+    Answer, Call, Done, Evidence, Inputs, Kept, Reserve, Seen, SendResult, Sending, Told,
+};
 pub use kind::Kind;
 pub use order::{Key, Order, Part, Step};
 pub use record::{Ended, Record, Sent, Stable};

@@ -10,7 +10,8 @@ use std::collections::BTreeMap;
 
 /// How often hosts are asked again, and how often they are told to go back.
 pub(super) const ROUNDS: u8 = 3;
-/// An instance that boots while the pointer moves may have read the old one; it is waited for this long.
+/// An instance that boots while the pointer moves may have read the old one, and one in service may be ahead of its agent: each is waited
+/// for this long.
 const BOOT_S: u32 = 600;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +19,10 @@ pub(super) enum Next {
     /// Instances boot.
     Wait {
         booting: u32,
+    },
+    /// Hosts in service have to be asked, and their agents are not online.
+    Miss {
+        hosts: u32,
     },
     Send {
         step: Step,
@@ -36,6 +41,7 @@ pub(super) struct Case<'a> {
     pub(super) stable: Option<&'a Stable>,
     pub(super) view: &'a View,
     pub(super) members: &'a Members,
+    pub(super) cancelled: bool,
     pub(super) now: UnixMs,
 }
 
@@ -50,7 +56,7 @@ impl Case<'_> {
         if self.view.is_proven() && record.rounds(Step::Undo) == 0 {
             return Some(Next::MoveStable { hosts: count(self.view.live()) });
         }
-        if record.cancelled {
+        if self.cancelled {
             return Some(Next::End(State::Cancelled));
         }
         if record.rounds(Step::Undo) > 0 {
@@ -75,6 +81,11 @@ impl Case<'_> {
         self.record
             .id()
             .is_some_and(|id| self.stable.is_some_and(|stable| stable.deployment_id == *id))
+    }
+
+    fn moved_at(&self) -> Option<UnixMs> {
+        let stable = self.stable.filter(|_| self.is_moved())?;
+        stable.ended(self.record.id()?).map(|ended| ended.at)
     }
 
     /// The version failed somewhere: bring the hosts back that may have it.
@@ -111,21 +122,23 @@ impl Case<'_> {
 
     /// The pointer has moved. Hosts that were born before that may have begun with the version before.
     fn settle(&self, online: Option<&BTreeMap<InstanceId, bool>>) -> Option<Next> {
-        if self.record.cancelled {
+        if self.cancelled {
             return Some(Next::End(State::Succeeded));
         }
         if let Some(sweep) = self.sweep(online)? {
             return Some(sweep);
         }
         let booting = count(self.members.values().filter(|state| state.starts_with("Pending")));
-        let since = self.record.commands.last().map_or(self.record.at, |sent| sent.at);
+        // A long command ends long after it was sent: what counts is when the pointer moved.
+        let last = self.record.commands.last().map_or(self.record.at, |sent| sent.at);
+        let since = self.moved_at().map_or(last, |moved| moved.max(last));
         if booting > 0 && self.now < since.plus_seconds(BOOT_S) {
             return Some(Next::Wait { booting });
         }
         Some(Next::End(State::Succeeded))
     }
 
-    /// A command for those of `hosts` that can get one; `None` where nobody can, or it was tried often enough.
+    /// A command for those of `hosts` that can get one; `None` where nobody can for a while, or it was tried often enough.
     fn send(
         &self,
         step: Step,
@@ -133,9 +146,24 @@ impl Case<'_> {
         online: &BTreeMap<InstanceId, bool>,
     ) -> Option<Next> {
         let round = self.record.rounds(step) + 1;
-        let reachable = hosts.iter().filter(|host| online.get(&host.instance_id) == Some(&true));
-        let hosts: Vec<InstanceId> = reachable.map(|host| host.instance_id.clone()).collect();
-        (round <= ROUNDS && !hosts.is_empty()).then_some(Next::Send { step, round, hosts })
+        let is_online = |host: &&&Host| online.get(&host.instance_id) == Some(&true);
+        let reachable: Vec<InstanceId> =
+            hosts.iter().filter(is_online).map(|host| host.instance_id.clone()).collect();
+        let missing = hosts.len() - reachable.len();
+        let waits = self.record.missed.is_none_or(|missed| {
+            let since = self.moved_at().map_or(missed, |moved| moved.max(missed));
+            self.now < since.plus_seconds(BOOT_S)
+        });
+        if round > ROUNDS {
+            None
+        } else if missing > 0 && waits && (reachable.is_empty() || round == ROUNDS) {
+            // The last round is for all of them.
+            Some(Next::Miss { hosts: u32::try_from(missing).unwrap_or(u32::MAX) })
+        } else if reachable.is_empty() {
+            None
+        } else {
+            Some(Next::Send { step, round, hosts: reachable })
+        }
     }
 
     /// The name of an end without proof.

@@ -1,7 +1,7 @@
-//! The two small texts that are kept in SSM's Parameter Store.
+//! The small texts that are kept in SSM's Parameter Store.
 //!
 //! The stable pointer says what is proven, and hosts boot to it. The record exists while a rollout is in progress: creating it is the
-//! lock, and it can be rebuilt from the rollout's first command.
+//! lock, and it can be rebuilt from the rollout's first command. Beside them is the id of the rollout that somebody cancelled last.
 
 use super::{Command, ImageTag, Key, Kind, Part, State, Step, Strategy};
 use crate::ids::{CommandId, InstanceId};
@@ -70,8 +70,9 @@ pub struct Record {
     pub expected: Vec<InstanceId>,
     /// Its commands, the first one first.
     pub commands: Vec<Sent>,
-    #[serde(default, skip_serializing_if = "is_false")]
-    pub cancelled: bool,
+    /// When a host was first missed: it is in service, it has to be asked, and its agent is not online.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missed: Option<UnixMs>,
 }
 
 /// A command that was sent, or is about to be.
@@ -119,7 +120,7 @@ impl Record {
                 id: Some(root.id.clone()),
                 at: now,
             }],
-            cancelled: false,
+            missed: None,
         })
     }
 
@@ -194,7 +195,7 @@ mod tests {
             before: Some(ImageTag::parse(&"b".repeat(128)).unwrap()),
             expected: (0..LISTED).map(|n| InstanceId::new(format!("i-{n:017}"))).collect(),
             commands: (0..7).map(sent).collect(),
-            cancelled: true,
+            missed: Some(UnixMs(1_795_478_400_000)),
         };
         let text = record.write();
         assert!(text.len() <= ROOM, "{}", text.len());

@@ -39,7 +39,12 @@ pub struct Start {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Started {
     /// It runs, or it did: the same key gets the same answer.
-    Accepted { id: CommandId, hosts: Vec<InstanceId> },
+    Accepted {
+        id: CommandId,
+        hosts: Vec<InstanceId>,
+        /// The version; `None` also where SSM has forgotten the command.
+        image_tag: Option<ImageTag>,
+    },
     /// Another rollout is in progress; its id, where it is known already.
     Conflict { running: Option<CommandId> },
     /// The key stands for another request.
@@ -114,7 +119,7 @@ impl Begin<'_> {
             return self.beside(kept, record, recent);
         }
         if let Some(ended) = self.ended(kept) {
-            return Err(Started::Accepted { id: ended.id.clone(), hosts: Vec::new() });
+            return self.over(ended, recent);
         }
         match &self.seen.reserved {
             Some(Reserve::Taken) if self.seen.looks < 2 => return Ok(vec![Call::ReadKept]),
@@ -158,7 +163,7 @@ impl Begin<'_> {
             before: kept.stable.as_ref().map(|stable| stable.image_tag.clone()),
             expected: if expected.len() <= LISTED { expected } else { Vec::new() },
             commands: vec![Sent { step: Step::Apply, round: 0, id: None, at: self.now }],
-            cancelled: false,
+            missed: None,
         };
         Ok(vec![Call::Reserve { record: Box::new(record) }])
     }
@@ -192,7 +197,11 @@ impl Begin<'_> {
             return Err(Started::KeyReused { id });
         }
         if let Some(id) = record.id() {
-            return Err(Started::Accepted { id: id.clone(), hosts: record.expected.clone() });
+            return Err(Started::Accepted {
+                id: id.clone(),
+                hosts: record.expected.clone(),
+                image_tag: Some(record.image_tag.clone()),
+            });
         }
         match &self.seen.sent {
             Some(SendResult::Refused { detail }) if self.seen.trouble.as_ref() == Some(detail) => {
@@ -252,6 +261,23 @@ impl Begin<'_> {
         ended.clone().find(|ended| ended.key == self.wish.key)
     }
 
+    /// The key's rollout is over. Its command tells whether this request is the one that began it.
+    fn over(&self, ended: &Ended, recent: &[Command]) -> Result<Vec<Call>, Started> {
+        if let Some(root) = recent.iter().find(|command| command.id == ended.id) {
+            return Err(self.replay(root));
+        }
+        match self.seen.commands.get(&ended.id) {
+            None => Ok(vec![Call::ReadCommand { id: ended.id.clone() }]),
+            Some(Reading::Known(Some(root))) => Err(self.replay(&root.command)),
+            Some(Reading::Known(None)) => {
+                Err(Started::Accepted { id: ended.id.clone(), hosts: Vec::new(), image_tag: None })
+            }
+            Some(Reading::Unknown(source)) => {
+                Err(Started::Unavailable { detail: source.detail.clone() })
+            }
+        }
+    }
+
     fn action(&self, recent: &[Command]) -> Result<Vec<Call>, Started> {
         if let Some(known) = recent.iter().find(|c| c.order.key() == Some(&self.wish.key)) {
             return Err(self.replay(known));
@@ -278,7 +304,8 @@ impl Begin<'_> {
                 == (wish.kind, wish.strategy, wish.force);
         let id = known.id.clone();
         if same {
-            Started::Accepted { id, hosts: known.targets.clone() }
+            let image_tag = known.image_tag.clone();
+            Started::Accepted { id, hosts: known.targets.clone(), image_tag }
         } else {
             Started::KeyReused { id: Some(id) }
         }
@@ -296,7 +323,7 @@ impl Begin<'_> {
         }
         // Where that failed, the next pass finds the command by its comment.
         let hosts = self.hosts().map_or_else(|_| Vec::new(), |(hosts, _)| hosts);
-        Err(Started::Accepted { id: id.clone(), hosts })
+        Err(Started::Accepted { id: id.clone(), hosts, image_tag: self.wish.image_tag.clone() })
     }
 
     /// The hosts that an order can be sent to now, and those that are in service.

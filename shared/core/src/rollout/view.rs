@@ -66,7 +66,7 @@ impl View {
             });
         }
         if let Some(members) = known.members {
-            overlay(&mut hosts, members, known.over);
+            overlay(&mut hosts, members, known);
         }
         let mut view = View { hosts: hosts.into_values().collect(), digests: Vec::new() };
         view.compare_digests();
@@ -194,7 +194,7 @@ fn undone(old: Option<Host>, new: Host, known: &Known<'_>) -> Host {
 }
 
 /// What the group says: who left, who came, and whose version counts.
-fn overlay(hosts: &mut BTreeMap<InstanceId, Host>, members: &Members, over: bool) {
+fn overlay(hosts: &mut BTreeMap<InstanceId, Host>, members: &Members, known: &Known<'_>) {
     for host in hosts.values_mut() {
         let lifecycle = members.get(&host.instance_id).map(String::as_str);
         host.live = lifecycle.is_some_and(is_live);
@@ -209,11 +209,17 @@ fn overlay(hosts: &mut BTreeMap<InstanceId, Host>, members: &Members, over: bool
             });
         }
     }
-    let born = members.iter().filter(|(_, lifecycle)| is_live(lifecycle) && !over);
+    let born = members.iter().filter(|(_, lifecycle)| is_live(lifecycle) && !known.over);
+    // Too many hosts are not listed, and then nobody knows who was there before.
+    let why = if known.expected.is_empty() {
+        "no order has reached it yet"
+    } else {
+        "it came into service during the rollout"
+    };
     for (id, _) in born {
         hosts.entry(id.clone()).or_insert_with(|| {
-            Host::new(id, HostState::Pending, Standing::Lacks)
-                .saying("it came into service during the rollout")
+            let host = Host::new(id, HostState::Pending, Standing::Lacks).saying(why);
+            Host { ordered: false, ..host }
         });
     }
 }

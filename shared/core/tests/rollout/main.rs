@@ -1,5 +1,6 @@
 //! `rollout::decide` and `rollout::start`, from outside: whole rollouts against a fleet and an SSM that go wrong in every way.
 
+mod drive;
 mod random;
 mod rules;
 mod sim;

@@ -180,7 +180,7 @@ fn a_tag_that_was_pushed_again_is_two_versions() {
 }
 
 /// Everything that a beginning does on a world where nothing goes wrong, until it is accepted.
-fn begin(world: &mut World, wish: &Start) -> (Started, Vec<Call>) {
+pub(crate) fn begin(world: &mut World, wish: &Start) -> (Started, Vec<Call>) {
     let mut seen = Seen::default();
     let mut made = Vec::new();
     loop {
@@ -196,7 +196,7 @@ fn begin(world: &mut World, wish: &Start) -> (Started, Vec<Call>) {
     }
 }
 
-fn wish(key: &str, version: &str) -> Start {
+pub(crate) fn wish(key: &str, version: &str) -> Start {
     Start {
         key: Key::of_hash(key),
         attempt: Key::of_hash("000000000001"),

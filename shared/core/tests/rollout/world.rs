@@ -1,4 +1,4 @@
-//! A fleet, its SSM and its two parameters on a virtual clock. The hosts know the truth.
+//! A fleet, its SSM and its three parameters on a virtual clock. The hosts know the truth.
 
 use crate::random::Random;
 use fleet_core::ids::{CommandId, InstanceId};
@@ -37,6 +37,8 @@ pub(crate) struct Host {
     /// This version goes down or rolls back here.
     pub(crate) rejects: Option<(ImageTag, Outcome)>,
     boots_until: i64,
+    /// SSM knows it from then on.
+    pub(crate) agent_from: i64,
 }
 
 #[derive(Clone, Debug)]
@@ -61,6 +63,7 @@ pub(crate) struct World {
     pub(crate) record: Option<Record>,
     version: i64,
     pub(crate) stable: Option<Stable>,
+    pub(crate) cancelled: Option<CommandId>,
     pub(crate) told: u32,
     pub(crate) sends: u32,
     born: u32,
@@ -93,6 +96,7 @@ impl World {
                 untold: false,
                 ended: Vec::new(),
             }),
+            cancelled: None,
             told: 0,
             sends: 0,
             born: 0,
@@ -101,6 +105,7 @@ impl World {
             let id = world.bear();
             let host = world.hosts.get_mut(&id).expect("just born");
             host.lifecycle = "InService";
+            host.agent_from = 0;
         }
         world
     }
@@ -120,9 +125,11 @@ impl World {
         let rejects = self.random.permille(self.luck.version).then(|| (tag("v2"), outcome));
         let online = !self.random.permille(self.luck.hosts);
         let boots_until = self.now_s + 90;
+        // Without a launch hook an instance is in service before its agent says anything.
+        let agent_from = boots_until + i64::try_from(self.random.below(90)).expect("small");
         self.hosts.insert(
             id.clone(),
-            Host { lifecycle: "Pending", online, runs: stable, rejects, boots_until },
+            Host { lifecycle: "Pending", online, runs: stable, rejects, boots_until, agent_from },
         );
         id
     }
@@ -269,10 +276,7 @@ impl World {
         let id = CommandId::new(format!("c-{}", self.sends));
         let targets: Vec<InstanceId> = match &sending.targets {
             Targets::Hosts(hosts) => hosts.clone(),
-            Targets::Group => {
-                let registered = self.hosts.iter().filter(|(_, host)| host.lifecycle != "Pending");
-                registered.map(|(id, _)| id.clone()).collect()
-            }
+            Targets::Group => self.registered().map(|(id, _)| id.clone()).collect(),
         };
         let command = Command {
             id: id.clone(),
@@ -306,6 +310,16 @@ impl World {
         id
     }
 
+    /// Whom SSM knows.
+    fn registered(&self) -> impl Iterator<Item = (&InstanceId, &Host)> {
+        self.hosts.iter().filter(|(_, host)| host.agent_from <= self.now_s)
+    }
+
+    /// SSM keeps commands for thirty days.
+    pub(crate) fn forget_commands(&mut self) {
+        self.commands.clear();
+    }
+
     fn members(&self) -> Members {
         self.hosts.iter().map(|(id, host)| (id.clone(), host.lifecycle.to_owned())).collect()
     }
@@ -327,6 +341,7 @@ impl World {
                 record: self.record.clone(),
                 version: self.version,
                 stable: self.stable.clone(),
+                cancelled: self.cancelled.clone(),
             })),
             Call::ListRecent { .. } if skipped => Answer::Recent(unknown()),
             Call::ListRecent { since } => Answer::Recent(Reading::Known(
@@ -348,11 +363,7 @@ impl World {
             Call::DescribeGroup => Answer::Members(Reading::Known(self.members())),
             Call::DescribeManaged if skipped => Answer::Managed(unknown()),
             Call::DescribeManaged => Answer::Managed(Reading::Known(
-                self.hosts
-                    .iter()
-                    .filter(|(_, host)| host.lifecycle != "Pending")
-                    .map(|(id, host)| (id.clone(), host.online))
-                    .collect(),
+                self.registered().map(|(id, host)| (id.clone(), host.online)).collect(),
             )),
             Call::Reserve { record } => {
                 if self.record.is_some() {
@@ -399,14 +410,19 @@ impl World {
                     SendResult::Sent { id }
                 })
             }
+            Call::WishCancel { .. } if skipped => Answer::CancelWished(failed()),
+            Call::WishCancel { id } => {
+                self.cancelled = Some(id);
+                Answer::CancelWished(done(lost))
+            }
             Call::Cancel { id, .. } if skipped => Answer::Cancelled(id, failed()),
             Call::Cancel { id, instances } => {
                 self.cancel(&id, &instances);
                 Answer::Cancelled(id, done(lost))
             }
-            Call::Tell { .. } => {
+            Call::Tell { stable } => {
                 self.told += u32::from(!skipped);
-                Answer::Told(done(skipped || lost))
+                Answer::Told(stable.deployment_id, done(skipped || lost))
             }
         }
     }
