@@ -63,6 +63,13 @@ fn http_delete(host: &Host) -> u16 {
 }
 
 #[test]
+fn a_drain_as_valet_asks_for_it_is_taken() {
+    let host = Host::running("v1");
+    let reply = host.post("/drain", Some(r#"{"worker_id":"w1"}"#));
+    assert_eq!((reply.status, reply.json()["drained"].clone()), (200, json!(true)), "{reply:?}");
+}
+
+#[test]
 fn a_silent_worker_is_not_drained() {
     let host = Host::running("v1");
     host.engine.docker(&["pause", &host.container("worker")]);
