@@ -58,6 +58,25 @@ fn a_head_or_a_body_that_does_not_come_is_not_waited_for() {
 }
 
 #[test]
+fn a_caller_that_never_reads_does_not_keep_its_place() {
+    let host = Host::started();
+    let mut stream = connect(&host);
+    stream.set_write_timeout(Some(Duration::from_secs(1))).expect("a deadline");
+    // More answers than both ends can hold: the server cannot send them all.
+    let requests = "GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n".repeat(5000);
+    drop(stream.write_all(requests.as_bytes()));
+    let client = stream.local_addr().expect("it is connected").port();
+    // The server's end, as the kernel lists it: both ports, and the state "established".
+    let line = format!(":{:04X} 0100007F:{client:04X} 01 ", host.port);
+    let connected = || {
+        let table = std::fs::read_to_string("/proc/net/tcp").expect("the kernel lists them");
+        table.contains(&line)
+    };
+    assert!(connected(), "it has a place");
+    until("it is disconnected", Duration::from_secs(90), || (!connected()).then_some(()));
+}
+
+#[test]
 fn rubbish_gets_an_answer_or_a_closed_door_and_the_server_lives() {
     let host = Host::started();
     let many_headers = format!(
