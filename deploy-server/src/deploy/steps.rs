@@ -312,12 +312,14 @@ async fn pass_gate(
     deploy: Option<&str>,
 ) -> Result<(), Trouble> {
     let timing = server.config.timing;
+    // The journal's time once, for a start before a crash; a clock that is set meanwhile must not shorten or stop the wait.
+    let before = Duration::from_millis(u64::try_from(now_ms() - since_ms).unwrap_or(0));
+    let (before, began) = (before.min(timing.start_within), Instant::now());
     let mut gate = Gate::new(timing.healthy_for, timing.start_within, service.place.port);
     loop {
         let detail: Option<ContainerDetail> = server.engine.inspect_container(id).await?;
         let sample = gate::look(service, detail.as_ref(), deploy).await;
-        let at = u64::try_from(now_ms() - since_ms).unwrap_or(0);
-        match gate.observe(Duration::from_millis(at), &sample) {
+        match gate.observe(before + began.elapsed(), &sample) {
             Verdict::Passed => return Ok(()),
             Verdict::Wait => tokio::time::sleep(BETWEEN_LOOKS).await,
             Verdict::Failed(text) => {

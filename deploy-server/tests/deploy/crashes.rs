@@ -223,6 +223,20 @@ fn rebooted_at_every_record_of_a_good_deploy() {
 }
 
 #[test]
+fn a_clock_that_is_set_back_in_mid_deploy_keeps_it_waiting_no_longer() {
+    let mut host = quick(Host::new());
+    host.start();
+    assert_eq!(host.deploy("v1").status, 200);
+    records_of(&host, "v2");
+    let journal = std::fs::read_to_string(host.state("journal.jsonl")).expect("a journal");
+    let gate = journal.lines().position(|line| line.contains(r#""gate":"api""#));
+    restart_with(&mut host, gate.expect("a gate") + 1, "back");
+    let reply = host.deploy("v1");
+    assert_eq!(reply.status, 200, "{reply:?}");
+    host.assert_serves("v1");
+}
+
+#[test]
 fn an_engine_that_restarts_in_mid_deploy_is_waited_for() {
     let shared = engine::shared();
     let folder = tempfile::Builder::new().prefix("gh-restart").tempdir().expect("a folder").keep();
