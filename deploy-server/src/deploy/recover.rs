@@ -40,6 +40,7 @@ pub async fn recover(server: &'static Server) {
     let ended =
         server.state.history().unwrap_or_default().into_iter().find(|entry| entry.id == *id);
     if let Some(entry) = ended {
+        deployment.forget_the_former_worker();
         deployment.note(Record::End { outcome: entry.status });
         return;
     }

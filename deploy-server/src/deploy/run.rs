@@ -188,16 +188,8 @@ impl<'a> Deployment<'a> {
         if let Err(error) = self.server.state.record(entry.clone()) {
             tracing::error!(error = %error, deploy = entry.id, "the history cannot be written");
         }
+        self.forget_the_former_worker();
         self.note(Record::End { outcome });
-        let worker_replaced = matches!(outcome, Outcome::Deployed)
-            || self.run.doing.contains(&Step::StartOld(ServiceKind::Worker));
-        if worker_replaced {
-            let state = &self.server.state;
-            let forgotten = state.clear_stopped_by_drain().and_then(|()| state.remove(UNDRAIN));
-            if let Err(error) = forgotten {
-                tracing::warn!(error = %error, "a drain of the former worker is still on record");
-            }
-        }
         tracing::info!(
             deploy = entry.id,
             image_tag = entry.image_tag,
@@ -206,6 +198,19 @@ impl<'a> Deployment<'a> {
             "the deploy ended"
         );
         entry
+    }
+
+    /// Once a worker was started, what a drain wrote down about the one before holds no more.
+    pub(super) fn forget_the_former_worker(&self) {
+        let started = [Step::Start(ServiceKind::Worker), Step::StartOld(ServiceKind::Worker)];
+        if !started.iter().any(|step| self.run.doing.contains(step)) {
+            return;
+        }
+        let state = &self.server.state;
+        let forgotten = state.clear_stopped_by_drain().and_then(|()| state.remove(UNDRAIN));
+        if let Err(error) = forgotten {
+            tracing::warn!(error = %error, "a drain of the former worker is still on record");
+        }
     }
 
     fn entry(&self, outcome: Outcome) -> Entry {

@@ -209,6 +209,10 @@ fn the_old_worker_that_was_drained_for_nothing_is_restarted_once_it_is_idle() {
     let reply = host.deploy("v2");
     assert_eq!(reply.status, 500);
     assert_eq!(host.worker("GET", "/worker/status").json()["is_draining"], true);
+    // The version that runs is ordered again: nothing is replaced, so the restart is still due.
+    let worker = host.running_id("worker");
+    assert_eq!(host.deploy("old1").status, 200);
+    assert_eq!(host.running_id("worker"), worker);
     std::thread::sleep(Duration::from_secs(3));
     assert_eq!(host.worker("GET", "/worker/status").json()["active_jobs"], 1, "it still works");
     host.worker("POST", "/test/done");

@@ -61,7 +61,7 @@ fn main() {
         if std::path::Path::new("/term").exists() {
             if catches {
                 JOBS.store(1, Ordering::SeqCst);
-                std::thread::sleep(Duration::from_millis(400));
+                std::thread::sleep(Duration::from_millis(1500));
             }
             let began = Instant::now();
             while JOBS.load(Ordering::SeqCst) > 0 && !catches && began.elapsed().as_secs() < 2 {
