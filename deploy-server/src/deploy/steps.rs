@@ -358,9 +358,7 @@ async fn stop_new(
     force: bool,
 ) -> Result<u64, Trouble> {
     let place = &server.config.worker.place;
-    let works = kind == ServiceKind::Worker
-        && worker::read(place).await.is_ok_and(|reading| reading.active_jobs > 0);
-    if !works {
+    if kind != ServiceKind::Worker || !is_at_work(server, id).await? {
         server.engine.stop_container(id, server.config.timing.stop_grace).await?;
         return Ok(0);
     }
@@ -372,6 +370,26 @@ async fn stop_new(
         () = until_it_goes_down(server, id) => {}
     }
     Ok(stop_and_watch(server, id).await?)
+}
+
+/// Whether the worker in this container has a job. One that listens and does not answer may have one: it is asked
+/// again for as long as a deploy waits for a job.
+async fn is_at_work(server: &Server, id: &str) -> Result<bool, docker::Error> {
+    let place = &server.config.worker.place;
+    let began = Instant::now();
+    loop {
+        if let Ok(reading) = worker::read(place).await {
+            return Ok(reading.active_jobs > 0);
+        }
+        let detail = server.engine.inspect_container(id).await?;
+        let listens = detail.is_some_and(|detail| {
+            detail.is_running() && listener::belongs_to(place.port, detail.state.pid)
+        });
+        if !listens || began.elapsed() >= server.config.timing.drain_within {
+            return Ok(false);
+        }
+        tokio::time::sleep(BETWEEN_LOOKS).await;
+    }
 }
 
 /// Opens the worker's intake. One that cannot is restarted once it is idle, by the keeper.

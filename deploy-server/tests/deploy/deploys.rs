@@ -72,6 +72,32 @@ fn a_version_that_does_not_work_is_rolled_back() {
     }
 }
 
+/// Its health never becomes good, and it has a job that it cannot tell of for a while.
+#[test]
+fn a_new_worker_that_does_not_answer_is_not_ended_at_its_job() {
+    let settings = [("GH_DEPLOY_START_SECONDS", "15"), ("GH_DEPLOY_DRAIN_SECONDS", "600")];
+    let mut host = Host::running("v1");
+    host.kill();
+    host.env.extend(settings.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    host.start();
+    std::thread::scope(|scope| {
+        let deploy = scope.spawn(|| host.deploy("worker-deaf"));
+        until("the way back begins", Duration::from_secs(60), || {
+            let health = host.get("/health").json();
+            (health["currentDeploy"]["step"] == "restore-services").then_some(())
+        });
+        // More than the grace of a worker that is told to end.
+        std::thread::sleep(Duration::from_secs(5));
+        host.worker("POST", "/test/hear");
+        assert_eq!(host.worker("GET", "/worker/status").json()["active_jobs"], 1);
+        host.worker("POST", "/test/done");
+        let body = deploy.join().expect("it answers").json();
+        assert_eq!(body["status"], "rolled_back", "{body}");
+        assert_eq!(body["caughtJobs"], 0, "{body}");
+    });
+    host.assert_serves("v1");
+}
+
 #[test]
 fn a_worker_that_takes_a_job_at_once_is_healthy() {
     let host = Host::running("v1");
