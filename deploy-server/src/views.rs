@@ -296,7 +296,7 @@ pub async fn version(server: &Server) -> Value {
         "version": env!("CARGO_PKG_VERSION"),
         "ghosthands": said.unwrap_or_else(|| json!({ "status": "unreachable" })),
         "uptimeMs": server.uptime_ms(),
-        "environment": server.config.environment.to_string(),
+        "environment": server.config.environment,
         "services": services,
     })
 }
