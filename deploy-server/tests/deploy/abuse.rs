@@ -164,14 +164,15 @@ fn ten_thousand_connections_do_not_keep_others_out() {
     });
 }
 
-/// The medians of very different wrong secrets differ by less than a tenth of the time that one request takes. What else
-/// the machine does may hit one of them harder for a while; a leak shows every time.
+/// The quickest answers to very different wrong secrets differ by less than a tenth of the time that one request takes.
+/// What else the machine does makes an answer slower and never quicker, and may hit one of them harder for a while; a
+/// leak shows every time.
 #[test]
 fn wrong_secrets_do_not_differ_in_time() {
     let host = Host::started();
     let seen: Vec<_> =
-        (0..5).map_while(|_| difference_between_wrong_secrets(&host).err()).collect();
-    assert!(seen.len() < 5, "{seen:?}");
+        (0..15).map_while(|_| difference_between_wrong_secrets(&host).err()).collect();
+    assert!(seen.len() < 15, "{seen:?}");
 }
 
 fn difference_between_wrong_secrets(host: &Host) -> Result<(), Vec<Duration>> {
@@ -190,14 +191,14 @@ fn difference_between_wrong_secrets(host: &Host) -> Result<(), Vec<Duration>> {
             assert_eq!(reply.status, 401);
         }
     }
-    let medians: Vec<Duration> = times
+    let quick: Vec<Duration> = times
         .iter_mut()
         .map(|times| {
             times.sort();
-            times[times.len() / 2]
+            times[times.len() / 10]
         })
         .collect();
-    let (least, most) = (medians.iter().min().expect("some"), medians.iter().max().expect("some"));
+    let (least, most) = (quick.iter().min().expect("some"), quick.iter().max().expect("some"));
     let alike = *most - *least < *most / 10 + Duration::from_micros(30);
-    if alike { Ok(()) } else { Err(medians) }
+    if alike { Ok(()) } else { Err(quick) }
 }

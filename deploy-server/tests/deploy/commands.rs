@@ -91,7 +91,7 @@ fn the_socket_is_for_root_alone() {
     std::fs::set_permissions(host.folder.path(), open).expect("it can be changed");
     let nobody = Command::new("setpriv")
         .args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "--"])
-        .args(["curl", "-s", "-m", "5", "--unix-socket", socket, "http://localhost/status"])
+        .args(["curl", "-s", "-m", "60", "--unix-socket", socket, "http://localhost/status"])
         .output()
         .expect("setpriv runs");
     assert!(nobody.stdout.is_empty(), "{nobody:?}");

@@ -297,6 +297,11 @@ fn an_engine_that_restarts_in_mid_deploy_is_waited_for() {
             let health = host.get("/health").json();
             (health["currentDeploy"]["step"] == "start-services").then_some(())
         });
+        let next = format!("{}.next", host.container("api"));
+        until("the new container runs", Duration::from_secs(30), || {
+            let running = host.inspect(&next, "{{.State.Running}}");
+            (running.as_deref() == Some("true")).then_some(())
+        });
         engine.stop_daemon();
         engine.start_daemon();
         let reply = deploy.join().expect("it answers");
