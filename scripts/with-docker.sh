@@ -52,7 +52,7 @@ dockerd --host "unix://$home/docker.sock" --data-root "$home/data" --exec-root "
   --bridge "$bridge" --iptables=false --ip6tables=false --ip-masq=false --ip-forward=false >"$home/log" 2>&1 &
 daemon=$!
 export DOCKER_HOST="unix://$home/docker.sock"
-for _ in $(seq 150); do
+for _ in $(seq 600); do
   if docker info >/dev/null 2>&1; then
     result=0
     "$@" || result=$?

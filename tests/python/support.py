@@ -29,6 +29,9 @@ AWS = {
 }
 
 
+# A container may take its time where many start at once.
+SAM = {"SAM_CLI_TELEMETRY": "0", "SAM_CLI_CONTAINER_CONNECTION_TIMEOUT": "120"}
+
 # What a developer's shell may hold and a function under test must not see: its own settings.
 SETTINGS = ("AUTOSCALE_", "DATABASE_", "DRY_RUN", "FLEET_", "GH_", "JOBS_PER_", "PGBOSS_", "RUST_LOG", "WAIT_VALUE")
 
@@ -40,7 +43,7 @@ def environment(**more: str) -> dict[str, str]:
     """The environment of a program under test: the shell's, AWS as above, and `more`."""
     base = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", *SETTINGS))}
     base["PATH"] = f"{ROOT / '.venv/bin'}:{base.get('PATH', '/usr/bin:/bin')}"
-    return base | AWS | {"SAM_CLI_TELEMETRY": "0"} | more
+    return base | AWS | SAM | more
 
 
 class Program:
@@ -72,7 +75,7 @@ class Program:
     def end(self) -> None:
         """Waits for a program that ends by itself when its input does."""
         self.process.stdin.close()
-        self.process.wait(20)
+        self.process.wait(60)
 
     def stop(self) -> None:
         self.process.stdin.close()

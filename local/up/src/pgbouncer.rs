@@ -150,7 +150,7 @@ fn launch(program: &Path, home: &Path, scratch: &Path, port: u16) -> Result<Proc
         .stdout(Stdio::null())
         .stderr(file);
     let mut process = Process::start("pgbouncer", command)?;
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         if let Some(status) = process.ended()? {
             let said = tail(&fs::read_to_string(&log).unwrap_or_default());
@@ -160,7 +160,7 @@ fn launch(program: &Path, home: &Path, scratch: &Path, port: u16) -> Result<Proc
             return Ok(process);
         }
         if Instant::now() > deadline {
-            return Err(Error::Failed("pgbouncer does not listen after 20 s".to_owned()));
+            return Err(Error::Failed("pgbouncer does not listen after 60 s".to_owned()));
         }
         std::thread::sleep(Duration::from_millis(10));
     }

@@ -306,7 +306,7 @@ def live(tmp_path):
 def test_waiters_wait_through_the_moment_in_which_the_command_does_not_exist(live):
     ssm = live.client("ssm")
     (host,) = ids(live.client("autoscaling"))
-    live.control("POST", "/commands/settings", {"listed_after_seconds": 0.5})
+    live.control("POST", "/commands/settings", {"listed_after_seconds": 3})
     waiter = ssm.get_waiter("command_executed")
 
     def run(*lines):
@@ -314,7 +314,7 @@ def test_waiters_wait_through_the_moment_in_which_the_command_does_not_exist(liv
         sent = ssm.send_command(DocumentName="AWS-RunShellScript", InstanceIds=[host], Parameters=parameters)
         which = {"CommandId": sent["Command"]["CommandId"], "InstanceId": host}
         refused("InvocationDoesNotExist", ssm.get_command_invocation, **which)
-        waiter.wait(**which, WaiterConfig={"Delay": 1, "MaxAttempts": 20})
+        waiter.wait(**which, WaiterConfig={"Delay": 1, "MaxAttempts": 60})
         return ssm.get_command_invocation(**which)
 
     assert run("echo $SOCKET", "sleep 0.7")["StandardOutputContent"] == "/run/host.sock\n"

@@ -48,7 +48,7 @@ def emulators(site, folder, free_port):
             "--log-level", "info", shipped(function),
         ], env, folder))  # fmt: skip
         url = f"http://127.0.0.1:{listen}/2015-03-31/functions/function/invocations"
-        eventually("the emulator listens", 20, lambda: listens(listen))
+        eventually("the emulator listens", 60, lambda: listens(listen))
         return lambda event: json.loads(post(url, event)[1])
 
     yield functools.cache(start)
@@ -136,7 +136,10 @@ def test_the_api_through_sam_local(container_site, folder, free_port):
         eventually("start-api listens", 60, lambda: listens(port))
         tick = f"http://127.0.0.1:{port}/api/v1/admin/autoscale/tick"
         good = ["-H", f"Authorization: Bearer {container_site.token}"]
-        assert curl(tick, "-X", "POST", *good)[0] == 200
+        # Each container starts with its first request, and may find NOBODY_THERE; from then on it stays.
+        for url in (f"http://127.0.0.1:{port}/healthz", f"http://127.0.0.1:{port}/api/v1/admin/deployments"):
+            eventually(f"{url} answers", 180, lambda: curl(url, *good)[0] == 200)
+        eventually(f"{tick} answers", 180, lambda: curl(tick, "-X", "POST", *good)[0] == 200)
         assert json.loads(curl(tick, "-X", "POST", *good)[1])["type"] == "decision"
         # curl sends a form; through the API it arrives in base64.
         assert curl(tick, "-d", "reason=3am", *good)[0] == 200

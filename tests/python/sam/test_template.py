@@ -40,7 +40,7 @@ def complaints(function: str, **settings: str) -> dict[str, str]:
                    "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "256", "AWS_LAMBDA_FUNCTION_VERSION": "1",
                    "AWS_LAMBDA_LOG_GROUP_NAME": "g", "AWS_LAMBDA_LOG_STREAM_NAME": "s"}  # fmt: skip
     ended = subprocess.run(
-        [shipped(function)], env=environment(**lambda_host, **settings), capture_output=True, text=True, timeout=20
+        [shipped(function)], env=environment(**lambda_host, **settings), capture_output=True, text=True, timeout=60
     )
     assert "panicked" not in ended.stderr, ended.stderr
     if ended.returncode != 78:

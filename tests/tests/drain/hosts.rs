@@ -14,6 +14,9 @@ pub(crate) const HOOK: &str = "ghosthands-drain-hook";
 pub(crate) const DOCUMENT: &str = "GhostHands-Host";
 pub(crate) const SCHEDULE: &[u8] = include_bytes!("../../../events/drain-schedule.json");
 const BOOT: Duration = Duration::from_secs(1);
+/// A minute in all.
+const PIPE_LOOKS: u32 = 1200;
+const PIPE_PAUSE: Duration = Duration::from_millis(50);
 
 /// What a test wants to be different.
 pub(crate) struct Setup {
@@ -194,7 +197,18 @@ impl World {
         parsed.filter(|line| line["type"] == "drain").collect()
     }
 
-    /// Waits until the metric's values add up to at least this much: the pipe may bring a line a moment after the answer.
+    /// Waits until the records hold what is asked for: the pipe may bring a line a moment after the answer.
+    pub(crate) async fn recorded(&self, what: &str, holds: impl Fn(&[Value]) -> bool) {
+        for _ in 0..PIPE_LOOKS {
+            if holds(&self.records()) {
+                return;
+            }
+            tokio::time::sleep(PIPE_PAUSE).await;
+        }
+        panic!("no record of this: {what}: {:#?}", self.summaries());
+    }
+
+    /// Waits until the metric's values add up to at least this much, for the same reason.
     pub(crate) async fn metric(&self, name: &str, at_least: u64) {
         let sum = || {
             let lines = self.drain.logs();
@@ -203,11 +217,11 @@ impl World {
                 .filter_map(|line| serde_json::from_str::<Value>(&line.text).ok()?[name].as_u64());
             values.sum::<u64>()
         };
-        for _ in 0..200 {
+        for _ in 0..PIPE_LOOKS {
             if sum() >= at_least {
                 return;
             }
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            tokio::time::sleep(PIPE_PAUSE).await;
         }
         panic!("{name} is {} in all, not {at_least}", sum());
     }

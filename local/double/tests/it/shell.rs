@@ -97,7 +97,7 @@ async fn a_cancel_kills_the_whole_process_group() {
 async fn the_time_limit_kills_the_whole_process_group() {
     let (double, id) = host().await;
     let family = Family::new("limit");
-    let parameters = json!({ "commands": family.script(), "executionTimeout": ["5"] });
+    let parameters = json!({ "commands": family.script(), "executionTimeout": ["15"] });
     let command = send_shell(&double, &id, &parameters).await;
     let child = family.child().await;
     eventually("the child is gone", || !alive(child)).await;

@@ -54,7 +54,7 @@ impl Docker {
         let reference = format!("{}:good", self.repository);
         self.docker(&["import", &archive, &reference]);
         // The registry may still be starting.
-        let pushed = (0..100).any(|_| {
+        let pushed = (0..600).any(|_| {
             std::thread::sleep(std::time::Duration::from_millis(100));
             self.run(&["push", "-q", &reference])
         });

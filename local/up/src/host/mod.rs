@@ -41,7 +41,7 @@ use crate::process::{self, Process, Signal, User};
 use crate::{Error, random, worker};
 
 /// A server that listens later has lost its machine's only processor to others for a long time.
-const START_LIMIT: Duration = Duration::from_secs(60);
+const START_LIMIT: Duration = Duration::from_secs(180);
 
 /// The two services of a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -52,6 +52,8 @@ pub(crate) fn npm(arguments: &[&str], folder: &Path) -> Result<(), Error> {
     let output = command
         .args(arguments)
         .args(["--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=error"])
+        // With npm's pauses between them that bridges a few minutes without the registry.
+        .arg("--fetch-retries=5")
         .current_dir(folder)
         .output()
         .map_err(Error::io("run npm"))?;

@@ -46,7 +46,7 @@ pub(super) async fn play(
     let mut enqueued = 0;
     let mut rollouts = Vec::new();
     let all = async {
-        bursts(options, stage, &tally, narrator, &mut enqueued).await?;
+        bursts(options, stage, &database, &tally, narrator, &mut enqueued).await?;
         until_quiet(options, stage, &database).await?;
         if !options.skip_rollouts {
             rollouts = rollouts::watch(options, stage, &tally, narrator).await?;
@@ -104,6 +104,7 @@ pub(super) async fn play(
 async fn bursts(
     options: &Options,
     stage: &mut Stage,
+    database: &tokio_postgres::Client,
     tally: &watch::Receiver<Tally>,
     narrator: Narrator,
     enqueued: &mut u32,
@@ -122,9 +123,15 @@ async fn bursts(
         *enqueued += 1;
     }
     let pause = Duration::from_secs(options.job_seconds.into()) + options.boot();
-    // Where no worker is one too many, nobody is taken away.
-    let outside = tokio::time::timeout(pause, end_a_busy_worker(options, stage, tally, narrator));
-    tokio::join!(tokio::time::sleep(pause), outside).1.ok();
+    let own = own.as_ref();
+    let outside = async {
+        tokio::select! {
+            () = end_a_busy_worker(options, stage, own, tally, narrator) => Ok(()),
+            // Where no worker was one too many until now, nobody is taken away.
+            ran = until_completed(first, database) => ran,
+        }
+    };
+    tokio::join!(tokio::time::sleep(pause), outside).1?;
     for number in 0..second {
         let deferred = second > 1 && number == second - 1;
         let when =
@@ -135,10 +142,12 @@ async fn bursts(
     Ok(())
 }
 
-/// Somebody outside takes an instance away in the middle of its job, as a person or another policy of the group might.
+/// Somebody outside takes an instance away in the middle of its job, as a person or another policy of the group might. It is not the
+/// one with its own job, which is the first to have done.
 async fn end_a_busy_worker(
     options: &Options,
     stage: &Stage,
+    own: Option<&String>,
     tally: &watch::Receiver<Tally>,
     narrator: Narrator,
 ) {
@@ -150,7 +159,7 @@ async fn end_a_busy_worker(
     let Ok(busy) = tally.wait_for(one_too_many).await.map(|tally| tally.busy.clone()) else {
         return;
     };
-    let Some((instance, job)) = busy.first_key_value() else { return };
+    let Some((instance, job)) = busy.iter().find(|(busy, _)| Some(*busy) != own) else { return };
     let ended = stage.double.terminate_instance(instance, true);
     let text = match ended {
         Ok(()) => format!("ends {instance} from outside, in the middle of job {}", short(job)),
@@ -193,13 +202,19 @@ async fn until_quiet(
     stage: &Stage,
     database: &tokio_postgres::Client,
 ) -> Result<(), Error> {
-    loop {
-        let done = count_completed(database).await? >= i64::from(options.jobs);
-        if done && capacity(options, stage).1 {
-            return Ok(());
-        }
+    until_completed(options.jobs, database).await?;
+    while !capacity(options, stage).1 {
         tokio::time::sleep(LOOK_EVERY).await;
     }
+    Ok(())
+}
+
+/// Waits until so many jobs ran.
+async fn until_completed(jobs: u32, database: &tokio_postgres::Client) -> Result<(), Error> {
+    while count_completed(database).await? < i64::from(jobs) {
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    Ok(())
 }
 
 /// The desired capacity, and whether it and the instances are at the minimum.

@@ -89,14 +89,14 @@ async fn a_host_boots_deploys_and_goes_back_from_what_is_broken() {
 
 #[tokio::test]
 async fn a_version_that_never_gets_healthy_is_taken_back() {
-    let timing = Timing { start: Duration::from_secs(4), ..Timing::default() };
+    let timing = Timing { start: Duration::from_secs(15), ..Timing::default() };
     let tag = Some("v1".to_owned());
     let options = HostOptions { image_tag: tag, timing, ..HostOptions::new("i-0b", images()) };
     let host = Host::start(options).unwrap();
     let sick = host.command(&["deploy", "sick"]).unwrap();
     assert_eq!(sick.exit_code, 10, "{sick:?}");
     let why = sick.reply["error"].as_str().unwrap();
-    assert!(why.contains("not healthy within 4 s: its health answers 500"), "{why}");
+    assert!(why.contains("not healthy within 15 s: its health answers 500"), "{why}");
     assert_eq!(host.in_service(), both("v1"));
 }
 
@@ -114,7 +114,7 @@ async fn a_committed_worker_that_dies_is_started_again() {
     until_answers(&host).await;
 
     // One that is told to end stays down, whatever its policy.
-    host.power_off(Duration::from_secs(5)).unwrap();
+    host.power_off(Duration::from_secs(30)).unwrap();
     let down = host.engine().containers();
     assert!(down.iter().all(|container| container.status == Status::Exited), "{down:?}");
     assert_eq!(down.iter().map(|container| container.exit_code).collect::<Vec<_>>(), [0, 0]);
@@ -238,7 +238,7 @@ async fn a_terminating_drain_waits_for_the_real_job_and_proves_it() {
     let host = queue_host("i-0c", "v1", &database, report);
     let health = get(host.worker_port(), "/worker/health").await;
     assert_eq!(health["image_tag"], "v1", "{health}");
-    let job = send(&mut boss, 4.0);
+    let job = send(&mut boss, 15.0);
     claimed(&mut events, &job).await;
 
     // By the shell, as the agent runs it; the server dies in the middle.
