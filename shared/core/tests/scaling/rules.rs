@@ -309,6 +309,22 @@ fn a_worker_on_its_way_out_covers_its_own_job() {
 }
 
 #[test]
+fn a_worker_on_its_way_out_covers_no_other_workers_job() {
+    // Three that stay run the three live jobs; the fourth leaves with one that is past its expiry.
+    let mut leaving = group(4);
+    leaving.desired = 3;
+    leaving.instances[3].lifecycle = "Terminating:Wait".into();
+    let mut queue = queue(1, 3, 4);
+    queue.workers = Reading::Known((0..4).map(|n| row(n, true)).collect());
+    if let Reading::Known(active) = &mut queue.general.active {
+        active.expired = 1;
+    }
+    let decision = decided(&inputs(released(3), queue, leaving));
+    assert_eq!(decision.demand.map(|demand| demand.draining), Some(0));
+    assert_eq!(decision.plan, Plan::SetDesired { desired: 4 });
+}
+
+#[test]
 fn jobs_of_dead_workers_do_not_buy_machines() {
     let mut zombies = queue(1, 0, 1);
     zombies.general.active =
