@@ -202,6 +202,13 @@ impl Tick<'_> {
         notes: &mut Vec<Note>,
     ) -> (Plan, Reason) {
         let mut obstacles = self.obstacles(queue, overrides);
+        // What was asked for and has not come cannot take over from who works now.
+        let in_service =
+            fleet.count(|work| work.instance.lifecycle == IN_SERVICE && work.instance.healthy);
+        if in_service <= target {
+            let desired = self.group.desired;
+            obstacles.push(Reason::Unfulfilled { in_service, desired, needed: target });
+        }
         // Above the maximum nothing is held: the bound is the operator's will.
         let level = self.group.desired;
         let held = state.hold.held(self.policy, target, level, self.now);

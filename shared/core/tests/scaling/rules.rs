@@ -217,6 +217,38 @@ fn the_group_forbids_what_the_group_would_not_do() {
 }
 
 #[test]
+fn nobody_goes_while_jobs_are_ready() {
+    let decision = decided(&inputs(released(3), queue(1, 0, 3), group(3)));
+    assert_eq!(decision.plan, Plan::Nothing);
+    assert_eq!(decision.because, Reason::JobsReady { ready: 1 });
+}
+
+/// Desired says more than there are: EC2 has no capacity, or they still boot.
+#[test]
+fn the_last_that_are_needed_stay_while_others_have_not_come() {
+    let missing = |in_service: usize, pending: usize, desired| {
+        let mut short = group(desired);
+        short.instances.truncate(in_service + pending);
+        for booting in &mut short.instances[in_service..] {
+            booting.lifecycle = "Pending".into();
+        }
+        let workers = u32::try_from(in_service).expect("few");
+        decided(&inputs(released(desired), queue(0, 0, workers), short))
+    };
+    for (pending, desired) in [(0, 10), (2, 3)] {
+        let decision = missing(1, pending, desired);
+        let because = Reason::Unfulfilled { in_service: 1, desired, needed: 1 };
+        assert_eq!((decision.plan, decision.because), (Plan::Nothing, because));
+    }
+    assert_eq!(missing(2, 0, 10).plan, Plan::Terminate { instance: instance(0) });
+    // One that its group is about to replace is no worker to rely on.
+    let mut unhealthy = group(2);
+    unhealthy.instances[1].healthy = false;
+    let decision = decided(&inputs(released(2), queue(0, 0, 2), unhealthy));
+    assert!(matches!(decision.because, Reason::Unfulfilled { in_service: 1, .. }));
+}
+
+#[test]
 fn capacity_is_not_given_back_at_once() {
     let mut state = released(3);
     state.hold.touch(3, UnixMs(NOW.0 - 100_000));
