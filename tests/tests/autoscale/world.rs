@@ -110,7 +110,7 @@ impl World {
 
     /// The lines like this that the function printed, as soon as there are any: the pipe may bring them a moment after the answer.
     pub(crate) async fn printed(&self, like: impl Fn(&Value) -> bool) -> Vec<Value> {
-        for _ in 0..100 {
+        for _ in 0..600 {
             let lines = self.function.logs();
             let parsed = lines.iter().filter_map(|line| serde_json::from_str(&line.text).ok());
             let found: Vec<Value> = parsed.filter(&like).collect();
@@ -126,6 +126,15 @@ impl World {
     pub(crate) async fn warm_up_two(&self) {
         tokio::join!(self.tick(), self.tick());
         assert_eq!(self.function.cold_starts(), 2);
+    }
+
+    /// The function's password for the database.
+    pub(crate) fn password(&self) -> String {
+        let url = self.postgres.app_url_in(&self.database);
+        let user = url.split('@').next().expect("a user");
+        let password = user.rsplit(':').next().expect("a password");
+        assert!(password.len() > 3, "too short to be looked for");
+        password.to_owned()
     }
 
     pub(crate) fn group(&self) -> Group {
