@@ -8,7 +8,7 @@ use fleet_local::{functions, pgboss, registry};
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub(crate) const GROUP: &str = "ghosthands-worker-asg";
 pub(crate) const QUEUE: &str = "gh_apply_job";
@@ -153,6 +153,15 @@ impl World {
         let changing =
             calls.iter().filter(|call| call.is_mutating() && call.action != "PutParameter");
         changing.map(|call| call.action.clone()).collect()
+    }
+
+    /// Waits until somebody made this call.
+    pub(crate) async fn called(&self, action: &str) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !self.double.calls().iter().any(|call| call.action == action) {
+            assert!(Instant::now() < deadline, "nobody called {action}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     /// An Auto Scaling call as an operator would make it, on our group.

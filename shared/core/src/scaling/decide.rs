@@ -107,8 +107,9 @@ impl Tick<'_> {
     /// Capacity that somebody else raised, and all of it when the memory is lost, counts as needed now: it is held for a full hold.
     fn accept_what_others_did(&self, state: &mut State, notes: &mut Vec<Note>) {
         let desired = self.group.desired;
+        let unanswered = state.unanswered.take();
         match state.desired {
-            Some(ours) if ours == desired => return,
+            Some(ours) if ours == desired || unanswered == Some(desired) => return,
             Some(ours) => notes.push(Note::ExternalChange { from: ours, to: desired }),
             None => {}
         }

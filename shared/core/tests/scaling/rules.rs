@@ -283,6 +283,21 @@ fn lost_memory_and_a_raise_by_hand_hold_everything() {
     assert!(by_hand.notes.contains(&Note::ExternalChange { from: 2, to: 5 }));
 }
 
+/// The answer to a change was lost: it was made, or it was not, and nobody else had a part in it.
+#[test]
+fn a_change_without_an_answer_is_nobody_elses_whatever_became_of_it() {
+    for (desired, others) in [(4, false), (3, false), (5, true)] {
+        let mut state = released(3);
+        state.desired = Some(4);
+        state.change_unanswered(Some(3));
+        let Memory::Kept(state) = Memory::decode(&state.encode()) else { panic!("lost") };
+        let outcome = decide(&inputs(state, queue(0, 3, desired), group(desired)));
+        let changed = Note::ExternalChange { from: 3, to: desired };
+        assert_eq!(outcome.decision.notes.contains(&changed), others, "{desired}");
+        assert_eq!(outcome.state.unanswered, None, "it is seen by now");
+    }
+}
+
 #[test]
 fn overrides_set_a_floor_or_stop_everything_until_they_expire() {
     let tag = |key: &str, value: &str| Tag { key: key.into(), value: value.into() };
