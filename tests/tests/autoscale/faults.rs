@@ -297,6 +297,27 @@ async fn a_change_whose_answer_is_lost_is_not_taken_for_somebody_elses() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn without_secrets_manager_the_queue_is_read_by_the_url_before() {
+    let mut world = World::start(Setup::desired(1)).await;
+    assert_eq!(world.tick().await["type"], "decision");
+    // After a reading that failed, the URL is looked up anew.
+    let blocker = world.postgres.connect(&world.database).await.expect("connects");
+    blocker
+        .batch_execute("BEGIN; LOCK TABLE pgboss.job IN ACCESS EXCLUSIVE MODE")
+        .await
+        .expect("locked");
+    assert_eq!(queue_cause(&world.tick().await), "timed_out");
+    blocker.batch_execute("ROLLBACK").await.expect("unlocked");
+    world.send(3);
+    world.double.faults().throttle("GetSecretValue", 50);
+    assert_eq!(
+        world.tick().await["decision"]["plan"],
+        json!({ "do": "set_desired", "desired": 3 })
+    );
+    world.printed(|line| line["message"] == "the database URL read before is used on").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn clocks_apart() {
     // The function's clock runs two minutes ahead: libfaketime moves the wall clock and leaves timers alone.
     let library = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
