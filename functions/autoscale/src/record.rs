@@ -170,6 +170,11 @@ fn summary(decision: &Decision, action: &ActionResult) -> String {
         ActionResult::None => format!("stays at {before}: {because}"),
         ActionResult::Done => format!("{before} -> {after}: {because}"),
         ActionResult::DryRun => format!("would be {before} -> {after} (dry run): {because}"),
+        ActionResult::Failed { kind, detail } if kind.may_have_acted() => {
+            format!(
+                "{before} -> {after} was not answered, and the next tick sees what became of it ({detail}): {because}"
+            )
+        }
         ActionResult::Failed { detail, .. } => {
             format!("stays at {before}, because {before} -> {after} failed ({detail}): {because}")
         }

@@ -51,7 +51,7 @@ pub(crate) async fn tick(app: &App, trigger: Trigger, request_id: &str) -> Ticke
     };
     let read_group = async { (app.auto_scaling.describe(&app.config.group).await, Instant::now()) };
     let read_memory = app.parameters.get(&app.config.state_parameter);
-    let (begun, (group, group_at), stored) = tokio::join!(read_queue, read_group, read_memory);
+    let (begun, (group, mut group_at), stored) = tokio::join!(read_queue, read_group, read_memory);
     // The database's transaction, and with it the lock against a second tick, stays open until this tick is done.
     let (running, snapshot, queue_at) = match begun {
         Ok((Begun::Busy, _)) => {
@@ -77,9 +77,9 @@ pub(crate) async fn tick(app: &App, trigger: Trigger, request_id: &str) -> Ticke
         observation: Observation { now, queue: snapshot, group, refresh: None },
     };
     let mut outcome = decide(&inputs);
-    if outcome.decision.plan == Plan::LookForRefresh {
-        let refresh = app.auto_scaling.refresh_status(&app.config.group).await;
-        inputs.observation.refresh = Some(refresh);
+    if outcome.decision.plan != Plan::Nothing {
+        look_again(app, &mut inputs, outcome.decision.plan == Plan::LookForRefresh).await;
+        group_at = Instant::now();
         outcome = decide(&inputs);
     }
     let ages = Ages::of(&inputs, queue_at.elapsed(), group_at.elapsed());
@@ -87,8 +87,13 @@ pub(crate) async fn tick(app: &App, trigger: Trigger, request_id: &str) -> Ticke
     let Outcome { decision, mut state } = outcome;
     let dry_run = app.config.dry_run;
     let action = act(&app.auto_scaling, &app.config.group, &decision.plan, dry_run).await;
-    if action.failed() {
-        state.change_failed(decision.desired_before);
+    match &action {
+        ActionResult::DryRun => state.desired = decision.desired_before,
+        ActionResult::Failed { kind, .. } if kind.may_have_acted() => {
+            state.change_unanswered(decision.desired_before);
+        }
+        ActionResult::Failed { .. } => state.change_failed(decision.desired_before),
+        ActionResult::None | ActionResult::Done => {}
     }
     let memory_write = remember(app, &state).await;
     if let Some(tick) = running {
@@ -110,6 +115,26 @@ pub(crate) async fn tick(app: &App, trigger: Trigger, request_id: &str) -> Ticke
     emit_line(&record);
     record.metrics().emit();
     Ticked::Decided(Box::new(record))
+}
+
+/// Looks once more at what was read before the lock was held, and by now may be seconds old: another tick or a person may have changed it
+/// in between. `refresh`: whether to look for an instance refresh, too.
+async fn look_again(app: &App, inputs: &mut Inputs, refresh: bool) {
+    let group = &app.config.group;
+    let read_refresh = async {
+        match refresh {
+            true => Some(app.auto_scaling.refresh_status(group).await),
+            false => None,
+        }
+    };
+    let read_group = app.auto_scaling.describe(group);
+    let read_memory = app.parameters.get(&app.config.state_parameter);
+    let (refresh, group, stored) = tokio::join!(read_refresh, read_group, read_memory);
+    if stored.known().is_some() {
+        inputs.memory = remembered(app, stored).await;
+    }
+    inputs.observation.group = group;
+    inputs.observation.refresh = refresh;
 }
 
 /// What earlier ticks left. Where the parameter cannot be read, this environment's own memory serves; a dry run has nothing else.

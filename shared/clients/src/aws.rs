@@ -148,6 +148,13 @@ pub enum AwsErrorKind {
     Failed,
 }
 
+impl AwsErrorKind {
+    /// Whether a change may have been made all the same: its answer was lost.
+    pub fn may_have_acted(self) -> bool {
+        matches!(self, AwsErrorKind::TimedOut | AwsErrorKind::Unreachable)
+    }
+}
+
 impl AwsError {
     pub(crate) fn new(kind: AwsErrorKind, detail: impl Into<String>) -> Self {
         Self { kind, detail: detail.into() }

@@ -208,7 +208,7 @@ async fn throttling_is_waited_out_and_longer_throttling_is_an_unknown_in_time() 
     let began = Instant::now();
     let error = AutoScaling::new(&endpoint.aws()).set_desired(&asg(), 3).await.unwrap_err();
     assert!(error.is_throttled() && error.is_transient(), "{error:?}");
-    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
     assert_eq!(endpoint.requests().len(), 4);
 }
 
@@ -359,5 +359,5 @@ async fn nobody_there_and_silence_are_unknown_within_the_ticks_budget() {
     let client = AutoScaling::new(&endpoint.aws());
     let Reading::Unknown(unknown) = client.describe(&asg()).await else { panic!("known") };
     assert_eq!(unknown.cause, UnknownCause::TimedOut, "{unknown:?}");
-    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
 }

@@ -2,9 +2,10 @@
 
 use crate::world::*;
 use aws_double::{HttpApi, Route};
+use fleet_clients::pgboss::lock_key;
+use fleet_core::ids::GroupName;
 use serde_json::{Value, json};
 use std::process::Command;
-use std::time::Duration;
 
 const PATH: &str = "/api/v1/admin/autoscale/tick";
 
@@ -126,17 +127,33 @@ async fn a_token_that_cannot_be_looked_up_is_not_a_wrong_token() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn already_running_is_a_clean_answer() {
-    let mut world = World::start(Setup::desired(1).concurrency(2)).await;
+    let mut world = World::start(Setup::desired(1)).await;
     let api = serve(&world).await;
-    world.warm_up_two().await;
     world.send(4);
-    world.double.faults().delay("SetDesiredCapacity", 1, Duration::from_millis(1_200));
-    let (decided, running) = tokio::join!(world.tick(), async {
-        tokio::time::sleep(Duration::from_millis(400)).await;
-        post(&api, PATH, Some(TOKEN)).await
-    });
-    assert_eq!(plan(&decided), "set_desired");
+    // The lock of another tick, held by hand.
+    let other = world.postgres.connect(&world.database).await.expect("connects");
+    let key = lock_key(&GroupName::new(GROUP));
+    other.execute("SELECT pg_advisory_lock($1)", &[&key]).await.expect("locked");
+    let running = post(&api, PATH, Some(TOKEN)).await;
     assert_eq!((running.status, &running.body["title"]), (409, &json!("Already Running")));
+    assert_eq!(world.changes(), [""; 0]);
+    other.execute("SELECT pg_advisory_unlock($1)", &[&key]).await.expect("unlocked");
+    assert_eq!(plan(&world.tick().await), "set_desired");
+}
+
+/// The most that can be printed shows neither the caller's token nor the database's password.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_log_level_shows_a_secret() {
+    let world = World::start(Setup::desired(1).env("AWS_LAMBDA_LOG_LEVEL", "TRACE")).await;
+    let api = serve(&world).await;
+    assert_eq!(post(&api, PATH, Some(TOKEN)).await.status, 200);
+    world.printed(|line| line["level"] == "DEBUG").await;
+    world.printed(|line| line["type"] == "audit").await;
+    let password = world.password();
+    for line in world.function.logs() {
+        assert!(!line.text.contains(TOKEN), "{}", line.text);
+        assert!(!line.text.contains(&password), "{}", line.text);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

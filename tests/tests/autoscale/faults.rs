@@ -76,7 +76,7 @@ async fn database_that_hangs_runs_into_the_time_limit() {
     server(&mut world).pause().expect("paused");
     let began = std::time::Instant::now();
     let record = world.tick().await;
-    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(25), "{:?}", began.elapsed());
     held_back(&world, &record, "queue_unknown");
     assert_eq!(queue_cause(&record), "timed_out", "{record}");
     server(&mut world).resume().expect("goes on");
@@ -234,16 +234,87 @@ async fn tags_with_garbage_are_named() {
 async fn two_ticks_at_once_one_decides() {
     let mut world = World::start(Setup::desired(1).concurrency(2)).await;
     world.warm_up_two().await;
-    world.send(4);
-    world.double.clear_calls();
-    // Whoever comes first is held up while it acts, with the lock in hand.
-    world.double.faults().delay("SetDesiredCapacity", 1, Duration::from_secs(1));
-    let (one, other) = tokio::join!(world.tick(), world.tick());
-    let (first, second) = if one["type"] == "decision" { (one, other) } else { (other, one) };
-    assert_eq!(plan(&first), "set_desired");
-    assert_eq!(second["type"], "already_running", "{second}");
-    assert_eq!(world.changes(), ["SetDesiredCapacity"]);
-    assert_eq!(world.tick().await["type"], "decision", "the lock is free again");
+    // On a machine that is busy with other things the second may come after the first is done.
+    for _ in 0..5 {
+        world.send(1);
+        world.send(1);
+        world.double.clear_calls();
+        // Whoever comes first is held up while it acts, with the lock in hand.
+        world.double.faults().delay("SetDesiredCapacity", 1, Duration::from_secs(1));
+        let (one, other) = tokio::join!(world.tick(), world.tick());
+        let (first, second) = if one["type"] == "decision" { (one, other) } else { (other, one) };
+        assert_eq!(plan(&first), "set_desired", "{first}");
+        assert_eq!(world.changes(), ["SetDesiredCapacity"]);
+        if second["type"] == "already_running" {
+            assert_eq!(world.tick().await["type"], "decision", "the lock is free again");
+            return;
+        }
+    }
+    panic!("no two ticks came at once");
+}
+
+/// A person raises the capacity after the tick looked and before it acts.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_by_hand_in_the_middle_of_a_tick_is_not_undone() {
+    let mut world = World::start(Setup::desired(1)).await;
+    world.send(3);
+    for _ in 0..5 {
+        world.aws("SetDesiredCapacity", &[("DesiredCapacity", "1")]).await;
+        world.double.clear_calls();
+        // The tick has seen the group, and waits for its memory.
+        world.double.faults().delay("GetParameter", 9, Duration::from_secs(20));
+        let function = world.function.clone();
+        let tick = tokio::spawn(async move { function.invoke(SCHEDULE).await });
+        world.called("DescribeAutoScalingGroups").await;
+        world.aws("SetDesiredCapacity", &[("DesiredCapacity", "6")]).await;
+        let answer = tick.await.expect("joins").expect("the function answers");
+        world.double.faults().clear();
+        let record: Value = serde_json::from_slice(&answer).expect("a JSON answer");
+        let calls = world.double.calls();
+        let at = |action: &str| calls.iter().rposition(|call| call.action == action);
+        if at("SetDesiredCapacity") < at("DescribeAutoScalingGroups") {
+            assert_eq!(record["decision"]["desired_before"], 6, "{record}");
+            assert_eq!(plan(&record), "nothing", "{record}");
+            assert_eq!(world.group().desired, 6);
+            return;
+        }
+    }
+    panic!("the change never came in between");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_whose_answer_is_lost_is_not_taken_for_somebody_elses() {
+    let world = shrinkable(Setup::desired(3)).await;
+    world.double.faults().lose_reply("TerminateInstanceInAutoScalingGroup", 1);
+    let lost = world.tick().await;
+    assert_eq!(plan(&lost), "terminate");
+    assert_eq!(lost["action"]["result"], "failed", "{lost}");
+    assert!(lost["summary"].as_str().expect("words").contains("was not answered"), "{lost}");
+    assert_eq!(world.group().desired, 2);
+    let next = world.tick().await;
+    assert_eq!(next["decision"]["desired_before"], 2);
+    assert!(!next["decision"]["notes"].to_string().contains("external_change"), "{next}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_secrets_manager_the_queue_is_read_by_the_url_before() {
+    let mut world = World::start(Setup::desired(1)).await;
+    assert_eq!(world.tick().await["type"], "decision");
+    // After a reading that failed, the URL is looked up anew.
+    let blocker = world.postgres.connect(&world.database).await.expect("connects");
+    blocker
+        .batch_execute("BEGIN; LOCK TABLE pgboss.job IN ACCESS EXCLUSIVE MODE")
+        .await
+        .expect("locked");
+    assert_eq!(queue_cause(&world.tick().await), "timed_out");
+    blocker.batch_execute("ROLLBACK").await.expect("unlocked");
+    world.send(3);
+    world.double.faults().throttle("GetSecretValue", 50);
+    assert_eq!(
+        world.tick().await["decision"]["plan"],
+        json!({ "do": "set_desired", "desired": 3 })
+    );
+    world.printed(|line| line["message"] == "the database URL read before is used on").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

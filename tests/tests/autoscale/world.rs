@@ -8,7 +8,7 @@ use fleet_local::{functions, pgboss, registry};
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub(crate) const GROUP: &str = "ghosthands-worker-asg";
 pub(crate) const QUEUE: &str = "gh_apply_job";
@@ -110,7 +110,7 @@ impl World {
 
     /// The lines like this that the function printed, as soon as there are any: the pipe may bring them a moment after the answer.
     pub(crate) async fn printed(&self, like: impl Fn(&Value) -> bool) -> Vec<Value> {
-        for _ in 0..100 {
+        for _ in 0..600 {
             let lines = self.function.logs();
             let parsed = lines.iter().filter_map(|line| serde_json::from_str(&line.text).ok());
             let found: Vec<Value> = parsed.filter(&like).collect();
@@ -126,6 +126,15 @@ impl World {
     pub(crate) async fn warm_up_two(&self) {
         tokio::join!(self.tick(), self.tick());
         assert_eq!(self.function.cold_starts(), 2);
+    }
+
+    /// The function's password for the database.
+    pub(crate) fn password(&self) -> String {
+        let url = self.postgres.app_url_in(&self.database);
+        let user = url.split('@').next().expect("a user");
+        let password = user.rsplit(':').next().expect("a password");
+        assert!(password.len() > 3, "too short to be looked for");
+        password.to_owned()
     }
 
     pub(crate) fn group(&self) -> Group {
@@ -144,6 +153,15 @@ impl World {
         let changing =
             calls.iter().filter(|call| call.is_mutating() && call.action != "PutParameter");
         changing.map(|call| call.action.clone()).collect()
+    }
+
+    /// Waits until somebody made this call.
+    pub(crate) async fn called(&self, action: &str) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !self.double.calls().iter().any(|call| call.action == action) {
+            assert!(Instant::now() < deadline, "nobody called {action}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     /// An Auto Scaling call as an operator would make it, on our group.

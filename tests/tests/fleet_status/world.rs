@@ -186,7 +186,7 @@ impl World {
 
     /// The lines like this that the function printed, as soon as there are any: the pipe may bring them a moment after the answer.
     pub(crate) async fn printed(&self, like: impl Fn(&Value) -> bool) -> Vec<Value> {
-        for _ in 0..100 {
+        for _ in 0..600 {
             let lines = self.function.logs();
             let parsed = lines.iter().filter_map(|line| serde_json::from_str(&line.text).ok());
             let found: Vec<Value> = parsed.filter(&like).collect();

@@ -29,7 +29,7 @@ async fn down_dying_frozen_and_back() {
     let began = Instant::now();
     let frozen = snapshot(&mut source).await.expect_err("frozen");
     assert_eq!(frozen.cause, UnknownCause::TimedOut, "{}", frozen.detail);
-    assert!(began.elapsed() < Duration::from_secs(10), "it took {:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(25), "it took {:?}", began.elapsed());
     server.resume().expect("thaw");
     snapshot(&mut source).await.expect("thawed");
 
@@ -43,7 +43,12 @@ async fn down_dying_frozen_and_back() {
         let outcome = snapshot(&mut source).await;
         (source, outcome)
     });
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted";
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while blocker.query_one(waiting, &[]).await.expect("locks").get::<_, i64>(0) == 0 {
+        assert!(Instant::now() < deadline, "the statement never came to the table");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
     server.stop_immediate().expect("stop");
     let (mut source, outcome) = reading.await.expect("no panic");
     let died = outcome.expect_err("died");
@@ -94,7 +99,7 @@ async fn a_statement_that_takes_too_long() {
     let slow = snapshot(&mut source).await.expect_err("too slow");
     assert_eq!(slow.cause, UnknownCause::TimedOut, "{}", slow.detail);
     assert!(slow.detail.contains("57014"), "{}", slow.detail);
-    assert!(began.elapsed() < Duration::from_secs(4), "it took {:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(15), "it took {:?}", began.elapsed());
     let client = server.connect(database).await.expect("connect");
     let running = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_try_advisory%' AND state = 'active' AND pid <> pg_backend_pid() AND datname = current_database()";
     let left: i64 = client.query_one(running, &[]).await.expect("activity").get(0);

@@ -103,6 +103,49 @@ async fn a_missing_grant_is_named() {
     }
 }
 
+/// What cannot be read any more is left out at the next reading, not when the tables are looked up again.
+#[tokio::test]
+async fn a_registry_whose_grant_is_taken_back_does_not_stop_the_queue() {
+    let (server, database) = (server(), "revoked");
+    let mut boss = install(server, database, DOWNSTREAM);
+    boss.insert(QUEUE, 3, json!({}), json!({})).expect("insert");
+    server
+        .execute(
+            database,
+            "CREATE ROLE revoked LOGIN PASSWORD 'pw';
+             GRANT USAGE ON SCHEMA pgboss TO revoked;
+             GRANT SELECT ON ALL TABLES IN SCHEMA pgboss TO revoked;
+             GRANT SELECT ON gh_worker_registry TO revoked",
+        )
+        .expect("grants");
+    let mut warm = source(&server.url("revoked", "pw", database), Some(server.ca_pem()));
+    let seen = snapshot(&mut warm).await.expect("a snapshot");
+    assert_eq!(seen.workers, Reading::Known(Vec::new()));
+    for (take, give, says) in [
+        (
+            "REVOKE SELECT ON gh_worker_registry FROM revoked",
+            "GRANT SELECT ON gh_worker_registry TO revoked",
+            "GRANT SELECT (",
+        ),
+        (
+            "ALTER TABLE gh_worker_registry ENABLE ROW LEVEL SECURITY",
+            "ALTER TABLE gh_worker_registry DISABLE ROW LEVEL SECURITY",
+            "BYPASSRLS",
+        ),
+    ] {
+        server.execute(database, take).expect(take);
+        let seen = snapshot(&mut warm).await.expect("the queue is read");
+        assert_eq!(seen.general.ready, 3);
+        match seen.workers {
+            Reading::Unknown(reason) => assert!(reason.detail.contains(says), "{}", reason.detail),
+            Reading::Known(rows) => panic!("{take}, yet {rows:?}"),
+        }
+        server.execute(database, give).expect(give);
+        warm = source(&server.url("revoked", "pw", database), Some(server.ca_pem()));
+        snapshot(&mut warm).await.expect("readable again");
+    }
+}
+
 /// Row-level security turns a table into an empty one, without an error. That must not read as an empty queue.
 #[tokio::test]
 async fn rows_hidden_by_policies_are_not_an_empty_queue() {

@@ -3,7 +3,8 @@
 use super::{Names, QueueSource};
 use crate::config::{DATABASE_URL_KEY, DatabaseConfig, QueueConfig};
 use crate::postgres::{Database, DatabaseUrl, Trust};
-use crate::secrets::{Secrets, Stage};
+use crate::secrets::{SecretError, Secrets, Stage};
+use crate::telemetry::error_chain;
 use fleet_core::scaling::{Unknown, UnknownCause};
 use secrecy::{ExposeSecret, SecretString};
 use std::sync::Arc;
@@ -28,10 +29,20 @@ impl KeptSource {
 
     /// The source for the URL in force. `anew` fetches the URL even where one is cached: after a failed reading it may have been rotated.
     ///
+    /// While Secrets Manager does not answer, the URL before it is used on: the database may well be there.
+    ///
     /// # Errors
     /// Where there is no URL, or none that can be used.
     pub async fn source(&mut self, anew: bool) -> Result<&mut QueueSource, Unknown> {
-        let url = self.url(anew).await?;
+        let url = match (self.url(anew).await, &self.kept) {
+            (Ok(url), _) => url,
+            (Err(error @ SecretError::Aws { .. }), Some((built_from, _))) => {
+                let error = error_chain(&error);
+                tracing::warn!(error, "the database URL read before is used on");
+                built_from.clone()
+            }
+            (Err(error), _) => return Err(error.into()),
+        };
         let kept = self
             .kept
             .take()
@@ -43,14 +54,14 @@ impl KeptSource {
         Ok(&mut self.kept.insert((url, source)).1)
     }
 
-    async fn url(&self, anew: bool) -> Result<SecretString, Unknown> {
+    async fn url(&self, anew: bool) -> Result<SecretString, SecretError> {
         if let Some(url) = &self.database.url {
             return Ok(url.clone());
         }
         if anew {
             self.secrets.fetch(Stage::Current).await?;
         }
-        Ok(self.secrets.value(DATABASE_URL_KEY).await?)
+        self.secrets.value(DATABASE_URL_KEY).await
     }
 
     fn connect_to(&self, url: &SecretString) -> Result<QueueSource, Unknown> {

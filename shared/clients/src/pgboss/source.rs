@@ -325,10 +325,11 @@ impl QueueSource {
         connection.query(statement, &parameters, STATEMENT_LIMIT).await
     }
 
-    /// Drops the cached shape where `failure` says that a table or a column in it is gone. True where a second attempt makes sense.
+    /// Drops the cached shape where `failure` says that a table or a column in it is gone or may not be read any more. True where a second attempt makes sense.
     fn forget_changed_tables(&mut self, failure: &Failure) -> bool {
-        let changed =
-            failure.sqlstate().is_some_and(|state| matches!(state.code(), "42P01" | "42703"));
+        let changed = failure
+            .sqlstate()
+            .is_some_and(|state| matches!(state.code(), "42P01" | "42703" | "42501"));
         changed && self.shape.take().is_some()
     }
 

@@ -35,7 +35,9 @@ pub fn init(env: &impl Lookup) {
         // Its complaint would go to stderr by a macro that panics where stderr is closed.
         .log_internal_errors(false);
     let filter = log_filter(env).unwrap_or_else(|_| usual());
-    let subscriber = tracing_subscriber::registry().with(filter).with(lines);
+    // TRACE shows what came over the wire, such as the event with the caller's token; nothing of ours is told at that level.
+    let subscriber =
+        tracing_subscriber::registry().with(filter).with(LevelFilter::DEBUG).with(lines);
     // An error means that somebody, a test perhaps, already listens; then there is nothing left to do.
     drop(tracing::subscriber::set_global_default(subscriber));
 }

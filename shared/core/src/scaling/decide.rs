@@ -107,8 +107,9 @@ impl Tick<'_> {
     /// Capacity that somebody else raised, and all of it when the memory is lost, counts as needed now: it is held for a full hold.
     fn accept_what_others_did(&self, state: &mut State, notes: &mut Vec<Note>) {
         let desired = self.group.desired;
+        let unanswered = state.unanswered.take();
         match state.desired {
-            Some(ours) if ours == desired => return,
+            Some(ours) if ours == desired || unanswered == Some(desired) => return,
             Some(ours) => notes.push(Note::ExternalChange { from: ours, to: desired }),
             None => {}
         }
@@ -202,6 +203,13 @@ impl Tick<'_> {
         notes: &mut Vec<Note>,
     ) -> (Plan, Reason) {
         let mut obstacles = self.obstacles(queue, overrides);
+        // What was asked for and has not come cannot take over from who works now.
+        let in_service =
+            fleet.count(|work| work.instance.lifecycle == IN_SERVICE && work.instance.healthy);
+        if in_service <= target {
+            let desired = self.group.desired;
+            obstacles.push(Reason::Unfulfilled { in_service, desired, needed: target });
+        }
         // Above the maximum nothing is held: the bound is the operator's will.
         let level = self.group.desired;
         let held = state.hold.held(self.policy, target, level, self.now);

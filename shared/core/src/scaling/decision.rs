@@ -61,6 +61,7 @@ said! {
         ClockSkew { seconds: i64 } => "the database's clock and ours are {seconds} s apart, so nothing is taken away";
         TerminateSuspended => "the group's Terminate process is suspended";
         JobsReady { ready: u32 } => "{ready} jobs are ready: an idle worker is about to take one";
+        Unfulfilled { in_service: u32, desired: u32, needed: u32 } => "{in_service} of {desired} workers are in service and {needed} needed: none of them can be spared";
         Held { level: u32, unneeded_s: i64, hold_s: i64 } => "worker {level} is kept for a while: unneeded for {unneeded_s} of {hold_s} s";
         NoneIdle { why: BTreeMap<NotIdle, u32> } => "no worker is proven idle: {}", counts(why);
         IdleUnconfirmed { instance: InstanceId, idle_s: i64, confirm_s: u32 } => "{instance} looks idle for {idle_s} s; it is asked again after {confirm_s} s";

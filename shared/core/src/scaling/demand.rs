@@ -33,7 +33,10 @@ impl Demand {
             None => (fleet.count(|work| work.busy), false),
         };
         let running = active.min(fleet.machines().saturating_mul(jobs_per_worker));
-        let draining = fleet.count(|work| work.leaving && work.busy).min(running);
+        // Who stays runs its own: a leaving worker whose job is not counted as running must not cover one of theirs.
+        let staying = fleet.count(|work| !work.leaving && work.busy);
+        let draining =
+            fleet.count(|work| work.leaving && work.busy).min(running.saturating_sub(staying));
         let pinned = fleet.sum(|work| match work {
             InstanceWork { leaving: false, busy: false, waiting_for_it, .. } => {
                 (*waiting_for_it).min(jobs_per_worker)

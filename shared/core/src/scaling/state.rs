@@ -81,6 +81,9 @@ pub struct State {
     pub at: UnixMs,
     /// The desired capacity we left behind; another number means somebody else changed it.
     pub desired: Option<u32>,
+    /// The desired capacity that we asked for without an answer: it may have become that instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unanswered: Option<u32>,
     pub hold: HoldMemory,
     /// Instances whose worker was proven idle at the last tick, and since when.
     pub idle: Vec<IdleSince>,
@@ -163,6 +166,17 @@ impl State {
     /// Corrects the expectation after a change that was not made, so that the next tick does not take it for somebody else's.
     pub fn change_failed(&mut self, desired_before: Option<u32>) {
         self.desired = desired_before;
+        self.mark_failed();
+    }
+
+    /// The same after a change that may have been made or not: whichever the next tick finds is ours.
+    pub fn change_unanswered(&mut self, desired_before: Option<u32>) {
+        self.unanswered = self.desired;
+        self.desired = desired_before;
+        self.mark_failed();
+    }
+
+    fn mark_failed(&mut self) {
         if let Some(told) = self.told.last_mut().filter(|told| told.at == self.at.whole_seconds()) {
             told.failed = true;
         }

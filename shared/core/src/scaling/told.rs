@@ -21,7 +21,7 @@ pub struct Told {
     /// The tag of the rule that bound, such as `need`.
     pub rule: String,
     pub words: String,
-    /// It was decided, and AWS did not do it.
+    /// It was decided, and AWS did not say that it did it.
     pub failed: bool,
 }
 

@@ -1,6 +1,7 @@
 //! `decide`, from outside: rule by rule, and for every input.
 
 mod fleet;
+mod near;
 mod properties;
 mod rows_drain;
 mod rules;

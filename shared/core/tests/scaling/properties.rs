@@ -1,11 +1,14 @@
 //! What holds for every input, not only for the ones somebody thought of.
 
 use crate::fleet::*;
+use crate::near::near_scale_in;
 use fleet_core::ids::{InstanceId, WorkerId};
 use fleet_core::scaling::*;
 use fleet_core::time::UnixMs;
 use proptest::prelude::*;
 use proptest::sample::select;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
 
 fn reading<T: Clone + std::fmt::Debug + 'static>(
     known: impl Strategy<Value = T> + 'static,
@@ -15,11 +18,11 @@ fn reading<T: Clone + std::fmt::Debug + 'static>(
     prop_oneof![9 => known.prop_map(Reading::Known), 1 => causes.prop_map(unknown)]
 }
 
-fn moment() -> impl Strategy<Value = UnixMs> {
+pub(crate) fn moment() -> impl Strategy<Value = UnixMs> {
     (-200_000_i64..40_000).prop_map(|offset| UnixMs(NOW.0 + offset))
 }
 
-fn any_counts() -> impl Strategy<Value = QueueCounts> {
+pub(crate) fn any_counts() -> impl Strategy<Value = QueueCounts> {
     let active = (0..15_u32, 0..3_u32, proptest::option::of(moment()))
         .prop_map(|(live, expired, newest_start)| ActiveCounts { live, expired, newest_start });
     (0..15_u32, 0..5_u32, 0..5_u32, reading(active)).prop_map(
@@ -33,7 +36,7 @@ fn any_counts() -> impl Strategy<Value = QueueCounts> {
     )
 }
 
-fn any_row() -> impl Strategy<Value = WorkerRow> {
+pub(crate) fn any_row() -> impl Strategy<Value = WorkerRow> {
     let status = select(vec![
         WorkerStatus::Active,
         WorkerStatus::Active,
@@ -132,6 +135,23 @@ prop_compose! {
     }
 }
 
+/// For what is to hold when somebody goes.
+fn any_or_near() -> impl Strategy<Value = Inputs> {
+    prop_oneof![1 => any_inputs(), 3 => near_scale_in()]
+}
+
+/// The properties of scaling in say something: many of their cases end somebody, and many do not.
+#[test]
+fn near_scale_in_ends_somebody_often_and_not_always() {
+    let mut runner = TestRunner::deterministic();
+    let gone = (0..1_000).filter(|_| {
+        let case = near_scale_in().new_tree(&mut runner).expect("a case");
+        victim(&decide(&case.current()).decision).is_some()
+    });
+    let gone = gone.count();
+    assert!((200..800).contains(&gone), "{gone} of 1,000 end somebody");
+}
+
 fn known_group(inputs: &Inputs) -> Option<&Group> {
     inputs.observation.group.known()
 }
@@ -172,7 +192,7 @@ proptest! {
 
     /// Capacity is never set outside the bounds, nor lowered other than by one named worker.
     #[test]
-    fn inside_bounds(inputs in any_inputs()) {
+    fn inside_bounds(inputs in any_or_near()) {
         let decision = decide(&inputs).decision;
         let Some(group) = known_group(&inputs) else {
             prop_assert_eq!(decision.plan, Plan::Nothing);
@@ -191,11 +211,15 @@ proptest! {
         }
     }
 
-    /// What is left after scaling in still has room for every job that runs on a machine that stays.
+    /// What is left in service after scaling in is what is needed, and has room for every job that runs on a machine that stays.
     #[test]
-    fn never_below_live_active(inputs in any_inputs()) {
+    fn never_below_live_active(inputs in any_or_near()) {
         let decision = decide(&inputs).decision;
         if victim(&decision).is_some() {
+            let target = decision.bounds.expect("known").clamp(decision.need.expect("known"));
+            let in_service = known_group(&inputs).expect("known").instances.iter();
+            let in_service = in_service.filter(|i| i.lifecycle == "InService" && i.healthy);
+            prop_assert!(in_service.count() > usize::try_from(target).expect("few"));
             let demand = decision.demand.expect("nobody goes without a known demand");
             prop_assert!(demand.exact);
             let running = demand.running - demand.draining;
@@ -207,7 +231,7 @@ proptest! {
 
     /// Any unknown input forbids taking a worker away.
     #[test]
-    fn never_in_on_unknown(inputs in any_inputs()) {
+    fn never_in_on_unknown(inputs in any_or_near()) {
         let decision = decide(&inputs).decision;
         if victim(&decision).is_some() {
             let queue = inputs.observation.queue.known().expect("the queue is known");
@@ -222,7 +246,7 @@ proptest! {
 
     /// The one that goes is in service, said it has no job, and is wanted by no job.
     #[test]
-    fn only_idle_ones_go(inputs in any_inputs()) {
+    fn only_idle_ones_go(inputs in any_or_near()) {
         let decision = decide(&inputs).decision;
         if let Some(victim) = victim(&decision) {
             let group = known_group(&inputs).expect("known");
@@ -250,7 +274,7 @@ proptest! {
 
     /// The same tick twice in one moment, as two triggers would make it, ends at most one worker.
     #[test]
-    fn a_doubled_tick_ends_nobody_more(inputs in any_inputs()) {
+    fn a_doubled_tick_ends_nobody_more(inputs in any_or_near()) {
         let first = decide(&inputs);
         let Some(victim) = victim(&first.decision).cloned() else { return Ok(()) };
         let mut again = inputs.clone();

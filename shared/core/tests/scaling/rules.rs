@@ -217,6 +217,38 @@ fn the_group_forbids_what_the_group_would_not_do() {
 }
 
 #[test]
+fn nobody_goes_while_jobs_are_ready() {
+    let decision = decided(&inputs(released(3), queue(1, 0, 3), group(3)));
+    assert_eq!(decision.plan, Plan::Nothing);
+    assert_eq!(decision.because, Reason::JobsReady { ready: 1 });
+}
+
+/// Desired says more than there are: EC2 has no capacity, or they still boot.
+#[test]
+fn the_last_that_are_needed_stay_while_others_have_not_come() {
+    let missing = |in_service: usize, pending: usize, desired| {
+        let mut short = group(desired);
+        short.instances.truncate(in_service + pending);
+        for booting in &mut short.instances[in_service..] {
+            booting.lifecycle = "Pending".into();
+        }
+        let workers = u32::try_from(in_service).expect("few");
+        decided(&inputs(released(desired), queue(0, 0, workers), short))
+    };
+    for (pending, desired) in [(0, 10), (2, 3)] {
+        let decision = missing(1, pending, desired);
+        let because = Reason::Unfulfilled { in_service: 1, desired, needed: 1 };
+        assert_eq!((decision.plan, decision.because), (Plan::Nothing, because));
+    }
+    assert_eq!(missing(2, 0, 10).plan, Plan::Terminate { instance: instance(0) });
+    // One that its group is about to replace is no worker to rely on.
+    let mut unhealthy = group(2);
+    unhealthy.instances[1].healthy = false;
+    let decision = decided(&inputs(released(2), queue(0, 0, 2), unhealthy));
+    assert!(matches!(decision.because, Reason::Unfulfilled { in_service: 1, .. }));
+}
+
+#[test]
 fn capacity_is_not_given_back_at_once() {
     let mut state = released(3);
     state.hold.touch(3, UnixMs(NOW.0 - 100_000));
@@ -249,6 +281,21 @@ fn lost_memory_and_a_raise_by_hand_hold_everything() {
     let by_hand = decided(&inputs(released(2), queue(0, 0, 5), group(5)));
     assert!(matches!(by_hand.because, Reason::Held { level: 5, .. }));
     assert!(by_hand.notes.contains(&Note::ExternalChange { from: 2, to: 5 }));
+}
+
+/// The answer to a change was lost: it was made, or it was not, and nobody else had a part in it.
+#[test]
+fn a_change_without_an_answer_is_nobody_elses_whatever_became_of_it() {
+    for (desired, others) in [(4, false), (3, false), (5, true)] {
+        let mut state = released(3);
+        state.desired = Some(4);
+        state.change_unanswered(Some(3));
+        let Memory::Kept(state) = Memory::decode(&state.encode()) else { panic!("lost") };
+        let outcome = decide(&inputs(state, queue(0, 3, desired), group(desired)));
+        let changed = Note::ExternalChange { from: 3, to: desired };
+        assert_eq!(outcome.decision.notes.contains(&changed), others, "{desired}");
+        assert_eq!(outcome.state.unanswered, None, "it is seen by now");
+    }
 }
 
 #[test]
@@ -306,6 +353,22 @@ fn a_worker_on_its_way_out_covers_its_own_job() {
     let demand = decision.demand.expect("known");
     assert_eq!((demand.active, demand.draining, decision.need), (1, 1, Some(0)));
     assert_eq!(decision.plan, Plan::Nothing, "the other one is the minimum");
+}
+
+#[test]
+fn a_worker_on_its_way_out_covers_no_other_workers_job() {
+    // Three that stay run the three live jobs; the fourth leaves with one that is past its expiry.
+    let mut leaving = group(4);
+    leaving.desired = 3;
+    leaving.instances[3].lifecycle = "Terminating:Wait".into();
+    let mut queue = queue(1, 3, 4);
+    queue.workers = Reading::Known((0..4).map(|n| row(n, true)).collect());
+    if let Reading::Known(active) = &mut queue.general.active {
+        active.expired = 1;
+    }
+    let decision = decided(&inputs(released(3), queue, leaving));
+    assert_eq!(decision.demand.map(|demand| demand.draining), Some(0));
+    assert_eq!(decision.plan, Plan::SetDesired { desired: 4 });
 }
 
 #[test]
