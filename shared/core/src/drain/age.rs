@@ -17,7 +17,7 @@ impl Age {
         let chain = invocations.iter().fold(told, |chain, invocation| {
             let own = Chain {
                 asked: Some(invocation.requested),
-                closed: invocation.was_answered().then_some(invocation.requested),
+                closed: invocation.closed_the_intake().then_some(invocation.requested),
                 until: None,
             };
             chain.join(own).join(invocation.order.chain)
@@ -31,7 +31,7 @@ impl Age {
     }
 
     /// When the worker has to be stopped. The job limit counts from the moment the host took no more work, because a job may have
-    /// begun just before; where the host never answered, from the first command.
+    /// begun just before; where the host never said so, from the first command.
     pub fn stop_at(&self, policy: &Policy) -> Option<UnixMs> {
         let since = self.chain.closed.or(self.chain.asked);
         let limit = since.map(|since| since.plus_seconds(policy.job_limit_s));

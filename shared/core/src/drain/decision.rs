@@ -88,7 +88,7 @@ said! {
         NotListed { sent_s: i64 } => "a command was sent {sent_s} s ago and is not listed yet";
         TooSoon { last: LastAnswer, wait_s: i64 } => "it is asked again in {wait_s} s: {last}";
         PastLimit { limit_s: u32, last: LastAnswer } => "no job may take longer than {limit_s} s, so the worker is stopped with its own grace: {last}";
-        LastCall { limit_s: u32, last: LastAnswer } => "no job may take longer than {limit_s} s, and its host never answered, so it is told once more before the worker is stopped: {last}";
+        LastCall { limit_s: u32, last: LastAnswer } => "no job may take longer than {limit_s} s, and its host never said that it takes no more, so it is told once more before the worker is stopped: {last}";
         NoticeOver { last: LastAnswer } => "AWS takes the machine back, so the worker is stopped while it can still release its job: {last}";
         Stopping { asked_s: i64 } => "its worker was told to stop {asked_s} s ago";
         GaveUp { silent_s: i64 } => "its worker was to stop {silent_s} s ago and no proof came: nothing is left to wait for";
