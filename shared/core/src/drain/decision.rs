@@ -67,7 +67,7 @@ pub struct Verdict {
     pub because: Reason,
     /// Seconds since it was first told to take no more work.
     pub waited_s: Option<u32>,
-    /// Seconds until its worker is stopped, job or no job; 0 once that is over.
+    /// Seconds until no job may run there any longer; 0 once that is over. A notice by AWS, which may end it sooner, does not count.
     pub left_s: Option<u32>,
     /// This pass let it go.
     pub released: bool,
@@ -133,6 +133,7 @@ said! {
         Interrupted { instance: InstanceId, jobs: u32 } => "{jobs} jobs ran on {instance} when its worker was stopped because its time was up";
         StoppedUnasked { instance: InstanceId } => "the worker of {instance} was stopped because its time was up, and could not be asked whether a job ran";
         WarmPool { instance: InstanceId, lifecycle: String } => "{instance} is {lifecycle}: warm pools are not supported, and it is left alone";
+        UnknownState { instance: InstanceId, lifecycle: String } => "{instance} is {lifecycle}, a state that this version does not know: it is left alone";
         NotOurs { instance: InstanceId } => "{instance} is not in the group, so what was said of it is none of ours";
     }
 }
