@@ -80,7 +80,6 @@ if $units_changed || ! systemctl is-active --quiet deploy-server.socket; then
   systemctl start deploy-server.socket
 fi
 if $changed || ! systemctl is-active --quiet deploy-server.service; then
-  [ -e /opt/ghosthands/.env ] || systemctl start ghosthands-secrets.service
   systemctl restart deploy-server.service
 fi
 # Last: a cleanup that was missed starts at once.

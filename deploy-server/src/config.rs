@@ -9,7 +9,7 @@
 //! | `GH_DEPLOY_SOCKET` | /run/ghosthands-deploy/control.sock | root-only socket for the local commands; `ListenStream=` of deploy-server.socket says the same |
 //! | `GH_DEPLOY_STATE_DIR` | /var/lib/ghosthands-deploy | journal, history, terminating marker |
 //! | `DOCKER_SOCKET` | /var/run/docker.sock | Docker Engine |
-//! | `GH_ENVIRONMENT` | from `NODE_ENV`, else staging | `staging` or `production` |
+//! | `GH_ENVIRONMENT` | from `NODE_ENV`, else staging | the environment's name, such as `staging`; at most 64 letters, digits, `_`, `-` and `.` |
 //! | `ECR_REGISTRY`, `ECR_REPOSITORY` | none, ghosthands | where images come from; a request cannot name another place |
 //! | `GH_API_HOST`, `GH_API_PORT` | localhost, 3100 | where the API answers |
 //! | `GH_WORKER_HOST`, `GH_WORKER_PORT` | localhost, 3101 | where the worker answers |
@@ -31,6 +31,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::secrets::document;
 use crate::service::{Place, Service, ServiceKind};
 
 /// A shorter secret can be guessed over the network in reasonable time.
@@ -45,19 +46,13 @@ pub struct Config {
     pub control_socket: PathBuf,
     pub state_dir: PathBuf,
     pub docker_socket: PathBuf,
-    pub environment: Environment,
+    pub environment: String,
     pub images: ImageSource,
     pub api: Service,
     pub worker: Service,
     pub compose_project: String,
     pub timing: Timing,
     pub instance_id: Option<String>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Environment {
-    Staging,
-    Production,
 }
 
 /// Where images come from. Host configuration only.
@@ -132,15 +127,6 @@ impl ImageSource {
     #[must_use]
     pub fn full(&self) -> Option<String> {
         self.registry.as_ref().map(|registry| format!("{registry}/{}", self.repository))
-    }
-}
-
-impl fmt::Display for Environment {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(match self {
-            Self::Staging => "staging",
-            Self::Production => "production",
-        })
     }
 }
 
@@ -222,20 +208,18 @@ impl Reader<'_> {
         }
     }
 
-    fn environment(&mut self) -> Environment {
-        match self.given("GH_ENVIRONMENT").as_deref() {
-            Some("staging") => Environment::Staging,
-            Some("production") => Environment::Production,
-            None if self.given("NODE_ENV").as_deref() == Some("production") => {
-                Environment::Production
-            }
-            None => Environment::Staging,
-            Some(other) => {
-                let error = format!("GH_ENVIRONMENT={other:?} is not staging or production");
-                self.errors.push(error);
-                Environment::Staging
-            }
+    fn environment(&mut self) -> String {
+        let default = match self.given("NODE_ENV").as_deref() {
+            Some("production") => "production",
+            _ => "staging",
+        };
+        let name = self.text("GH_ENVIRONMENT", default);
+        if !document::is_environment(&name) {
+            self.errors.push(format!(
+                "GH_ENVIRONMENT={name:?} is not an environment: use at most 64 letters, digits, _, - and ."
+            ));
         }
+        name
     }
 
     fn images(&mut self) -> ImageSource {
@@ -327,7 +311,7 @@ impl Placeholder for f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Config, Environment, Strings};
+    use super::{Config, Strings};
 
     fn env(pairs: &[(&str, &str)]) -> Strings {
         let secret = ("GH_DEPLOY_SECRET", "0123456789abcdef");
@@ -342,9 +326,12 @@ mod tests {
         let config = Config::from_env(&env(&[])).unwrap();
         assert_eq!(config.listen.to_string(), "0.0.0.0:8000");
         assert_eq!((config.api.place.port, config.worker.place.port), (3100, 3101));
-        assert_eq!(config.environment, Environment::Staging);
+        assert_eq!(config.environment, "staging");
         assert_eq!(config.timing.healthy_for.as_secs(), 10);
         assert_eq!(config.images.full(), None);
+        // Any environment that the control plane and pull-secrets take.
+        let other = Config::from_env(&env(&[("GH_ENVIRONMENT", "qa-2")])).unwrap();
+        assert_eq!(other.environment, "qa-2");
     }
 
     #[test]
@@ -352,7 +339,7 @@ mod tests {
         let bad = env(&[
             ("GH_DEPLOY_SECRET", "hunter2"),
             ("GH_DEPLOY_PORT", "80000"),
-            ("GH_ENVIRONMENT", "prod"),
+            ("GH_ENVIRONMENT", "../prod"),
             ("GH_DEPLOY_HEALTHY_SECONDS", "-1"),
             ("GH_API_PORT", "3101"),
             ("GH_DEPLOY_STATE_DIR", "state"),
@@ -364,7 +351,7 @@ mod tests {
           GH_DEPLOY_SECRET is shorter than 16 characters
           GH_DEPLOY_PORT="80000" is not a TCP port (0 to 65535)
           GH_DEPLOY_STATE_DIR="state" is not an absolute path
-          GH_ENVIRONMENT="prod" is not staging or production
+          GH_ENVIRONMENT="../prod" is not an environment: use at most 64 letters, digits, _, - and .
           GH_WORKER_MEMORY_MB="2g" is not a number of megabytes
           GH_DEPLOY_HEALTHY_SECONDS="-1" is not between 0 and 86400 seconds
           GH_API_PORT and GH_WORKER_PORT are both 3101

@@ -134,7 +134,7 @@ async fn attempt(server: &'static Server, wish: DrainWish, began: Instant) -> Fi
             return Finding::plain(DrainVerdict::Unknown, message);
         }
     }
-    let _ticket = loop {
+    let ticket = loop {
         match server.ops.admit(What::Drain) {
             Ok(ticket) => {
                 ticket.step("drain-worker");
@@ -158,6 +158,12 @@ async fn attempt(server: &'static Server, wish: DrainWish, began: Instant) -> Fi
         }
     };
 
+    if ticket.is_some()
+        && let Err(error) = server.state.remove(UNDRAIN)
+    {
+        tracing::warn!(error = %error, "the worker may be put back to work after this drain");
+    }
+
     let container = match worker_container(server).await {
         Ok(Some(container)) if find::life(&container) != Life::Down => Some(container),
         // Docker says that there is none, and the kernel that nobody plays it either.
@@ -170,17 +176,27 @@ async fn attempt(server: &'static Server, wish: DrainWish, began: Instant) -> Fi
             None
         }
     };
-    let left = wish.within.saturating_sub(began.elapsed());
     let id = container.as_ref().map(|container| container.id.as_str());
-    let gone = async {
-        match id {
-            Some(id) => steps::until_it_goes_down(server, id).await,
-            None => std::future::pending().await,
+    let idle = loop {
+        let left = wish.within.saturating_sub(began.elapsed());
+        let gone = async {
+            match id {
+                Some(id) => {
+                    steps::until_it_goes_down(server, id).await;
+                    id
+                }
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            idle = drain::wait_until_idle(&server.config.worker.place, left) => break idle,
+            id = gone => match keep_down(server, id, wish.terminating).await {
+                Ok(Some(caught)) => return ended("The worker has ended", caught, server).await,
+                // It runs again already, with its intake open.
+                Ok(None) => {}
+                Err(reason) => return cannot_be_stopped(None, &reason),
+            },
         }
-    };
-    let idle = tokio::select! {
-        idle = drain::wait_until_idle(&server.config.worker.place, left) => idle,
-        () = gone => return Finding::no_worker("The worker has ended", 0),
     };
     match idle {
         Ok(Idle::Proven) => {
@@ -227,20 +243,59 @@ async fn stop_at_this_instant(server: &Server, id: Option<&str>) -> Finding {
         Ok(()) => steps::stop_and_watch(server, id).await.map_err(|error| error.to_string()),
         Err(error) => Err(error.to_string()),
     };
-    match stopped {
-        Ok(0) => Finding::no_worker("Drain complete: the worker was stopped while it was idle", 0),
-        Ok(caught) => Finding::no_worker(
-            "Drain complete: the worker was stopped, and had taken work in the last instant",
-            caught,
-        ),
-        Err(reason) => Finding {
-            active_jobs: Some(0),
-            ..Finding::plain(
-                DrainVerdict::Unknown,
-                format!("Not drained: the worker cannot be stopped: {reason}"),
-            )
-        },
+    let caught = match stopped {
+        Ok(caught) => caught,
+        Err(reason) => return cannot_be_stopped(Some(0), &reason),
+    };
+    let message = if caught == 0 {
+        "Drain complete: the worker was stopped while it was idle"
+    } else {
+        "Drain complete: the worker was stopped, and had taken work in the last instant"
+    };
+    ended(message, caught, server).await
+}
+
+/// Sees to it that the engine does not start again what has just gone down, and returns how many jobs that cost;
+/// `None` when it has started it already.
+async fn keep_down(server: &Server, id: &str, terminating: bool) -> Result<Option<u64>, String> {
+    let text = |error: crate::docker::Error| error.to_string();
+    let Some(detail) = server.engine.inspect_container(id).await.map_err(text)? else {
+        return Ok(Some(0));
+    };
+    if detail.is_running() {
+        return Ok(None);
     }
+    if terminating {
+        server.engine.set_restart_policy(id, "no").await.map_err(text)?;
+    } else if detail.state.restarting {
+        server.state.mark_stopped_by_drain(id).map_err(|error| error.to_string())?;
+    }
+    steps::stop_and_watch(server, id).await.map(Some).map_err(text)
+}
+
+/// The finding that no worker runs any more, once Docker and the kernel both say so.
+async fn ended(message: &str, caught_jobs: u64, server: &Server) -> Finding {
+    match worker_container(server).await {
+        Ok(Some(container)) if find::life(&container) != Life::Down => Finding::plain(
+            DrainVerdict::Unknown,
+            format!("Not drained: the container {} runs again", container.name()),
+        ),
+        Ok(_) if !listener::on_port(server.config.worker.place.port).sockets.is_empty() => {
+            let port = server.config.worker.place.port;
+            let text = format!("Not drained: something still listens on the worker's port {port}");
+            Finding::plain(DrainVerdict::Unknown, text)
+        }
+        Ok(_) => Finding::no_worker(message, caught_jobs),
+        Err(error) => Finding::plain(
+            DrainVerdict::Unknown,
+            format!("Not drained: whether the worker has ended cannot be seen: {error}"),
+        ),
+    }
+}
+
+fn cannot_be_stopped(active_jobs: Option<u64>, reason: &str) -> Finding {
+    let text = format!("Not drained: the worker cannot be stopped: {reason}");
+    Finding { active_jobs, ..Finding::plain(DrainVerdict::Unknown, text) }
 }
 
 /// The time is up: the worker is told to end, and has its own grace to release its job.
@@ -253,15 +308,9 @@ async fn stop_at_work(server: &Server, id: &str, jobs: Option<u64>) -> Finding {
     match engine.stop_container(id, server.config.timing.stop_grace).await {
         Ok(()) => Finding {
             stopped_jobs: jobs,
-            ..Finding::no_worker("The time was up: the worker was told to end, and has ended", 0)
+            ..ended("The time was up: the worker was told to end, and has ended", 0, server).await
         },
-        Err(error) => Finding {
-            active_jobs: jobs,
-            ..Finding::plain(
-                DrainVerdict::Unknown,
-                format!("Not drained: the worker cannot be stopped: {error}"),
-            )
-        },
+        Err(error) => cannot_be_stopped(jobs, &error.to_string()),
     }
 }
 
@@ -277,9 +326,16 @@ pub async fn resume_host(server: &'static Server) -> Result<&'static str, String
     ticket.step("resume-worker");
     server.readings.forget();
     if let Some(id) = server.state.stopped_by_drain() {
-        server.engine.start_container(&id).await.map_err(|error| error.to_string())?;
+        let current = worker_container(server).await.map_err(|error| error.to_string())?;
+        // Another container may play the worker by now: two of them would take jobs.
+        let still = current.is_some_and(|container| container.id == id);
+        if still {
+            server.engine.start_container(&id).await.map_err(|error| error.to_string())?;
+        }
         server.state.clear_stopped_by_drain().map_err(|error| error.to_string())?;
-        return Ok("The worker was started again");
+        if still {
+            return Ok("The worker was started again");
+        }
     }
     if worker::open_intake(&server.config.worker.place).await.is_ok() {
         return Ok("The worker takes work again");

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::deploy::decide::Life;
 use crate::deploy::{find, steps};
+use crate::docker::ContainerSummary as Container;
 use crate::host_drain::{DrainWish, drain_host, worker_container};
 use crate::ops::What;
 use crate::server::Server;
@@ -57,30 +58,49 @@ async fn keep_drained(server: &'static Server) {
     }
 }
 
+/// Restarts a worker that cannot open its intake again. Its container is written down before it stops, so that a crash
+/// before the start does not leave it stopped.
 async fn restart_when_idle(server: &'static Server) {
-    let Ok(reading) = worker::read(&server.config.worker.place).await else { return };
-    if reading.active_jobs > 0 {
-        return;
+    let reading = worker::read(&server.config.worker.place).await;
+    match &reading {
+        Ok(reading) if reading.active_jobs > 0 => return,
+        Err(_) if server.state.stopped_by_drain().is_none() => return,
+        _ => {}
     }
     let Ok(ticket) = server.ops.admit(What::Resume) else { return };
     ticket.step("resume-worker");
-    let restarted = async {
-        if reading.draining || reading.accepting == Some(false) {
-            let Some(container) = worker_container(server).await? else { return Ok(()) };
-            // Counted and logged where the worker took a job after it was seen idle.
-            steps::stop_and_watch(server, &container.id).await?;
-            server.engine.start_container(&container.id).await?;
-        }
-        Ok::<(), crate::docker::Error>(())
-    };
-    match restarted.await {
-        Ok(()) => {
-            if let Err(error) = server.state.remove(UNDRAIN) {
-                tracing::warn!(error = %error, "the worker may be restarted once more");
-            }
-            tracing::info!("the drained worker was put back to work by a restart");
-        }
-        Err(error) => tracing::warn!(error = %error, "the drained worker cannot be restarted yet"),
+    match restart(server, reading.ok()).await {
+        Ok(true) => tracing::info!("the drained worker was put back to work by a restart"),
+        Ok(false) => {}
+        Err(error) => tracing::warn!(error, "the drained worker cannot be restarted yet"),
     }
     server.readings.forget();
+}
+
+/// Returns false where there is nothing to restart yet.
+async fn restart(server: &Server, reading: Option<worker::Reading>) -> Result<bool, String> {
+    let text = |error: crate::docker::Error| error.to_string();
+    let container = worker_container(server).await.map_err(text)?;
+    match (reading, container) {
+        (Some(reading), Some(Container { id, .. }))
+            if reading.draining || reading.accepting == Some(false) =>
+        {
+            server.state.mark_stopped_by_drain(&id).map_err(|error| error.to_string())?;
+            // Counted and logged where the worker took a job after it was seen idle.
+            steps::stop_and_watch(server, &id).await.map_err(text)?;
+            server.engine.start_container(&id).await.map_err(text)?;
+        }
+        (None, Some(container)) => {
+            let stopped_here = server.state.stopped_by_drain().as_ref() == Some(&container.id);
+            if find::life(&container) != Life::Down || !stopped_here {
+                return Ok(false);
+            }
+            server.engine.start_container(&container.id).await.map_err(text)?;
+        }
+        (Some(_) | None, _) => {}
+    }
+    let forgotten =
+        server.state.clear_stopped_by_drain().and_then(|()| server.state.remove(UNDRAIN));
+    forgotten.map_err(|error| error.to_string())?;
+    Ok(true)
 }

@@ -70,7 +70,7 @@ pub async fn serve(process: Strings) -> Result<(), ServeError> {
     // Recovery takes the lock before the first request can: it has no await before that.
     let recovery = tokio::spawn(deploy::recover(server));
     tokio::task::yield_now().await;
-    tokio::spawn(listen::tcp(server, tcp));
+    let remote = tokio::spawn(listen::tcp(server, tcp));
     // Nothing is sent: it closes when the last conversation has ended.
     let (open, mut conversations) = mpsc::channel(1);
     let commands = tokio::spawn(listen::unix(server, unix, open));
@@ -89,6 +89,8 @@ pub async fn serve(process: Strings) -> Result<(), ServeError> {
     tell_systemd("STOPPING=1");
     // Commands given from here on wait in systemd's socket for the next server; this one could only break them off.
     commands.abort();
+    // Nobody in the network is let in either: work taken up now would not be done.
+    remote.abort();
     tracing::info!("ending");
     let last_work = async {
         conversations.recv().await;

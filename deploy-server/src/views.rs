@@ -13,6 +13,7 @@ use crate::deploy::decide::Life;
 use crate::deploy::find;
 use crate::deploy::gate;
 use crate::docker::{ContainerSummary, Error};
+use crate::listener;
 use crate::ops::{Running, What};
 use crate::probe;
 use crate::server::Server;
@@ -193,10 +194,11 @@ fn worker_view(server: &Server, look: &Look) -> WorkerView {
     let containers = look.containers.as_deref().unwrap_or_default();
     let container = find::current(&server.config, service, containers, None);
     let reading = look.worker.as_ref();
-    // Docker's word that it does not run is better than a silence on its port.
+    // Docker's word that it does not run is better than a silence on its port, unless somebody else plays it.
     let stopped = look.worker.is_err()
         && look.containers.is_ok()
-        && container.is_none_or(|container| find::life(container) == Life::Down);
+        && container.is_none_or(|container| find::life(container) == Life::Down)
+        && listener::on_port(service.place.port).sockets.is_empty();
     let status = match &look.worker {
         Ok(reading) => reading.state(),
         Err(_) if stopped => WorkerState::Stopped,
@@ -294,7 +296,7 @@ pub async fn version(server: &Server) -> Value {
         "version": env!("CARGO_PKG_VERSION"),
         "ghosthands": said.unwrap_or_else(|| json!({ "status": "unreachable" })),
         "uptimeMs": server.uptime_ms(),
-        "environment": server.config.environment.to_string(),
+        "environment": server.config.environment,
         "services": services,
     })
 }

@@ -71,6 +71,18 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// Whether the same question may be answered a moment later.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } => true,
+            Self::Refused { status, .. } => *status >= 500,
+            Self::Setting { .. } | Self::Unreadable { .. } => false,
+        }
+    }
+}
+
 /// The account as this host sees it. Cheap to clone; nothing is asked until a call needs it.
 #[derive(Debug, Clone)]
 pub struct Aws {

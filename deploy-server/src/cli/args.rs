@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use lexopt::{Arg, Parser, ValueExt as _};
 
@@ -22,7 +23,7 @@ Usage: deploy-server <command> [options]
   resume                      take work again
   cleanup                     free disk space                 [--dry-run]
   refresh-secrets             read Secrets Manager again
-  pull-secrets                write the environment file      [--environment NAME] [--file PATH] [--set NAME=VALUE]…
+  pull-secrets                write the environment file      [--environment NAME] [--file PATH] [--set NAME=VALUE]… [--timeout SECONDS]
 
   --json                      one line of JSON instead of text
   --fleet                     as a rollout orders it: tried again after 10, 20 and 30 s, one short line of JSON that proves what
@@ -126,6 +127,8 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Parsed, In
                 given.values.remove("file").unwrap_or_else(|| "/opt/ghosthands/.env".to_owned()),
             ),
             instance: std::mem::take(&mut given.settings),
+            patience: Duration::try_from_secs_f64(given.seconds("timeout")?.unwrap_or(0.0))
+                .unwrap_or(Duration::MAX),
         }),
         Some(other) => return Err(Instead::Wrong(format!("there is no command {other:?}"))),
     };

@@ -1,5 +1,7 @@
 //! After a crash or a reboot: finish or undo what the journal says was under way.
 
+use std::time::Duration;
+
 use super::decide::interrupted;
 use super::model::{Record, Run, Step};
 use super::run::Deployment;
@@ -7,24 +9,25 @@ use super::steps::remove_by_name;
 use crate::ops::What;
 use crate::server::Server;
 use crate::service::ServiceKind;
-use crate::state::Journal;
+use crate::state::{Journal, StateError};
+
+const BETWEEN_TRIES: Duration = Duration::from_secs(5);
 
 /// Takes up the last deploy if it has no end. Must run before anything else may take the lock; returns when the host
 /// has one owner per service again.
 pub async fn recover(server: &'static Server) {
-    let records = match Journal::read(&server.state) {
-        Ok(records) => records,
-        Err(error) => {
-            tracing::error!(error = %error, "the journal cannot be read; nothing is recovered");
-            return;
+    let Ok(ticket) = server.ops.admit(What::Recovery) else { return };
+    let (mut run, journal) = loop {
+        match open(server) {
+            Ok(Some(opened)) => break opened,
+            Ok(None) => return,
+            // Nothing else may be deployed over what is not known, and a disk can be mended.
+            Err(error) => {
+                tracing::error!(error = %error, "the interrupted deploy waits for its journal");
+                tokio::time::sleep(BETWEEN_TRIES).await;
+            }
         }
     };
-    let Some(mut run) = Run::from_records(records) else { return };
-    server.saw_generation(run.begin.generation);
-    if run.outcome.is_some() {
-        return;
-    }
-    let Ok(ticket) = server.ops.admit(What::Recovery) else { return };
     tracing::warn!(deploy = run.begin.deploy, step = ?run.step, "a deploy was interrupted");
     // Old proofs: the worker may have taken a job since, and a reboot stops what was started.
     run.did.remove(&Step::Drain);
@@ -32,17 +35,12 @@ pub async fn recover(server: &'static Server) {
         run.did.remove(&Step::StartOld(kind));
     }
 
-    let mut deployment = match Deployment::resume(server, &ticket, run) {
-        Ok(deployment) => deployment,
-        Err(error) => {
-            tracing::error!(error = %error, "the journal cannot be written; nothing is recovered");
-            return;
-        }
-    };
+    let mut deployment = Deployment::resume(server, &ticket, run, journal);
     let id = &deployment.run.begin.deploy;
     let ended =
         server.state.history().unwrap_or_default().into_iter().find(|entry| entry.id == *id);
     if let Some(entry) = ended {
+        deployment.forget_the_former_worker();
         deployment.note(Record::End { outcome: entry.status });
         return;
     }
@@ -64,4 +62,14 @@ pub async fn recover(server: &'static Server) {
     let entry = deployment.drive().await;
     server.readings.forget();
     ticket.finish(entry);
+}
+
+/// The deploy that has no end, and its journal, open for writing.
+fn open(server: &Server) -> Result<Option<(Run, Journal)>, StateError> {
+    let Some(run) = Run::from_records(Journal::read(&server.state)?) else { return Ok(None) };
+    server.saw_generation(run.begin.generation);
+    if run.outcome.is_some() {
+        return Ok(None);
+    }
+    Ok(Some((run, Journal::resume(&server.state)?)))
 }

@@ -44,16 +44,13 @@ impl<'a> Deployment<'a> {
     }
 
     /// Goes on with a deploy that an earlier process had begun.
-    ///
-    /// # Errors
-    /// When the journal cannot be opened.
     pub(super) fn resume(
         server: &'static Server,
         ticket: &'a Ticket<'a>,
         run: Run,
-    ) -> Result<Self, crate::state::StateError> {
-        let journal = Journal::resume(&server.state)?;
-        Ok(Self { server, ticket, run, ending: None, journal })
+        journal: Journal,
+    ) -> Self {
+        Self { server, ticket, run, ending: None, journal }
     }
 
     /// Writes a record and takes it in.
@@ -191,16 +188,8 @@ impl<'a> Deployment<'a> {
         if let Err(error) = self.server.state.record(entry.clone()) {
             tracing::error!(error = %error, deploy = entry.id, "the history cannot be written");
         }
+        self.forget_the_former_worker();
         self.note(Record::End { outcome });
-        let worker_replaced = matches!(outcome, Outcome::Deployed)
-            || self.run.doing.contains(&Step::StartOld(ServiceKind::Worker));
-        if worker_replaced {
-            let state = &self.server.state;
-            let forgotten = state.clear_stopped_by_drain().and_then(|()| state.remove(UNDRAIN));
-            if let Err(error) = forgotten {
-                tracing::warn!(error = %error, "a drain of the former worker is still on record");
-            }
-        }
         tracing::info!(
             deploy = entry.id,
             image_tag = entry.image_tag,
@@ -209,6 +198,19 @@ impl<'a> Deployment<'a> {
             "the deploy ended"
         );
         entry
+    }
+
+    /// Once a worker was started, what a drain wrote down about the one before holds no more.
+    pub(super) fn forget_the_former_worker(&self) {
+        let started = [Step::Start(ServiceKind::Worker), Step::StartOld(ServiceKind::Worker)];
+        if !started.iter().any(|step| self.run.doing.contains(step)) {
+            return;
+        }
+        let state = &self.server.state;
+        let forgotten = state.clear_stopped_by_drain().and_then(|()| state.remove(UNDRAIN));
+        if let Err(error) = forgotten {
+            tracing::warn!(error = %error, "a drain of the former worker is still on record");
+        }
     }
 
     fn entry(&self, outcome: Outcome) -> Entry {

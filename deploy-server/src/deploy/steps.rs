@@ -312,12 +312,14 @@ async fn pass_gate(
     deploy: Option<&str>,
 ) -> Result<(), Trouble> {
     let timing = server.config.timing;
+    // The journal's time once, for a start before a crash; a clock that is set meanwhile must not shorten or stop the wait.
+    let before = Duration::from_millis(u64::try_from(now_ms() - since_ms).unwrap_or(0));
+    let (before, began) = (before.min(timing.start_within), Instant::now());
     let mut gate = Gate::new(timing.healthy_for, timing.start_within, service.place.port);
     loop {
         let detail: Option<ContainerDetail> = server.engine.inspect_container(id).await?;
         let sample = gate::look(service, detail.as_ref(), deploy).await;
-        let at = u64::try_from(now_ms() - since_ms).unwrap_or(0);
-        match gate.observe(Duration::from_millis(at), &sample) {
+        match gate.observe(before + began.elapsed(), &sample) {
             Verdict::Passed => return Ok(()),
             Verdict::Wait => tokio::time::sleep(BETWEEN_LOOKS).await,
             Verdict::Failed(text) => {
@@ -356,9 +358,7 @@ async fn stop_new(
     force: bool,
 ) -> Result<u64, Trouble> {
     let place = &server.config.worker.place;
-    let works = kind == ServiceKind::Worker
-        && worker::read(place).await.is_ok_and(|reading| reading.active_jobs > 0);
-    if !works {
+    if kind != ServiceKind::Worker || !is_at_work(server, id).await? {
         server.engine.stop_container(id, server.config.timing.stop_grace).await?;
         return Ok(0);
     }
@@ -370,6 +370,26 @@ async fn stop_new(
         () = until_it_goes_down(server, id) => {}
     }
     Ok(stop_and_watch(server, id).await?)
+}
+
+/// Whether the worker in this container has a job. One that listens and does not answer may have one: it is asked
+/// again for as long as a deploy waits for a job.
+async fn is_at_work(server: &Server, id: &str) -> Result<bool, docker::Error> {
+    let place = &server.config.worker.place;
+    let began = Instant::now();
+    loop {
+        if let Ok(reading) = worker::read(place).await {
+            return Ok(reading.active_jobs > 0);
+        }
+        let detail = server.engine.inspect_container(id).await?;
+        let listens = detail.is_some_and(|detail| {
+            detail.is_running() && listener::belongs_to(place.port, detail.state.pid)
+        });
+        if !listens || began.elapsed() >= server.config.timing.drain_within {
+            return Ok(false);
+        }
+        tokio::time::sleep(BETWEEN_LOOKS).await;
+    }
 }
 
 /// Opens the worker's intake. One that cannot is restarted once it is idle, by the keeper.

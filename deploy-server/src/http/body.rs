@@ -40,6 +40,9 @@ pub struct RollbackBody {
 #[serde(deny_unknown_fields)]
 pub struct DrainBody {
     pub timeout_seconds: Option<f64>,
+    /// VALET names a worker; a host has one, and it is the one that is drained.
+    #[serde(rename = "worker_id")]
+    pub _worker_id: Option<String>,
     /// The machine goes away: nothing may undo this drain. Local callers only.
     #[serde(default)]
     pub terminating: bool,

@@ -20,6 +20,8 @@ use crate::server::Server;
 
 /// A head that is not complete by then closes the connection; so does an idle one.
 const HEAD_WITHIN: Duration = Duration::from_secs(5);
+/// A caller that takes nothing of what it is sent for this long is disconnected by the kernel.
+const TAKEN_WITHIN_MS: u32 = 20_000;
 const MOST_HEADERS: usize = 64;
 const LONGEST_HEAD: usize = 16 * 1024;
 /// From the network altogether. The unix socket is not counted: local commands always get through.
@@ -40,6 +42,9 @@ pub async fn tcp(server: &'static Server, listener: TcpListener) {
                 continue;
             }
         };
+        if let Err(error) = rustix::net::sockopt::set_tcp_user_timeout(&stream, TAKEN_WITHIN_MS) {
+            tracing::warn!(error = %error, "a caller that does not read is not timed");
+        }
         // Refused at once rather than kept waiting behind whoever fills the house.
         let Some(place) = Crowd::enter(&crowd, peer.ip()) else { continue };
         tokio::spawn(async move {

@@ -109,6 +109,8 @@ fn schemas() -> Value {
         ("digest", maybe("string")),
     ]));
     let seconds = json!({ "type": ["number", "null"], "minimum": 0, "maximum": 21600 });
+    let ignored =
+        json!({ "type": ["string", "null"], "description": "Ignored: a host has one worker." });
 
     let ended = [
         ("generation", count.clone()),
@@ -164,7 +166,7 @@ fn schemas() -> Value {
     json!({
         "DeployRequest": strict(&[("image_tag", tag)], &[("force", flag.clone()), ("wait", flag.clone())]),
         "RollbackRequest": strict(&[], &[("force", flag.clone()), ("wait", flag.clone())]),
-        "DrainRequest": strict(&[], &[("timeout_seconds", seconds)]),
+        "DrainRequest": strict(&[], &[("timeout_seconds", seconds), ("worker_id", ignored)]),
         "CleanupRequest": strict(&[], &[("dry_run", flag.clone())]),
         "Nothing": strict(&[], &[]),
         "Refusal": object(&told),

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
@@ -15,6 +16,8 @@ const INSTANCE: [&str; 3] = ["GH_WORKER_ID", "GH_ENVIRONMENT", "EC2_"];
 /// What the worker cannot start without; the old script warned of the same three.
 const EXPECTED: [&str; 3] = ["DATABASE_URL", "GH_SERVICE_SECRET", "NODE_ENV"];
 
+const BETWEEN_TRIES: Duration = Duration::from_secs(2);
+
 const HEADING: &str = "Written by deploy-server pull-secrets; read by systemd and docker compose.\n\
     Lines for this host alone may be added: those not listed in SECRETS_MANAGER_KEYS are kept.";
 
@@ -27,6 +30,8 @@ pub struct PullArgs {
     pub file: PathBuf,
     /// Variables of this instance to set beside the secret; over those the instance metadata gives.
     pub instance: BTreeMap<String, String>,
+    /// How long an AWS that does not answer is asked again: at boot, credentials and network come late.
+    pub patience: Duration,
 }
 
 /// What a pull did, by name only.
@@ -53,7 +58,7 @@ pub struct PullReport {
 /// Writes the environment file: the secret's variables under those of this host.
 ///
 /// # Errors
-/// [`Error`]; the file is then as it was.
+/// [`Error`]; the file is then as it was, except that one of another machine, from a machine image, says who this is.
 pub async fn pull(args: PullArgs, env: &BTreeMap<String, String>) -> Result<PullReport, Error> {
     let failed = |source| Error::File { path: args.file.display().to_string(), source };
     let old = file::read(&args.file)
@@ -61,20 +66,29 @@ pub async fn pull(args: PullArgs, env: &BTreeMap<String, String>) -> Result<Pull
         .map(|text| dotenv::parse(text.expose_secret()))
         .unwrap_or_default();
     let aws = Aws::from_env(env)?;
+    // Where there is no metadata service, the file goes on saying who this is.
+    let identity = aws.imds().identity().await.ok();
     let given = args
         .environment
         .as_deref()
         .or_else(|| env.get("GH_ENVIRONMENT").map(String::as_str))
         .or_else(|| old.get("GH_ENVIRONMENT").map(|name| name.expose_secret()));
-    let environment = document::environment(given, &aws).await?;
-    let secret = document::fetch(&aws, &document::id(&environment), Stage::Current)
-        .await?
-        .unwrap_or_default();
+    let (environment, secret) = match fetch(given, &aws, args.patience).await {
+        Ok(fetched) => fetched,
+        Err(error) => {
+            // Without the secret the host works with this file, and must not do so as another machine.
+            if let Some(identity) = identity.filter(|identity| is_of_another(&old, identity)) {
+                let mut mended = old;
+                identify(&mut mended, &identity);
+                file::replace(&args.file, &dotenv::render(HEADING, &mended)?).map_err(failed)?;
+            }
+            return Err(error);
+        }
+    };
 
     let mut own = own_variables(&old);
-    // Where there is no metadata service, the file goes on saying who this is.
-    if let Ok(identity) = aws.imds().identity().await {
-        identify(&mut own, &identity);
+    if let Some(identity) = &identity {
+        identify(&mut own, identity);
     }
     own.insert("GH_ENVIRONMENT".to_owned(), SecretString::from(environment.as_str()));
     own.extend(
@@ -106,6 +120,24 @@ pub async fn pull(args: PullArgs, env: &BTreeMap<String, String>) -> Result<Pull
     })
 }
 
+/// The environment and its secret. Silence and faults of AWS are waited out, refusals are not.
+async fn fetch(
+    given: Option<&str>,
+    aws: &Aws,
+    patience: Duration,
+) -> Result<(String, Variables), Error> {
+    let environment = document::environment(given, aws).await?;
+    let began = Instant::now();
+    loop {
+        match document::fetch(aws, &document::id(&environment), Stage::Current).await {
+            Err(Error::Aws(error)) if error.may_pass() && began.elapsed() < patience => {
+                tokio::time::sleep(BETWEEN_TRIES).await;
+            }
+            fetched => return fetched.map(|secret| (environment, secret.unwrap_or_default())),
+        }
+    }
+}
+
 /// The variables of an old file that are this host's. A file without [`SOURCE`] was written by the old script, where
 /// only the instance's variables were not from the secret.
 fn own_variables(old: &Variables) -> Variables {
@@ -122,6 +154,10 @@ fn own_variables(old: &Variables) -> Variables {
         })
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect()
+}
+
+fn is_of_another(file: &Variables, identity: &Identity) -> bool {
+    file.get("EC2_INSTANCE_ID").is_some_and(|id| id.expose_secret() != identity.instance_id)
 }
 
 /// Says who this instance is. The file may come from the machine image, written on another instance: then that one's

@@ -44,10 +44,13 @@ impl Journal {
     pub fn resume(state: &StateDir) -> Result<Self, StateError> {
         let bytes = state.read(FILE)?.unwrap_or_default();
         let (_, whole) = whole_records(&bytes);
+        let journal = Self::open(state)?;
         if whole < bytes.len() {
-            state.replace(FILE, &bytes[..whole])?;
+            // In place, which needs no space: a full disk must not keep a host from its recovery.
+            let cut = journal.file.set_len(whole as u64).and_then(|()| journal.file.sync_data());
+            cut.map_err(StateError::at(&journal.path))?;
         }
-        Self::open(state)
+        Ok(journal)
     }
 
     fn open(state: &StateDir) -> Result<Self, StateError> {
@@ -148,6 +151,8 @@ mod tests {
         bytes.extend_from_slice(b"{\"at\":2,\"record\":\"doi");
         std::fs::write(&path, &bytes).unwrap();
         assert_eq!(parse_journal(&bytes).len(), 1);
+        // No second file can be made, as on a full disk.
+        std::fs::create_dir(state.file("journal.jsonl.new")).unwrap();
         let mut journal = Journal::resume(&state).unwrap();
         journal.append(3, Record::Doing { step: Step::Drain }).unwrap();
         assert_eq!(Journal::read(&state).unwrap().len(), 2);

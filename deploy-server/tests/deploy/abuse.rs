@@ -58,6 +58,25 @@ fn a_head_or_a_body_that_does_not_come_is_not_waited_for() {
 }
 
 #[test]
+fn a_caller_that_never_reads_does_not_keep_its_place() {
+    let host = Host::started();
+    let mut stream = connect(&host);
+    stream.set_write_timeout(Some(Duration::from_secs(1))).expect("a deadline");
+    // More answers than both ends can hold: the server cannot send them all.
+    let requests = "GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n".repeat(5000);
+    drop(stream.write_all(requests.as_bytes()));
+    let client = stream.local_addr().expect("it is connected").port();
+    // The server's end, as the kernel lists it: both ports, and the state "established".
+    let line = format!(":{:04X} 0100007F:{client:04X} 01 ", host.port);
+    let connected = || {
+        let table = std::fs::read_to_string("/proc/net/tcp").expect("the kernel lists them");
+        table.contains(&line)
+    };
+    assert!(connected(), "it has a place");
+    until("it is disconnected", Duration::from_secs(90), || (!connected()).then_some(()));
+}
+
+#[test]
 fn rubbish_gets_an_answer_or_a_closed_door_and_the_server_lives() {
     let host = Host::started();
     let many_headers = format!(
@@ -145,14 +164,15 @@ fn ten_thousand_connections_do_not_keep_others_out() {
     });
 }
 
-/// The medians of very different wrong secrets differ by less than a tenth of the time that one request takes. What else
-/// the machine does may hit one of them harder for a while; a leak shows every time.
+/// The quickest answers to very different wrong secrets differ by less than a tenth of the time that one request takes.
+/// What else the machine does makes an answer slower and never quicker, and may hit one of them harder for a while; a
+/// leak shows every time.
 #[test]
 fn wrong_secrets_do_not_differ_in_time() {
     let host = Host::started();
     let seen: Vec<_> =
-        (0..5).map_while(|_| difference_between_wrong_secrets(&host).err()).collect();
-    assert!(seen.len() < 5, "{seen:?}");
+        (0..15).map_while(|_| difference_between_wrong_secrets(&host).err()).collect();
+    assert!(seen.len() < 15, "{seen:?}");
 }
 
 fn difference_between_wrong_secrets(host: &Host) -> Result<(), Vec<Duration>> {
@@ -171,14 +191,14 @@ fn difference_between_wrong_secrets(host: &Host) -> Result<(), Vec<Duration>> {
             assert_eq!(reply.status, 401);
         }
     }
-    let medians: Vec<Duration> = times
+    let quick: Vec<Duration> = times
         .iter_mut()
         .map(|times| {
             times.sort();
-            times[times.len() / 2]
+            times[times.len() / 10]
         })
         .collect();
-    let (least, most) = (medians.iter().min().expect("some"), medians.iter().max().expect("some"));
+    let (least, most) = (quick.iter().min().expect("some"), quick.iter().max().expect("some"));
     let alike = *most - *least < *most / 10 + Duration::from_micros(30);
-    if alike { Ok(()) } else { Err(medians) }
+    if alike { Ok(()) } else { Err(quick) }
 }

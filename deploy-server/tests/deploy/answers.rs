@@ -238,3 +238,17 @@ fn a_second_server_on_the_same_state_does_not_start() {
     assert_eq!(second.wait_for_end(Duration::from_secs(10)).code(), Some(1));
     assert!(second.log().contains("another deploy-server already uses"), "{}", second.log());
 }
+
+#[test]
+fn a_stranger_on_the_workers_port_is_no_stopped_worker() {
+    let host = Host::started();
+    let health = host.get("/health").json();
+    assert_eq!((&health["workerStatus"], &health["deploySafe"]), (&json!("stopped"), &json!(true)));
+    let _stranger =
+        std::net::TcpListener::bind(("127.0.0.1", host.worker_port)).expect("it is free");
+    until("it is noticed", Duration::from_secs(30), || {
+        let health = host.get("/health").json();
+        let unknown = health["workerStatus"] == "unknown" && health["activeWorkers"].is_null();
+        (unknown && health["deploySafe"] == false).then_some(())
+    });
+}

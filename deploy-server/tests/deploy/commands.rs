@@ -91,7 +91,7 @@ fn the_socket_is_for_root_alone() {
     std::fs::set_permissions(host.folder.path(), open).expect("it can be changed");
     let nobody = Command::new("setpriv")
         .args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "--"])
-        .args(["curl", "-s", "-m", "5", "--unix-socket", socket, "http://localhost/status"])
+        .args(["curl", "-s", "-m", "60", "--unix-socket", socket, "http://localhost/status"])
         .output()
         .expect("setpriv runs");
     assert!(nobody.stdout.is_empty(), "{nobody:?}");
@@ -100,4 +100,25 @@ fn the_socket_is_for_root_alone() {
         "{}",
         host.log()
     );
+}
+
+#[test]
+fn a_server_that_ends_lets_nobody_in_while_it_finishes() {
+    let host = Host::running("v1");
+    host.worker("POST", "/test/job");
+    std::thread::scope(|scope| {
+        let drain = scope.spawn(|| host.post("/drain", Some(r#"{"timeout_seconds":600}"#)));
+        until("it waits", Duration::from_secs(30), || {
+            (host.get("/health").json()["operation"] == "drain").then_some(())
+        });
+        let pid = host.pid();
+        assert!(Command::new("kill").arg(pid.to_string()).status().expect("kill runs").success());
+        until("it lets nobody in", Duration::from_secs(30), || {
+            std::net::TcpStream::connect(("127.0.0.1", host.port)).err()
+        });
+        assert_eq!(host.worker("GET", "/worker/status").json()["active_jobs"], 1);
+        // The one who came before is answered.
+        host.worker("POST", "/test/done");
+        assert_eq!(drain.join().expect("it answers").status, 200);
+    });
 }

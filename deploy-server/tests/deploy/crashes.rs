@@ -223,6 +223,65 @@ fn rebooted_at_every_record_of_a_good_deploy() {
 }
 
 #[test]
+fn a_clock_that_is_set_back_in_mid_deploy_keeps_it_waiting_no_longer() {
+    let mut host = quick(Host::new());
+    host.start();
+    assert_eq!(host.deploy("v1").status, 200);
+    records_of(&host, "v2");
+    let journal = std::fs::read_to_string(host.state("journal.jsonl")).expect("a journal");
+    let gate = journal.lines().position(|line| line.contains(r#""gate":"api""#));
+    restart_with(&mut host, gate.expect("a gate") + 1, "back");
+    let reply = host.deploy("v1");
+    assert_eq!(reply.status, 200, "{reply:?}");
+    host.assert_serves("v1");
+}
+
+#[test]
+fn a_crash_before_the_last_record_leaves_no_word_of_a_drain_of_the_former_worker() {
+    let mut host = quick(Host::new());
+    host.start();
+    assert_eq!(host.deploy("v1").status, 200);
+    // Twice: only from the second on there is a container of before to clear away, which is a record more.
+    records_of(&host, "v2");
+    let records = records_of(&host, "v1");
+    let former = serde_json::json!({ "container": host.running_id("worker") });
+    let marker = host.state("stopped-by-drain.json");
+    std::fs::write(&marker, former.to_string()).expect("a marker");
+    die_at(&mut host, "v2", records, "before");
+    host.start();
+    assert_eq!(assert_recovered(&host, "v1", "v2", "the last record"), "v2");
+    assert!(!marker.exists());
+}
+
+/// An old worker is put back to work by a stop and a start; the server dies between the two.
+#[test]
+fn a_restart_of_the_drained_worker_is_finished_after_a_crash() {
+    let mut host = Host::running("old-catches");
+    host.worker("POST", "/test/job");
+    assert_eq!(host.deploy("v2").json()["failedStep"], "drain-worker");
+    host.worker("POST", "/test/done");
+    let undrain = host.state("undrain.json");
+    until("the worker is told to end", Duration::from_secs(30), || {
+        let reply = http::try_send(host.worker_port, "GET", "/worker/status", &[], None);
+        // This worker takes a job when it is told to end. On a slow machine it may be over already.
+        let told = reply.is_some_and(|reply| reply.json()["active_jobs"] == 1);
+        (told || !undrain.exists()).then_some(())
+    });
+    host.kill();
+    until("the worker ends, or was restarted already", Duration::from_secs(30), || {
+        let state = host.inspect(&host.container("worker"), "{{.State.Status}}");
+        (state.as_deref() == Some("exited") || !undrain.exists()).then_some(())
+    });
+    host.start();
+    until("it works again", Duration::from_secs(30), || {
+        let reply = http::try_send(host.worker_port, "GET", "/worker/status", &[], None)?;
+        (reply.json()["is_draining"] == false).then_some(())
+    });
+    until("nothing is left to do", Duration::from_secs(30), || (!undrain.exists()).then_some(()));
+    host.assert_serves("old-catches");
+}
+
+#[test]
 fn an_engine_that_restarts_in_mid_deploy_is_waited_for() {
     let shared = engine::shared();
     let folder = tempfile::Builder::new().prefix("gh-restart").tempdir().expect("a folder").keep();
@@ -237,6 +296,11 @@ fn an_engine_that_restarts_in_mid_deploy_is_waited_for() {
         until("the gate is reached", Duration::from_secs(30), || {
             let health = host.get("/health").json();
             (health["currentDeploy"]["step"] == "start-services").then_some(())
+        });
+        let next = format!("{}.next", host.container("api"));
+        until("the new container runs", Duration::from_secs(30), || {
+            let running = host.inspect(&next, "{{.State.Running}}");
+            (running.as_deref() == Some("true")).then_some(())
         });
         engine.stop_daemon();
         engine.start_daemon();

@@ -2,13 +2,15 @@
  *
  * CRASH_AT=N names the record, counted from 1. CRASH_WHEN=before ends before it is written (so right after the side
  * effect of the record before it), torn in the middle of writing it, after as soon as it is on the disk (so before
- * the side effect that it announces). The program under test is the shipped one, and knows nothing of this. */
+ * the side effect that it announces). From that record on, CRASH_WHEN=full lets nothing more be written, and
+ * CRASH_WHEN=back sets the clock back by an hour. The program under test is the shipped one, and knows nothing of this. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 static int records;
@@ -31,7 +33,8 @@ static int is_journal(int fd) {
 
 static int is_now(const char *when) {
     const char *at = getenv("CRASH_AT"), *how = getenv("CRASH_WHEN");
-    int from_here_on = !strcmp(when, "full") && at && records > atoi(at);
+    int lasting = !strcmp(when, "full") || !strcmp(when, "back");
+    int from_here_on = lasting && at && records > atoi(at);
     return at && how && (records == atoi(at) || from_here_on) && !strcmp(how, when);
 }
 
@@ -56,5 +59,13 @@ int fdatasync(int fd) {
     int (*real)(int) = (int (*)(int))dlsym(RTLD_NEXT, "fdatasync");
     int result = real(fd);
     if (is_journal(fd) && is_now("after")) kill(getpid(), SIGKILL);
+    return result;
+}
+
+int clock_gettime(clockid_t clock, struct timespec *time) {
+    int (*real)(clockid_t, struct timespec *) =
+        (int (*)(clockid_t, struct timespec *))dlsym(RTLD_NEXT, "clock_gettime");
+    int result = real(clock, time);
+    if (clock == CLOCK_REALTIME && is_now("back")) time->tv_sec -= 3600;
     return result;
 }

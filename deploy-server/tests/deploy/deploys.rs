@@ -45,7 +45,9 @@ fn failures_before_the_swap_touch_nothing() {
 /// Each of these images fails in its own way; the old containers run again, and the reply says why.
 #[test]
 fn a_version_that_does_not_work_is_rolled_back() {
-    let host = Host::running_with("v1", &[("GH_DEPLOY_START_SECONDS", "8")]);
+    // Longer than the life of the one that dies, and than a busy machine takes to start the one that never listens.
+    let settings = [("GH_DEPLOY_START_SECONDS", "20"), ("GH_DEPLOY_HEALTHY_SECONDS", "2")];
+    let host = Host::running_with("v1", &settings);
     for (tag, service, reason) in [
         ("api-crashes", "api", "the container went down: exit code 7"),
         ("worker-crashes", "worker", "the container went down: exit code 7"),
@@ -70,6 +72,32 @@ fn a_version_that_does_not_work_is_rolled_back() {
         assert_eq!(log.contains("[DATABASE_URL]"), tag.ends_with("crashes"), "{tag}: {log}");
         host.assert_serves("v1");
     }
+}
+
+/// Its health never becomes good, and it has a job that it cannot tell of for a while.
+#[test]
+fn a_new_worker_that_does_not_answer_is_not_ended_at_its_job() {
+    let settings = [("GH_DEPLOY_START_SECONDS", "15"), ("GH_DEPLOY_DRAIN_SECONDS", "600")];
+    let mut host = Host::running("v1");
+    host.kill();
+    host.env.extend(settings.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    host.start();
+    std::thread::scope(|scope| {
+        let deploy = scope.spawn(|| host.deploy("worker-deaf"));
+        until("the way back begins", Duration::from_secs(60), || {
+            let health = host.get("/health").json();
+            (health["currentDeploy"]["step"] == "restore-services").then_some(())
+        });
+        // More than the grace of a worker that is told to end.
+        std::thread::sleep(Duration::from_secs(5));
+        host.worker("POST", "/test/hear");
+        assert_eq!(host.worker("GET", "/worker/status").json()["active_jobs"], 1);
+        host.worker("POST", "/test/done");
+        let body = deploy.join().expect("it answers").json();
+        assert_eq!(body["status"], "rolled_back", "{body}");
+        assert_eq!(body["caughtJobs"], 0, "{body}");
+    });
+    host.assert_serves("v1");
 }
 
 #[test]
@@ -209,6 +237,10 @@ fn the_old_worker_that_was_drained_for_nothing_is_restarted_once_it_is_idle() {
     let reply = host.deploy("v2");
     assert_eq!(reply.status, 500);
     assert_eq!(host.worker("GET", "/worker/status").json()["is_draining"], true);
+    // The version that runs is ordered again: nothing is replaced, so the restart is still due.
+    let worker = host.running_id("worker");
+    assert_eq!(host.deploy("old1").status, 200);
+    assert_eq!(host.running_id("worker"), worker);
     std::thread::sleep(Duration::from_secs(3));
     assert_eq!(host.worker("GET", "/worker/status").json()["active_jobs"], 1, "it still works");
     host.worker("POST", "/test/done");

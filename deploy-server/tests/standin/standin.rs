@@ -3,7 +3,8 @@
 //! `standin api|worker`. What it does is baked into the image as `STANDIN_API` or `STANDIN_WORKER`, words separated
 //! by commas: `crash` ends at once, `mute` never listens, `sick` answers 500, `dies=MS` ends after that time,
 //! `busy` has a job from the start, `old` does not know `accepting` and `/worker/resume`, `catches` takes a job
-//! when it is told to end, `nodrain` has no drain, `slow=MS` listens that late.
+//! when it is told to end, `nodrain` has no drain, `slow=MS` listens that late, `deaf` answers nothing of the worker's
+//! until `POST /test/hear`.
 //! The test drives it through `POST /test/job` and `POST /test/done`.
 //! It is compiled on its own, with nothing but the standard library.
 
@@ -14,6 +15,7 @@ use std::time::{Duration, Instant};
 
 static JOBS: AtomicU64 = AtomicU64::new(0);
 static DRAINING: AtomicBool = AtomicBool::new(false);
+static HEARS: AtomicBool = AtomicBool::new(true);
 
 struct Mode(Vec<String>);
 
@@ -45,6 +47,7 @@ fn main() {
     if mode.has("mute") {
         std::thread::sleep(Duration::from_secs(3600));
     }
+    HEARS.store(!mode.has("deaf"), Ordering::SeqCst);
     if mode.has("busy") {
         JOBS.store(1, Ordering::SeqCst);
     }
@@ -61,7 +64,7 @@ fn main() {
         if std::path::Path::new("/term").exists() {
             if catches {
                 JOBS.store(1, Ordering::SeqCst);
-                std::thread::sleep(Duration::from_millis(400));
+                std::thread::sleep(Duration::from_millis(1500));
             }
             let began = Instant::now();
             while JOBS.load(Ordering::SeqCst) > 0 && !catches && began.elapsed().as_secs() < 2 {
@@ -138,6 +141,14 @@ fn answer(method: &str, path: &str, mode: &Mode, role: &str, started: Instant) -
             }
             JOBS.store(1, Ordering::SeqCst);
             (200, "{}".to_owned())
+        }
+        ("POST", "/test/hear") => {
+            HEARS.store(true, Ordering::SeqCst);
+            (200, "{}".to_owned())
+        }
+        (_, path) if path.starts_with("/worker/") && !HEARS.load(Ordering::SeqCst) => {
+            std::thread::sleep(Duration::from_secs(3600));
+            (500, "{}".to_owned())
         }
         ("POST", "/test/done") => {
             JOBS.store(0, Ordering::SeqCst);

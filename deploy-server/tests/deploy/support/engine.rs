@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::{free_port, until};
 
 /// Every image of the tests: its tag, and what its two services do.
-const IMAGES: [(&str, &str, &str); 13] = [
+const IMAGES: [(&str, &str, &str); 14] = [
     ("v1", "", ""),
     ("v2", "", ""),
     ("v3", "", ""),
@@ -24,6 +24,7 @@ const IMAGES: [(&str, &str, &str); 13] = [
     ("worker-mute", "", "mute"),
     ("worker-dies", "", "dies=400"),
     ("worker-busy", "", "busy"),
+    ("worker-deaf", "", "busy,deaf"),
 ];
 
 #[derive(Debug)]

@@ -23,7 +23,7 @@ pub(crate) struct Metadata {
 
 impl Metadata {
     pub(crate) fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let listener = TcpListener::bind(("127.0.0.1", super::free_port())).expect("a free port");
         let endpoint = format!("http://{}", listener.local_addr().expect("its address"));
         let metadata = Self { endpoint, said: Arc::default() };
         let serving = metadata.clone();

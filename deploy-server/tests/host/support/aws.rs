@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -45,11 +46,26 @@ impl Moto {
         let daemon = Daemon::start(&server, &arguments, &folder.path().join("log"));
         let up = || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok();
         assert!(wait_for(Duration::from_secs(60), up), "moto does not start");
-        Some(Self {
-            _daemon: daemon,
-            _folder: folder,
-            endpoint: format!("{scheme}://localhost:{port}"),
-        })
+        let endpoint = format!("{scheme}://localhost:{port}");
+        // It loads a service at the first question about it, which takes longer than our own programs wait.
+        for (service, target) in [
+            ("secretsmanager", "secretsmanager.ListSecrets"),
+            ("ecr", "AmazonEC2ContainerRegistry_V20150921.DescribeRepositories"),
+        ] {
+            let loaded = || Self::answers(&endpoint, service, target);
+            assert!(wait_for(Duration::from_secs(60), loaded), "moto has no {service}");
+        }
+        Some(Self { _daemon: daemon, _folder: folder, endpoint })
+    }
+
+    fn answers(endpoint: &str, service: &str, target: &str) -> bool {
+        let scope = format!("AKIDEXAMPLE/20260101/us-east-1/{service}/aws4_request");
+        let header = format!("Authorization: AWS4-HMAC-SHA256 Credential={scope}, Signature=0");
+        let mut curl = Command::new("curl");
+        curl.args(["-sfk", "-m", "60", "-o", "/dev/null", "-d", "{}", "-H", &header]);
+        curl.args(["-H", "Content-Type: application/x-amz-json-1.1"]);
+        curl.args(["-H", &format!("X-Amz-Target: {target}"), endpoint]);
+        curl.status().expect("curl is installed").success()
     }
 
     pub(crate) fn env(&self) -> BTreeMap<String, String> {
@@ -101,7 +117,8 @@ impl Fake {
     pub(crate) async fn start(
         answers: impl Fn(&Seen) -> (u16, String) + Send + Sync + 'static,
     ) -> Self {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let listener =
+            tokio::net::TcpListener::bind(("127.0.0.1", free_port())).await.expect("a free port");
         let address = listener.local_addr().expect("its address");
         let fake = Self {
             seen: Arc::default(),

@@ -4,9 +4,10 @@ pub(crate) mod aws;
 pub(crate) mod docker;
 pub(crate) mod systemd;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use deploy_server::secrets::document::Variables;
@@ -66,8 +67,15 @@ pub(crate) fn wait_for(limit: Duration, mut condition: impl FnMut() -> bool) -> 
 
 /// A port of 127.0.0.1 that was free a moment ago.
 pub(crate) fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("its address").port()
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    loop {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let port = listener.local_addr().expect("its address").port();
+        // Tests run side by side: the kernel may offer the same port twice before it is used.
+        if GIVEN.lock().expect("no test panics here").insert(port) {
+            return port;
+        }
+    }
 }
 
 pub(crate) fn strings(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {

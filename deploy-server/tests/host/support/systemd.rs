@@ -102,7 +102,7 @@ impl Systemd {
 
     /// Waits until a unit has written `path`; shows systemd's log where none does.
     pub(crate) fn wait_for_file(&self, path: &Path) {
-        let there = wait_for(Duration::from_secs(40), || path.exists());
+        let there = wait_for(Duration::from_secs(120), || path.exists());
         let log = fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
         assert!(there, "{} was not written: {log}", path.display());
     }
