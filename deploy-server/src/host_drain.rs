@@ -12,7 +12,7 @@ use crate::docker::ContainerSummary;
 use crate::listener;
 use crate::ops::What;
 use crate::server::{Server, rfc3339};
-use crate::state::{Terminating, UNDRAIN};
+use crate::state::UNDRAIN;
 use crate::worker;
 
 /// The predecessor's time for a drain by HTTP.
@@ -101,8 +101,15 @@ impl Finding {
 /// Drains the host. A terminating drain leaves its marker first of all, and waits for whatever else runs.
 pub async fn drain_host(server: &'static Server, wish: DrainWish) -> DrainReply {
     let began = Instant::now();
-    let finding = attempt(server, wish, began).await;
+    let mut finding = attempt(server, wish, began).await;
     server.readings.forget();
+    let terminating = server.is_marked();
+    if wish.terminating && !terminating {
+        finding.message = format!(
+            "Not for good: the terminating marker cannot be written; free space in GH_DEPLOY_STATE_DIR. {}",
+            finding.message
+        );
+    }
     let drained = finding.verdict == DrainVerdict::Drained;
     DrainReply {
         v: FORM,
@@ -115,7 +122,7 @@ pub async fn drain_host(server: &'static Server, wish: DrainWish) -> DrainReply 
         worker_stopped: finding.worker_stopped,
         caught_jobs: finding.caught_jobs,
         stopped_jobs: finding.stopped_jobs,
-        terminating: server.is_terminating(),
+        terminating,
         instance_id: server.config.instance_id.clone(),
         boot_id: boot_id(),
         observed_at: rfc3339(now_ms()),
@@ -124,15 +131,8 @@ pub async fn drain_host(server: &'static Server, wish: DrainWish) -> DrainReply 
 }
 
 async fn attempt(server: &'static Server, wish: DrainWish, began: Instant) -> Finding {
-    if wish.terminating && !server.is_terminating() {
-        let marker = Terminating {
-            since: rfc3339(now_ms()),
-            instance_id: server.config.instance_id.clone(),
-        };
-        if let Err(error) = server.state.mark_terminating(&marker) {
-            let message = format!("the terminating marker cannot be written: {error}");
-            return Finding::plain(DrainVerdict::Unknown, message);
-        }
+    if wish.terminating {
+        server.mark_terminating();
     }
     let ticket = loop {
         match server.ops.admit(What::Drain) {
@@ -211,7 +211,7 @@ async fn attempt(server: &'static Server, wish: DrainWish, began: Instant) -> Fi
                 ..Finding::plain(DrainVerdict::Drained, "Drain complete")
             }
         }
-        Ok(Idle::ThisInstant) => stop_at_this_instant(server, id).await,
+        Ok(Idle::ThisInstant) => stop_at_this_instant(server, id, wish.terminating).await,
         Err(not_idle) => {
             let reading = not_idle.last.as_ref().ok();
             if let (true, Some(id)) = (wish.stop, id) {
@@ -229,7 +229,7 @@ async fn attempt(server: &'static Server, wish: DrainWish, began: Instant) -> Fi
 }
 
 /// An old worker is idle now and may fetch the next job in a moment: only its end makes it a proof.
-async fn stop_at_this_instant(server: &Server, id: Option<&str>) -> Finding {
+async fn stop_at_this_instant(server: &Server, id: Option<&str>, terminating: bool) -> Finding {
     let Some(id) = id else {
         return Finding {
             active_jobs: Some(0),
@@ -239,9 +239,10 @@ async fn stop_at_this_instant(server: &Server, id: Option<&str>) -> Finding {
             )
         };
     };
+    // The mark is for putting it back to work, which nobody does on a machine that goes away.
     let stopped = match server.state.mark_stopped_by_drain(id) {
-        Ok(()) => steps::stop_and_watch(server, id).await.map_err(|error| error.to_string()),
-        Err(error) => Err(error.to_string()),
+        Err(error) if !terminating => Err(error.to_string()),
+        _ => steps::stop_and_watch(server, id).await.map_err(|error| error.to_string()),
     };
     let caught = match stopped {
         Ok(caught) => caught,
