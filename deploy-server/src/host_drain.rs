@@ -12,7 +12,7 @@ use crate::docker::ContainerSummary;
 use crate::listener;
 use crate::ops::What;
 use crate::server::{Server, rfc3339};
-use crate::state::{Terminating, UNDRAIN};
+use crate::state::{Cost, UNDRAIN};
 use crate::worker;
 
 /// The predecessor's time for a drain by HTTP.
@@ -87,12 +87,13 @@ impl Finding {
         Self { verdict, active_jobs, accepting, worker_stopped, caught_jobs, stopped_jobs, message }
     }
 
-    fn no_worker(message: &str, caught_jobs: u64) -> Self {
+    fn no_worker(message: &str, cost: Cost) -> Self {
         Self {
             active_jobs: Some(0),
             accepting: Some(false),
             worker_stopped: true,
-            caught_jobs,
+            caught_jobs: cost.caught,
+            stopped_jobs: cost.stopped,
             ..Self::plain(DrainVerdict::Drained, message)
         }
     }
@@ -101,8 +102,15 @@ impl Finding {
 /// Drains the host. A terminating drain leaves its marker first of all, and waits for whatever else runs.
 pub async fn drain_host(server: &'static Server, wish: DrainWish) -> DrainReply {
     let began = Instant::now();
-    let finding = attempt(server, wish, began).await;
+    let mut finding = attempt(server, wish, began).await;
     server.readings.forget();
+    let terminating = server.is_marked();
+    if wish.terminating && !terminating {
+        finding.message = format!(
+            "Not for good: the terminating marker cannot be written; free space in GH_DEPLOY_STATE_DIR. {}",
+            finding.message
+        );
+    }
     let drained = finding.verdict == DrainVerdict::Drained;
     DrainReply {
         v: FORM,
@@ -115,7 +123,7 @@ pub async fn drain_host(server: &'static Server, wish: DrainWish) -> DrainReply 
         worker_stopped: finding.worker_stopped,
         caught_jobs: finding.caught_jobs,
         stopped_jobs: finding.stopped_jobs,
-        terminating: server.is_terminating(),
+        terminating,
         instance_id: server.config.instance_id.clone(),
         boot_id: boot_id(),
         observed_at: rfc3339(now_ms()),
@@ -124,15 +132,8 @@ pub async fn drain_host(server: &'static Server, wish: DrainWish) -> DrainReply 
 }
 
 async fn attempt(server: &'static Server, wish: DrainWish, began: Instant) -> Finding {
-    if wish.terminating && !server.is_terminating() {
-        let marker = Terminating {
-            since: rfc3339(now_ms()),
-            instance_id: server.config.instance_id.clone(),
-        };
-        if let Err(error) = server.state.mark_terminating(&marker) {
-            let message = format!("the terminating marker cannot be written: {error}");
-            return Finding::plain(DrainVerdict::Unknown, message);
-        }
+    if wish.terminating {
+        server.mark_terminating();
     }
     let ticket = loop {
         match server.ops.admit(What::Drain) {
@@ -168,7 +169,7 @@ async fn attempt(server: &'static Server, wish: DrainWish, began: Instant) -> Fi
         Ok(Some(container)) if find::life(&container) != Life::Down => Some(container),
         // Docker says that there is none, and the kernel that nobody plays it either.
         Ok(_) if listener::on_port(server.config.worker.place.port).sockets.is_empty() => {
-            return Finding::no_worker("No worker runs on this host", 0);
+            return Finding::no_worker("No worker runs on this host", server.state.cost_of_drain());
         }
         Ok(_) => None,
         Err(error) => {
@@ -191,7 +192,10 @@ async fn attempt(server: &'static Server, wish: DrainWish, began: Instant) -> Fi
         tokio::select! {
             idle = drain::wait_until_idle(&server.config.worker.place, left) => break idle,
             id = gone => match keep_down(server, id, wish.terminating).await {
-                Ok(Some(caught)) => return ended("The worker has ended", caught, server).await,
+                Ok(Some(caught)) => {
+                    let cost = note_cost(server, id, Cost { caught, ..Cost::default() });
+                    return ended("The worker has ended", cost, server).await;
+                }
                 // It runs again already, with its intake open.
                 Ok(None) => {}
                 Err(reason) => return cannot_be_stopped(None, &reason),
@@ -211,7 +215,7 @@ async fn attempt(server: &'static Server, wish: DrainWish, began: Instant) -> Fi
                 ..Finding::plain(DrainVerdict::Drained, "Drain complete")
             }
         }
-        Ok(Idle::ThisInstant) => stop_at_this_instant(server, id).await,
+        Ok(Idle::ThisInstant) => stop_at_this_instant(server, id, wish.terminating).await,
         Err(not_idle) => {
             let reading = not_idle.last.as_ref().ok();
             if let (true, Some(id)) = (wish.stop, id) {
@@ -229,7 +233,7 @@ async fn attempt(server: &'static Server, wish: DrainWish, began: Instant) -> Fi
 }
 
 /// An old worker is idle now and may fetch the next job in a moment: only its end makes it a proof.
-async fn stop_at_this_instant(server: &Server, id: Option<&str>) -> Finding {
+async fn stop_at_this_instant(server: &Server, id: Option<&str>, terminating: bool) -> Finding {
     let Some(id) = id else {
         return Finding {
             active_jobs: Some(0),
@@ -239,9 +243,10 @@ async fn stop_at_this_instant(server: &Server, id: Option<&str>) -> Finding {
             )
         };
     };
-    let stopped = match server.state.mark_stopped_by_drain(id) {
-        Ok(()) => steps::stop_and_watch(server, id).await.map_err(|error| error.to_string()),
-        Err(error) => Err(error.to_string()),
+    // The mark is for putting it back to work, which nobody does on a machine that goes away.
+    let stopped = match server.state.mark_stopped_by_drain(id, Cost::default()) {
+        Err(error) if !terminating => Err(error.to_string()),
+        _ => steps::stop_and_watch(server, id).await.map_err(|error| error.to_string()),
     };
     let caught = match stopped {
         Ok(caught) => caught,
@@ -252,7 +257,8 @@ async fn stop_at_this_instant(server: &Server, id: Option<&str>) -> Finding {
     } else {
         "Drain complete: the worker was stopped, and had taken work in the last instant"
     };
-    ended(message, caught, server).await
+    let cost = note_cost(server, id, Cost { caught, ..Cost::default() });
+    ended(message, cost, server).await
 }
 
 /// Sees to it that the engine does not start again what has just gone down, and returns how many jobs that cost;
@@ -268,13 +274,27 @@ async fn keep_down(server: &Server, id: &str, terminating: bool) -> Result<Optio
     if terminating {
         server.engine.set_restart_policy(id, "no").await.map_err(text)?;
     } else if detail.state.restarting {
-        server.state.mark_stopped_by_drain(id).map_err(|error| error.to_string())?;
+        server
+            .state
+            .mark_stopped_by_drain(id, Cost::default())
+            .map_err(|error| error.to_string())?;
     }
     steps::stop_and_watch(server, id).await.map(Some).map_err(text)
 }
 
+/// Writes down what the worker's end cost, and returns it together with what earlier ends did.
+fn note_cost(server: &Server, id: &str, cost: Cost) -> Cost {
+    let total = server.state.cost_of_drain().plus(cost);
+    if cost != Cost::default()
+        && let Err(error) = server.state.mark_stopped_by_drain(id, cost)
+    {
+        tracing::warn!(error = %error, cost = ?cost, "the next drain will not tell of these jobs");
+    }
+    total
+}
+
 /// The finding that no worker runs any more, once Docker and the kernel both say so.
-async fn ended(message: &str, caught_jobs: u64, server: &Server) -> Finding {
+async fn ended(message: &str, cost: Cost, server: &Server) -> Finding {
     match worker_container(server).await {
         Ok(Some(container)) if find::life(&container) != Life::Down => Finding::plain(
             DrainVerdict::Unknown,
@@ -285,7 +305,7 @@ async fn ended(message: &str, caught_jobs: u64, server: &Server) -> Finding {
             let text = format!("Not drained: something still listens on the worker's port {port}");
             Finding::plain(DrainVerdict::Unknown, text)
         }
-        Ok(_) => Finding::no_worker(message, caught_jobs),
+        Ok(_) => Finding::no_worker(message, cost),
         Err(error) => Finding::plain(
             DrainVerdict::Unknown,
             format!("Not drained: whether the worker has ended cannot be seen: {error}"),
@@ -306,10 +326,11 @@ async fn stop_at_work(server: &Server, id: &str, jobs: Option<u64>) -> Finding {
         tracing::warn!(error = %error, "a reboot would start the stopped worker again");
     }
     match engine.stop_container(id, server.config.timing.stop_grace).await {
-        Ok(()) => Finding {
-            stopped_jobs: jobs,
-            ..ended("The time was up: the worker was told to end, and has ended", 0, server).await
-        },
+        Ok(()) => {
+            let cost = note_cost(server, id, Cost { stopped: jobs, ..Cost::default() });
+            let message = "The time was up: the worker was told to end, and has ended";
+            Finding { stopped_jobs: cost.stopped, ..ended(message, cost, server).await }
+        }
         Err(error) => cannot_be_stopped(jobs, &error.to_string()),
     }
 }

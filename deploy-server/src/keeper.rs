@@ -9,7 +9,7 @@ use crate::docker::ContainerSummary as Container;
 use crate::host_drain::{DrainWish, drain_host, worker_container};
 use crate::ops::What;
 use crate::server::Server;
-use crate::state::UNDRAIN;
+use crate::state::{Cost, UNDRAIN};
 use crate::worker;
 
 const BETWEEN_LOOKS: Duration = Duration::from_secs(2);
@@ -85,7 +85,10 @@ async fn restart(server: &Server, reading: Option<worker::Reading>) -> Result<bo
         (Some(reading), Some(Container { id, .. }))
             if reading.draining || reading.accepting == Some(false) =>
         {
-            server.state.mark_stopped_by_drain(&id).map_err(|error| error.to_string())?;
+            server
+                .state
+                .mark_stopped_by_drain(&id, Cost::default())
+                .map_err(|error| error.to_string())?;
             // Counted and logged where the worker took a job after it was seen idle.
             steps::stop_and_watch(server, &id).await.map_err(text)?;
             server.engine.start_container(&id).await.map_err(text)?;

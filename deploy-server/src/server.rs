@@ -1,7 +1,7 @@
 //! Everything the host server holds, built once at start.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use secrecy::ExposeSecret as _;
@@ -14,7 +14,7 @@ use crate::ecr::{self, Registry};
 use crate::metrics::Sampler;
 use crate::ops::Ops;
 use crate::secrets::Secrets;
-use crate::state::{StateDir, StateError};
+use crate::state::{StateDir, StateError, Terminating};
 use crate::views::Readings;
 
 #[derive(Debug)]
@@ -31,6 +31,8 @@ pub struct Server {
     pub started: Instant,
     /// The number of the last deploy.
     generation: AtomicU64,
+    /// This process was told that the machine goes away, whether or not the disk took the marker.
+    told_to_go: AtomicBool,
 }
 
 /// Why the server does not start.
@@ -79,6 +81,7 @@ impl Server {
             readings: Readings::default(),
             started: Instant::now(),
             generation: AtomicU64::new(last),
+            told_to_go: AtomicBool::new(false),
         })
     }
 
@@ -86,7 +89,29 @@ impl Server {
     /// marker may be in it.
     #[must_use]
     pub fn is_terminating(&self) -> bool {
-        !matches!(self.state.terminating(self.config.instance_id.as_deref()), Ok(None))
+        let told = self.told_to_go.load(Ordering::Relaxed);
+        told || !matches!(self.state.terminating(self.config.instance_id.as_deref()), Ok(None))
+    }
+
+    /// True once that is on the disk, so that a restart of this server does not undo it.
+    #[must_use]
+    pub fn is_marked(&self) -> bool {
+        matches!(self.state.terminating(self.config.instance_id.as_deref()), Ok(Some(_)))
+    }
+
+    /// Notes that this machine goes away. A disk that refuses the marker keeps nobody from draining.
+    pub fn mark_terminating(&self) {
+        self.told_to_go.store(true, Ordering::Relaxed);
+        if self.is_marked() {
+            return;
+        }
+        let marker = Terminating {
+            since: rfc3339(clock::now_ms()),
+            instance_id: self.config.instance_id.clone(),
+        };
+        if let Err(error) = self.state.mark_terminating(&marker) {
+            tracing::error!(error = %error, "the terminating marker cannot be written; each drain tries again");
+        }
     }
 
     /// The number and the name of a new deploy.

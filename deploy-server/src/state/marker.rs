@@ -9,10 +9,38 @@ const FILE: &str = "terminating.json";
 pub const UNDRAIN: &str = "undrain.json";
 const STOPPED: &str = "stopped-by-drain.json";
 
-/// The container that a drain stopped, because it could not say that it takes no more work.
+/// The container that a drain stopped, because it could not say that it takes no more work or because its time was up.
 #[derive(Serialize, Deserialize)]
 struct Stopped {
     container: String,
+    #[serde(default)]
+    cost: Cost,
+}
+
+/// Jobs that did not outlast their worker. Whoever asks next is told of them too: the host stops workers without being
+/// asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cost {
+    /// An old worker took them between its last idle answer and its end.
+    pub caught: u64,
+    /// They ran when the time was up; `None` when the worker could not be asked.
+    pub stopped: Option<u64>,
+}
+
+impl Default for Cost {
+    fn default() -> Self {
+        Self { caught: 0, stopped: Some(0) }
+    }
+}
+
+impl Cost {
+    #[must_use]
+    pub fn plus(self, more: Cost) -> Cost {
+        Cost {
+            caught: self.caught + more.caught,
+            stopped: self.stopped.zip(more.stopped).map(|(one, other)| one + other),
+        }
+    }
 }
 
 /// Written before the drain begins; a restart, a deploy or a new container does not undo it.
@@ -55,16 +83,27 @@ impl StateDir {
     /// The worker container that a drain stopped, if one did.
     #[must_use]
     pub fn stopped_by_drain(&self) -> Option<String> {
-        let bytes = self.read(STOPPED).ok()??;
-        serde_json::from_slice(&bytes).ok().map(|stopped: Stopped| stopped.container)
+        self.stopped().map(|stopped| stopped.container)
     }
 
-    /// Remembers that a drain stops this container.
+    /// What its end cost.
+    #[must_use]
+    pub fn cost_of_drain(&self) -> Cost {
+        self.stopped().map(|stopped| stopped.cost).unwrap_or_default()
+    }
+
+    fn stopped(&self) -> Option<Stopped> {
+        let bytes = self.read(STOPPED).ok()??;
+        serde_json::from_slice(&bytes).ok()
+    }
+
+    /// Remembers that a drain stops this container, and what that cost beside what is remembered already.
     ///
     /// # Errors
     /// When the disk refuses.
-    pub fn mark_stopped_by_drain(&self, container: &str) -> Result<(), StateError> {
-        let stopped = Stopped { container: container.to_owned() };
+    pub fn mark_stopped_by_drain(&self, container: &str, cost: Cost) -> Result<(), StateError> {
+        let cost = self.cost_of_drain().plus(cost);
+        let stopped = Stopped { container: container.to_owned(), cost };
         self.replace(STOPPED, &serde_json::to_vec(&stopped).expect("a marker is plain data"))
     }
 

@@ -9,7 +9,7 @@ mod marker;
 
 pub use history::{Entry, HISTORY_KEPT, parse_history, rollback_target};
 pub use journal::{Journal, parse_journal};
-pub use marker::{Terminating, UNDRAIN};
+pub use marker::{Cost, Terminating, UNDRAIN};
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};

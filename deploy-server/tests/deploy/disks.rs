@@ -4,8 +4,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use fleet_core::drain::Finding;
+use fleet_core::ids::InstanceId;
 use serde_json::json;
 
+use crate::drains::report;
 use crate::support::engine::{self, Engine};
 use crate::support::host::Host;
 use crate::support::until;
@@ -107,4 +110,42 @@ fn a_journal_that_cannot_be_read_is_waited_for_and_nothing_is_deployed_meanwhile
         host.get("/health").json()["operation"].is_null().then_some(())
     });
     assert_eq!(host.deploy("v1").status, 200);
+}
+
+/// The worker of a machine that goes away takes no more jobs, though the disk keeps no word of it.
+#[test]
+fn a_server_that_cannot_write_the_terminating_marker_drains_all_the_same() {
+    for (tag, stop) in [("v1", false), ("v1", true), ("old1", false)] {
+        let mut host = Host::new();
+        let disk = SmallDisk::new(&host.folder.path().join("state"), "256k");
+        host.start();
+        assert_eq!(host.deploy(tag).status, 200);
+        if tag == "v1" {
+            host.worker("POST", "/test/job");
+        }
+        disk.fill();
+        let mut order = vec!["drain", "--terminating", "--timeout", "1", "--json"];
+        order.extend(stop.then_some("--stop"));
+        let said = report(&host.cli(&order));
+        assert!(!said.terminating, "a restart would undo it: {said:?}");
+        assert!(said.message.contains("cannot be written"), "{said:?}");
+        assert_eq!(said.accepting, Some(false), "{said:?}");
+        assert_eq!(said.worker_stopped, stop || tag == "old1", "{said:?}");
+        assert_eq!(host.deploy("v2").status, 409, "nobody starts a worker here any more");
+        if tag == "v1" && !stop {
+            assert_eq!(said.active_jobs, Some(1), "its job goes on: {said:?}");
+            // Put back to work by somebody, it is drained again by the server itself.
+            host.worker("POST", "/worker/resume");
+            until("it is drained again", Duration::from_secs(60), || {
+                let status = host.worker("GET", "/worker/status").json();
+                (status["accepting"] == false).then_some(())
+            });
+            host.worker("POST", "/test/done");
+        }
+
+        disk.free();
+        let said = report(&host.cli(&["drain", "--terminating", "--timeout", "30", "--json"]));
+        let instance = InstanceId::new("i-0123456789abcdef0");
+        assert_eq!(said.finding(&instance), Finding::Drained, "{said:?}");
+    }
 }

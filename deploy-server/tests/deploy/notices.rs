@@ -141,4 +141,23 @@ fn a_spot_worker_is_told_to_end_in_time_to_end_before_the_machine_does() {
     until("it says whose job that cost", SOON, || {
         host.log().contains(r#""stopped_jobs":1"#).then_some(())
     });
+    // Nobody asked for that, so whoever asks later is told.
+    let said = report(&host.cli(&["drain", "--terminating", "--timeout", "30", "--json"]));
+    assert_eq!((said.worker_stopped, said.stopped_jobs), (true, Some(1)), "{said:?}");
+}
+
+#[test]
+fn a_job_that_the_hosts_own_drain_caught_is_told_to_whoever_asks_later() {
+    let metadata = Metadata::start();
+    let host = host_that_reads(&metadata);
+    let deployed = host.deploy("old-catches");
+    assert_eq!(deployed.status, 200, "{deployed:?}");
+    metadata.say(STATE, 200, "Terminated");
+    until("the old worker is stopped", SOON, || {
+        host.log().contains("took work between its last idle answer and its end").then_some(())
+    });
+    for _ in 0..2 {
+        let said = report(&host.cli(&["drain", "--terminating", "--timeout", "30", "--json"]));
+        assert_eq!((said.worker_stopped, said.caught_jobs), (true, 1), "{said:?}");
+    }
 }

@@ -98,9 +98,18 @@ impl PassRecord {
             _ => None,
         };
         let margin = |instance: &InstanceId| {
-            let held = memory.held.get(instance)?;
+            let waits = |v: &Verdict| v.instance == *instance && v.lifecycle == "Terminating:Wait";
+            let held = memory.held.get(instance).filter(|_| verdicts.iter().any(waits))?;
             Some(i64::from(timeout?) - now.since(*held) / 1000)
         };
+        let any = |is: fn(&Note) -> bool| notes.iter().any(is);
+        let drifts = any(|n| matches!(n, Note::HookDrift { .. } | Note::HookUnknown { .. }));
+        let down = !known
+            || any(|n| matches!(n, Note::MachinesUnknown { .. }))
+            || verdicts.iter().any(|v| matches!(v.because, Reason::CommandsUnknown { .. }));
+        let just_held = |v: &Verdict| matches!(v.because, Reason::JustHeld { .. });
+        let unasked = seen.machines.is_none() && verdicts.iter().any(just_held);
+        let left_alone = |n: &&Note| matches!(n, Note::WarmPool { .. } | Note::UnknownState { .. });
         DrainMetrics {
             at: now,
             group: self.group.clone(),
@@ -136,12 +145,9 @@ impl PassRecord {
                     _ => 0,
                 })
                 .sum(),
-            hook_drift: notes
-                .iter()
-                .any(|note| matches!(note, Note::HookDrift { .. } | Note::HookUnknown { .. })),
-            source_down: !known
-                || notes.iter().any(|note| matches!(note, Note::MachinesUnknown { .. }))
-                || verdicts.iter().any(|v| matches!(v.because, Reason::CommandsUnknown { .. })),
+            hook_drift: (drifts || known && seen.hook.is_some()).then_some(drifts),
+            source_down: (down || !unasked).then_some(down),
+            left_alone: known.then(|| count(notes.iter().filter(left_alone))),
             action_failed: count(failed.filter(|done| matches!(done, Done::Failed { .. }))),
             event_age_ms: self.told.event_at.map(|at| millis(self.inputs.now.since(at))),
             aws_calls: count(self.calls.iter()),
@@ -173,3 +179,7 @@ fn moment(at: UnixMs) -> String {
     jiff::Timestamp::from_millisecond(at.0)
         .map_or_else(|_| format!("{} ms", at.0), |at| at.to_string())
 }
+
+#[cfg(test)]
+#[path = "record_tests.rs"]
+mod tests;

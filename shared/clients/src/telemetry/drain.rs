@@ -33,9 +33,12 @@ pub struct DrainMetrics {
     pub jobs_caught: u32,
     /// Jobs that ran when a worker was stopped because its time was up.
     pub jobs_interrupted: u32,
-    pub hook_drift: bool,
-    /// The group, the commands or the machines could not be read.
-    pub source_down: bool,
+    /// Something is wrong with the hook; `None` where it was not looked at.
+    pub hook_drift: Option<bool>,
+    /// The group, the commands or the machines could not be read; `None` where there was no reason yet to ask again.
+    pub source_down: Option<bool>,
+    /// Instances in a state that is not supported, or not known: nobody looks after them.
+    pub left_alone: Option<u32>,
     /// Calls that were to change something and failed.
     pub action_failed: u32,
     /// From the event to this pass.
@@ -51,7 +54,7 @@ impl DrainMetrics {
     }
 
     fn line(&self) -> Value {
-        let flag = |flag: bool| Some(u32::from(flag));
+        let flag = |flag: Option<bool>| flag.map(u32::from);
         let metrics = [
             ("DrainWaiting", "Count", self.waiting),
             ("DrainRetained", "Count", self.retained),
@@ -66,6 +69,7 @@ impl DrainMetrics {
             ("DrainJobsInterrupted", "Count", Some(self.jobs_interrupted)),
             ("DrainHookDrift", "Count", flag(self.hook_drift)),
             ("DrainSourceDown", "Count", flag(self.source_down)),
+            ("DrainLeftAlone", "Count", self.left_alone),
             ("DrainActionFailed", "Count", Some(self.action_failed)),
             ("DrainEventAgeMs", "Milliseconds", self.event_age_ms),
             ("DrainAwsCalls", "Count", Some(self.aws_calls)),
@@ -95,8 +99,9 @@ mod tests {
             commands_sent: 1,
             jobs_caught: 0,
             jobs_interrupted: 0,
-            hook_drift: true,
-            source_down: false,
+            hook_drift: Some(true),
+            source_down: None,
+            left_alone: Some(0),
             action_failed: 0,
             event_age_ms: None,
             aws_calls: 7,
@@ -107,6 +112,7 @@ mod tests {
         assert_eq!(line["DrainReleased"], 0);
         assert_eq!(line["DrainHookDrift"], 1);
         assert_eq!(line.get("DrainRetained"), None);
+        assert_eq!(line.get("DrainSourceDown"), None);
         assert_eq!(line["_aws"]["Timestamp"], 1_795_478_400_000_i64);
         let declared = line["_aws"]["CloudWatchMetrics"][0]["Metrics"].as_array().unwrap();
         assert_eq!(declared.len(), 13);

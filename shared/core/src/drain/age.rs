@@ -17,7 +17,7 @@ impl Age {
         let chain = invocations.iter().fold(told, |chain, invocation| {
             let own = Chain {
                 asked: Some(invocation.requested),
-                closed: invocation.was_answered().then_some(invocation.requested),
+                closed: invocation.closed_the_intake().then_some(invocation.requested),
                 until: None,
             };
             chain.join(own).join(invocation.order.chain)
@@ -30,12 +30,16 @@ impl Age {
         self.chain.asked.map_or(0, |asked| self.now.since(asked).max(0))
     }
 
-    /// When the worker has to be stopped. The job limit counts from the moment the host took no more work, because a job may have
-    /// begun just before; where the host never answered, from the first command.
-    pub fn stop_at(&self, policy: &Policy) -> Option<UnixMs> {
+    /// When no job may run any longer. The job limit counts from the moment the host took no more work, because a job may have
+    /// begun just before; where the host never said so, from the first command.
+    pub fn limit_at(&self, policy: &Policy) -> Option<UnixMs> {
         let since = self.chain.closed.or(self.chain.asked);
-        let limit = since.map(|since| since.plus_seconds(policy.job_limit_s));
-        match (limit, self.chain.until) {
+        since.map(|since| since.plus_seconds(policy.job_limit_s))
+    }
+
+    /// When the worker has to be stopped: at the limit, or before AWS takes the machine back.
+    pub fn stop_at(&self, policy: &Policy) -> Option<UnixMs> {
+        match (self.limit_at(policy), self.chain.until) {
             (Some(limit), Some(until)) => Some(limit.min(until)),
             (limit, until) => limit.or(until),
         }

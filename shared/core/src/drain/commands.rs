@@ -85,8 +85,8 @@ impl Invocation {
         }
     }
 
-    /// Whether the host took the order: then its intake is closed for good, whatever the worker did since.
-    pub(super) fn was_answered(&self) -> bool {
-        matches!(&self.output, Output::Report(report) if report.took_the_order())
+    /// Whether the host said that the intake is closed: then it stays so for good, whatever the worker did since.
+    pub(super) fn closed_the_intake(&self) -> bool {
+        matches!(&self.output, Output::Report(report) if report.closed_the_intake())
     }
 }

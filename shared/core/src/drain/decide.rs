@@ -12,9 +12,24 @@ use crate::ids::InstanceId;
 use crate::scaling::Reading;
 use crate::time::UnixMs;
 
-const WAIT: &str = "Terminating:Wait";
+pub(super) const WAIT: &str = "Terminating:Wait";
 const RETAINED: &str = "Terminating:Retained";
 const WARM_POOL: &str = "Warmed:";
+/// It is gone, going, or in the hands of a person or of Auto Scaling itself: nothing is asked of a drain.
+const NOT_OURS: [&str; 12] = [
+    "Terminating",
+    "Terminating:Proceed",
+    "Terminated",
+    "Detaching",
+    "Detached",
+    "EnteringStandby",
+    "Standby",
+    "Quarantined",
+    "ReplacingRootVolume",
+    "ReplacingRootVolume:Wait",
+    "ReplacingRootVolume:Proceed",
+    "RootVolumeReplaced",
+];
 
 /// Decides what to ask or to do next; see the module for the whole.
 pub fn decide(inputs: &Inputs) -> Decision {
@@ -22,7 +37,7 @@ pub fn decide(inputs: &Inputs) -> Decision {
     match &inputs.seen.group {
         None => {
             decision.calls.push(Call::DescribeGroup { after_s: 0 });
-            if !inputs.memory.hook_seen {
+            if !inputs.is_hook_known() {
                 decision.calls.push(Call::DescribeHook);
             }
         }
@@ -123,8 +138,13 @@ impl Pass<'_> {
                     });
                     continue;
                 }
-                // It is gone, going, or in the hands of a person.
-                _ => {
+                state => {
+                    if !NOT_OURS.contains(&state) {
+                        decision.notes.push(Note::UnknownState {
+                            instance: member.id.clone(),
+                            lifecycle: member.lifecycle.clone(),
+                        });
+                    }
                     if self.inputs.seen.instances.contains_key(&member.id) {
                         decision.verdicts.push(self.over(member));
                     }
@@ -133,8 +153,9 @@ impl Pass<'_> {
             };
             let held = self.inputs.memory.held.get(&member.id);
             let ago = held.map(|held| self.group.at.since(*held));
+            let untold = self.inputs.memory.untold.contains(&member.id);
             match ago.filter(|ago| (0..i64::from(HOLD_EVERY_S) * 1000).contains(ago)) {
-                Some(ago) if hints.is_empty() && way == Way::Wait => {
+                Some(ago) if hints.is_empty() && way == Way::Wait && !untold => {
                     let because = Reason::JustHeld { ago_s: ago / 1000 };
                     decision.verdicts.push(Verdict { because, ..self.over(member) });
                 }
@@ -236,7 +257,7 @@ impl Pass<'_> {
             }
         }
         let seconds = |ms: i64| u32::try_from(ms.max(0) / 1000).unwrap_or(u32::MAX);
-        let stop_at = age.and_then(|age| age.stop_at(&self.inputs.policy));
+        let limit_at = age.and_then(|age| age.limit_at(&self.inputs.policy));
         let let_go = match leaver.way {
             Way::Wait => evidence.completions.last() == Some(&Done::Done),
             Way::Retained | Way::Noticed(_) => evidence.replaced == Some(Done::Done),
@@ -246,7 +267,7 @@ impl Pass<'_> {
             lifecycle: leaver.member.lifecycle.clone(),
             because,
             waited_s: age.filter(|age| age.chain.asked.is_some()).map(|a| seconds(a.waited_ms())),
-            left_s: stop_at.map(|at| seconds(at.since(self.group.at))),
+            left_s: limit_at.map(|at| seconds(at.since(self.group.at))),
             released: let_go,
         };
         (calls, verdict)

@@ -67,7 +67,7 @@ pub struct Verdict {
     pub because: Reason,
     /// Seconds since it was first told to take no more work.
     pub waited_s: Option<u32>,
-    /// Seconds until its worker is stopped, job or no job; 0 once that is over.
+    /// Seconds until no job may run there any longer; 0 once that is over. A notice by AWS, which may end it sooner, does not count.
     pub left_s: Option<u32>,
     /// This pass let it go.
     pub released: bool,
@@ -88,7 +88,7 @@ said! {
         NotListed { sent_s: i64 } => "a command was sent {sent_s} s ago and is not listed yet";
         TooSoon { last: LastAnswer, wait_s: i64 } => "it is asked again in {wait_s} s: {last}";
         PastLimit { limit_s: u32, last: LastAnswer } => "no job may take longer than {limit_s} s, so the worker is stopped with its own grace: {last}";
-        LastCall { limit_s: u32, last: LastAnswer } => "no job may take longer than {limit_s} s, and its host never answered, so it is told once more before the worker is stopped: {last}";
+        LastCall { limit_s: u32, last: LastAnswer } => "no job may take longer than {limit_s} s, and its host never said that it takes no more, so it is told once more before the worker is stopped: {last}";
         NoticeOver { last: LastAnswer } => "AWS takes the machine back, so the worker is stopped while it can still release its job: {last}";
         Stopping { asked_s: i64 } => "its worker was told to stop {asked_s} s ago";
         GaveUp { silent_s: i64 } => "its worker was to stop {silent_s} s ago and no proof came: nothing is left to wait for";
@@ -133,6 +133,7 @@ said! {
         Interrupted { instance: InstanceId, jobs: u32 } => "{jobs} jobs ran on {instance} when its worker was stopped because its time was up";
         StoppedUnasked { instance: InstanceId } => "the worker of {instance} was stopped because its time was up, and could not be asked whether a job ran";
         WarmPool { instance: InstanceId, lifecycle: String } => "{instance} is {lifecycle}: warm pools are not supported, and it is left alone";
+        UnknownState { instance: InstanceId, lifecycle: String } => "{instance} is {lifecycle}, a state that this version does not know: it is left alone";
         NotOurs { instance: InstanceId } => "{instance} is not in the group, so what was said of it is none of ours";
     }
 }

@@ -23,14 +23,7 @@ pub(super) fn about_group(inputs: &Inputs, group: &Group) -> Vec<Note> {
     if let Some(Reading::Unknown(source)) = &seen.activities {
         notes.push(Note::ActivitiesUnknown { source: source.clone() });
     }
-    match &seen.hook {
-        None => {}
-        Some(Reading::Unknown(source)) => notes.push(Note::HookUnknown { source: source.clone() }),
-        Some(Reading::Known(hook)) => {
-            let drift = drift(inputs, group, hook);
-            notes.extend(drift.into_iter().map(|wrong| Note::HookDrift { wrong }));
-        }
-    }
+    notes.extend(about_hook(inputs, group));
     for hint in &inputs.hints {
         if !group.members.iter().any(|member| member.id == hint.instance) {
             notes.push(Note::NotOurs { instance: hint.instance.clone() });
@@ -39,8 +32,25 @@ pub(super) fn about_group(inputs: &Inputs, group: &Group) -> Vec<Note> {
     notes
 }
 
-/// What of the hook and the group would end a machine with a job on it, sooner or later.
-fn drift(inputs: &Inputs, group: &Group, hook: &Hook) -> Vec<String> {
+/// What is wrong with the hook, and with the group's part in it, which every pass sees.
+pub(super) fn about_hook(inputs: &Inputs, group: &Group) -> Vec<Note> {
+    let mut notes = Vec::new();
+    let hook = inputs.seen.hook.as_ref();
+    if let Some(Reading::Unknown(source)) = hook {
+        notes.push(Note::HookUnknown { source: source.clone() });
+    }
+    let hook = hook.and_then(Reading::known);
+    let drift = hook.map(|hook| drift(inputs, hook)).unwrap_or_default();
+    notes.extend(drift.into_iter().map(|wrong| Note::HookDrift { wrong }));
+    if !group.retains || hook.is_some_and(|hook| hook.default_result != "ABANDON") {
+        let wrong = "an instance is ended when the hook runs out; set DefaultResult ABANDON and TerminateHookAbandon retain to keep it";
+        notes.push(Note::HookDrift { wrong: wrong.to_owned() });
+    }
+    notes
+}
+
+/// What of the hook would end a machine with a job on it, sooner or later.
+fn drift(inputs: &Inputs, hook: &Hook) -> Vec<String> {
     let policy = &inputs.policy;
     let needed = policy.job_limit_s.saturating_add(policy.give_up_after_s());
     let mut wrong = Vec::new();
@@ -60,12 +70,6 @@ fn drift(inputs: &Inputs, group: &Group, hook: &Hook) -> Vec<String> {
             "the hook holds an instance for at most {} s, and the longest job takes {needed} s with all grace",
             hook.global_s
         ));
-    }
-    if !group.retains || hook.default_result != "ABANDON" {
-        wrong.push(
-            "an instance is ended when the hook runs out; set DefaultResult ABANDON and TerminateHookAbandon retain to keep it"
-                .to_owned(),
-        );
     }
     wrong
 }

@@ -1,11 +1,13 @@
 //! What one pass was told and has seen so far.
 
-use super::{Invocation, Policy};
+use super::decide::WAIT;
+use super::policy::HOOK_EVERY_S;
+use super::{Invocation, Policy, notes};
 use crate::ids::{GroupName, InstanceId};
 use crate::scaling::Reading;
 use crate::time::UnixMs;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Everything a pass depends on: with the same inputs it decides the same again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,12 +24,14 @@ pub struct Inputs {
 /// What a warm environment knows of its own last passes. It saves calls; losing it costs a few.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Memory {
-    /// When each leaving instance was last held by a heartbeat, and not in need of more.
+    /// When each waiting instance was last held by a heartbeat.
     pub held: BTreeMap<InstanceId, UnixMs>,
+    /// Whom the last pass could not tell anything: it is not left to the next pass's luck, however lately it was held.
+    pub untold: BTreeSet<InstanceId>,
     /// When each was last sent a command.
     pub sent: BTreeMap<InstanceId, UnixMs>,
-    /// Whether this environment has looked at the hook.
-    pub hook_seen: bool,
+    /// When this environment last looked at the hook and found nothing wrong, by its own clock: the look comes before AWS's.
+    pub hook_seen: Option<UnixMs>,
 }
 
 /// An instance that an event named.
@@ -193,6 +197,12 @@ impl Inputs {
         self.group().map_or(self.now, |group| group.at)
     }
 
+    /// Whether nothing was wrong with the hook a short time ago: a hook that is right rarely changes.
+    pub(super) fn is_hook_known(&self) -> bool {
+        let ago = self.memory.hook_seen.map(|at| self.now.since(at));
+        ago.is_some_and(|ago| (0..i64::from(HOOK_EVERY_S) * 1000).contains(&ago))
+    }
+
     pub(super) fn group(&self) -> Option<&Group> {
         self.seen.group.as_ref().and_then(Reading::known)
     }
@@ -201,12 +211,14 @@ impl Inputs {
     pub fn remember(&self) -> Memory {
         let now = self.clock();
         let mut memory = self.memory.clone();
-        memory.hook_seen |= matches!(self.seen.hook, Some(Reading::Known(_)));
         for (instance, evidence) in &self.seen.instances {
-            // One that could not be told anything is not left to the next pass's luck.
-            let told = !matches!(evidence.sent, Some(Done::NotManaged | Done::Failed { .. }));
-            if evidence.held == Some(Done::Done) && told {
+            if evidence.held == Some(Done::Done) {
                 memory.held.insert(instance.clone(), now);
+            }
+            if matches!(evidence.sent, Some(Done::NotManaged | Done::Failed { .. })) {
+                memory.untold.insert(instance.clone());
+            } else {
+                memory.untold.remove(instance);
             }
             if evidence.sent == Some(Done::Done) {
                 memory.sent.insert(instance.clone(), now);
@@ -214,8 +226,18 @@ impl Inputs {
         }
         if let Some(group) = self.group() {
             let is_member = |instance: &InstanceId| group.members.iter().any(|m| m.id == *instance);
-            memory.held.retain(|instance, _| is_member(instance));
+            let waits = |instance: &InstanceId| {
+                group.members.iter().any(|m| m.id == *instance && m.lifecycle == WAIT)
+            };
+            // Whoever ran out of its hook and waits again does so on a new hook, whatever the last one had left.
+            memory.held.retain(|instance, _| waits(instance));
+            memory.untold.retain(&is_member);
             memory.sent.retain(|instance, _| is_member(instance));
+            if !notes::about_hook(self, group).is_empty() {
+                memory.hook_seen = None;
+            } else if self.seen.hook.is_some() {
+                memory.hook_seen = Some(self.now);
+            }
         }
         memory
     }

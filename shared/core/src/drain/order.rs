@@ -23,7 +23,7 @@ pub struct Order {
 pub struct Chain {
     /// When the first command was sent, by AWS's clock.
     pub asked: Option<UnixMs>,
-    /// When the first command was sent that the host answered: since then it takes no more work.
+    /// When the first command was sent that closed the intake: after it no job begins.
     pub closed: Option<UnixMs>,
     /// When the worker has to be stopped because the machine is taken away.
     pub until: Option<UnixMs>,

@@ -19,6 +19,8 @@ pub(super) const UNLISTED_S: u32 = 60;
 pub(super) const PROOF_MAX_AGE_S: u32 = WINDOW_S + DELIVERY_S + 60;
 /// An instance that this environment held by a heartbeat this recently is left to the next pass, unless an event names it.
 pub(super) const HOLD_EVERY_S: u32 = 30;
+/// How often an environment looks at a hook with which nothing is wrong, while nobody leaves.
+pub(super) const HOOK_EVERY_S: u32 = 3600;
 /// Time for AWS to take a machine back after the notice. <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-instance-termination-notices.html>
 pub(super) const SPOT_NOTICE_S: u32 = 120;
 /// A notice that is older says nothing any more about a machine that still runs.

@@ -69,11 +69,13 @@ impl HostReport {
         Ok(HostReport { message: clip(&report.message).to_owned(), ..report })
     }
 
-    /// Whether the host took the order for good, as far as it can be believed.
-    pub(super) fn took_the_order(&self) -> bool {
+    /// Whether the worker takes no more work, for good, as far as it can be believed. Where the host could not ask it, or was at
+    /// something else, the worker may begin jobs still.
+    pub(super) fn closed_the_intake(&self) -> bool {
         let contradicts =
             self.drained && (self.active_jobs, self.accepting) != (Some(0), Some(false));
-        self.terminating && !contradicts
+        let closed = self.active_jobs.is_some() && self.accepting != Some(true);
+        self.terminating && closed && !contradicts
     }
 
     /// What the report proves about `instance`.

@@ -10,7 +10,7 @@ fn start(memory: Memory) -> Inputs {
 }
 
 fn warm() -> Memory {
-    Memory { hook_seen: true, ..Memory::default() }
+    Memory { hook_seen: Some(NOW), ..Memory::default() }
 }
 
 fn look_at(mut inputs: Inputs, members: Vec<Member>) -> Inputs {
@@ -34,7 +34,29 @@ fn a_new_environment_looks_at_the_hook_once() {
     inputs.take(Answer::Hook(Reading::Known(hook())));
     let inputs = look_at(inputs, vec![]);
     assert!(decide(&inputs).calls.is_empty());
-    assert!(inputs.remember().hook_seen);
+    assert_eq!(inputs.remember(), warm());
+    // Once an hour again: it may change while nobody leaves.
+    for (seen, known) in [(3_599, true), (3_600, false), (-1, false)] {
+        let memory = Memory { hook_seen: Some(ago(seen)), ..Memory::default() };
+        let looks = decide(&start(memory)).calls.contains(&Call::DescribeHook);
+        assert_eq!(looks, !known, "seen {seen} s ago");
+    }
+}
+
+/// What is wrong is told by every pass until it is put right, so its alarm does not end before.
+#[test]
+fn a_hook_with_which_something_is_wrong_is_looked_at_by_every_pass() {
+    let mut kills = group(vec![]);
+    kills.retains = false;
+    let mut inputs = start(warm());
+    inputs.take(Answer::Group(Reading::Known(kills)));
+    assert!(matches!(decide(&inputs).notes[..], [Note::HookDrift { .. }]), "without the hook");
+    assert_eq!(inputs.remember().hook_seen, None);
+    for wrong in [unknown(), Reading::Known(Hook { terminating: false, ..hook() })] {
+        let mut inputs = look_at(start(warm()), vec![]);
+        inputs.take(Answer::Hook(wrong));
+        assert_eq!(inputs.remember().hook_seen, None);
+    }
 }
 
 #[test]
@@ -124,10 +146,14 @@ fn an_order_that_reached_nobody_is_told_and_repeated_by_the_next_pass() {
             .then(Answer::Activities(Reading::Known(BTreeMap::new())));
         assert!(scene.is_left_alone());
         assert!(scene.because().to_string().contains(says), "{}", scene.because());
-        assert_eq!(scene.inputs.remember().held, BTreeMap::new());
+        let memory = scene.inputs.remember();
+        assert_eq!(memory.held, BTreeMap::from([(id(0), NOW)]), "it was held all the same");
+        let next = look_at(start(memory), vec![member(0, "Terminating:Wait")]);
+        assert_eq!(decide(&next).calls, [Call::Heartbeat { instance: id(0) }]);
     }
     let told = Scene::waiting(vec![]).then(Answer::Sent(id(0), Done::Done));
-    assert_eq!(told.inputs.remember().held, BTreeMap::from([(id(0), NOW)]));
+    let next = look_at(start(told.inputs.remember()), vec![member(0, "Terminating:Wait")]);
+    assert!(decide(&next).calls.is_empty());
 }
 
 /// Several passes may wait for the same end: one of them brought it about.
@@ -171,6 +197,9 @@ fn only_what_was_done_is_remembered_and_only_of_members() {
         let unheld = scene.clone().then(Answer::Held(id(0), held));
         assert_eq!(unheld.inputs.remember().held, BTreeMap::new());
     }
+    let kept = vec![member(0, "Terminating:Retained")];
+    let kept = sent.clone().then(Answer::Group(Reading::Known(group(kept))));
+    assert_eq!(kept.inputs.remember().held, BTreeMap::new(), "its next hook is a new one");
     let left = sent.then(Answer::Group(Reading::Known(group(vec![]))));
     assert_eq!(left.inputs.remember(), warm());
 }

@@ -291,6 +291,16 @@ fn row_40_a_return_to_the_warm_pool_is_told_of_and_left_alone() {
 }
 
 #[test]
+fn row_40_a_state_that_this_version_does_not_know_is_told_of_and_left_alone() {
+    let decision = Scene::of("Terminating:Later", vec![]).hint(HintKind::Look).decide();
+    assert!(decision.calls.is_empty());
+    assert!(matches!(decision.notes[..], [Note::UnknownState { .. }]), "{:?}", decision.notes);
+    for known in ["Standby", "Quarantined", "Terminating", "ReplacingRootVolume:Wait"] {
+        assert_eq!(Scene::of(known, vec![]).decide().notes, [], "{known}");
+    }
+}
+
+#[test]
 fn row_41_a_retained_machine_is_drained_and_then_ended_by_way_of_its_hook() {
     let retained = |commands| Scene::of("Terminating:Retained", commands);
     assert_eq!(retained(vec![]).sent(), order());

@@ -296,3 +296,22 @@ fn the_limit_counts_from_the_first_answer_and_not_from_the_first_try() {
     assert!(!order.stop, "the worker was told ten minutes ago, whatever happened before");
     assert_eq!(order.chain.closed, Some(ago(600)));
 }
+
+#[test]
+fn the_limit_does_not_count_from_an_answer_that_closed_nothing() {
+    let silent = HostReport { active_jobs: None, accepting: None, ..busy(1) };
+    let open = HostReport { accepting: Some(true), ..busy(1) };
+    for closed_nothing in [silent, open] {
+        let first = || answered(i64::from(LIMIT_S) + 600, closed_nothing.clone());
+        let order = Scene::waiting(vec![first(), answered(600, busy(1))]).sent();
+        assert!(!order.stop, "a job may have begun ten minutes ago");
+        assert_eq!(order.chain.closed, Some(ago(600)));
+        assert_eq!(Scene::waiting(vec![first()]).sent().chain.closed, None);
+    }
+    // A worker that cannot say whether it takes more was told all the same, and so was one that is stopped.
+    let old = HostReport { accepting: None, ..busy(1) };
+    for closed in [old, HostReport { worker_stopped: true, ..drained() }] {
+        let scene = Scene::waiting(vec![answered(600, closed)]);
+        assert_eq!(scene.sent().chain.closed, Some(ago(600)));
+    }
+}

@@ -91,7 +91,7 @@ impl Ours {
 
     /// What a tick costs while nobody leaves.
     pub(crate) fn calls_of_an_idle_minute() -> usize {
-        let warm = Memory { hook_seen: true, ..Memory::default() };
+        let warm = Memory { hook_seen: Some(at(0)), ..Memory::default() };
         let mut inputs = Inputs::new(policy(), at(0), warm, vec![]);
         let first = decide(&inputs).calls.len();
         let members = (0..10).map(|n| Member { id: name(n), lifecycle: "InService".into() });
