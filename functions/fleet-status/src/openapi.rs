@@ -134,7 +134,7 @@ fn status() -> Value {
         "environment": text(),
         "dry_run": { "type": "boolean" },
         "queue": or_null(object(json!({
-            "ready": count(), "due_soon": count(), "deferred": count(), "active": or_null(count()),
+            "ready": count(), "due_soon": count(), "deferred": or_null(count()), "active": or_null(count()),
             "expired": or_null(count()), "oldest_wait_s": count(),
             "targeted": list(object(json!({ "worker_id": text(), "ready": count(), "active": or_null(count()) }))),
             "schema_version": count(), "schema_tested": { "type": "boolean" },

@@ -1,7 +1,7 @@
 //! A million finished jobs do not make a tick slow.
 
 use crate::support::{
-    DOWNSTREAM, LOOK_AHEAD, NEWEST, QUEUE, app_source, documented, install, server, snapshot,
+    DOWNSTREAM, LOOK_AHEAD, NEWEST, QUEUE, app_source, documented, install, look, server, snapshot,
 };
 use fleet_core::scaling::{ActiveCounts, Reading, UnknownCause};
 use serde_json::json;
@@ -38,7 +38,9 @@ async fn check(large: Large) {
 
     let mut source = app_source(server, &database);
     let seen = snapshot(&mut source).await.expect("a snapshot");
-    assert_eq!((seen.general.ready, seen.general.deferred), (180, 1000));
+    assert_eq!((seen.general.ready, seen.general.deferred), (180, None));
+    let shown = look(&mut source).await.expect("a look");
+    assert_eq!((shown.general.ready, shown.general.deferred), (180, Some(1000)));
     if let Some(table) = large.index_on {
         match &seen.general.active {
             Reading::Unknown(reason) => {
@@ -83,7 +85,8 @@ fn assert_index_only(plan: &str) {
         .find_map(|line| line.trim().strip_prefix("Buffers: shared hit="))
         .and_then(|rest| rest.split_whitespace().next()?.parse::<u32>().ok())
         .expect("a count of buffers");
-    assert!(buffers < 60, "{buffers} buffers\n{plan}");
+    // 20 active jobs, each on a page of its own, are most of it; the 1,000 deferred ones would be a dozen more.
+    assert!(buffers < 40, "{buffers} buffers\n{plan}");
 }
 
 /// A day from now in the database's own words, which every version of pg-boss takes.

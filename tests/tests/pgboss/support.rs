@@ -7,6 +7,7 @@ use fleet_local::pgboss::{self, Boss};
 use fleet_local::postgres::{Options, Postgres};
 use fleet_local::registry;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 pub(crate) const QUEUE: &str = "gh_apply_job";
 /// Seconds; between the due-soon and the deferred jobs of the scenario.
@@ -81,6 +82,11 @@ pub(crate) async fn snapshot(source: &mut QueueSource) -> Result<QueueSnapshot, 
         }
         Begun::Busy => panic!("nobody else holds this lock"),
     }
+}
+
+/// What people are shown.
+pub(crate) async fn look(source: &mut QueueSource) -> Result<QueueSnapshot, Unknown> {
+    source.look(LOOK_AHEAD, Duration::from_secs(30)).await.map(|look| look.snapshot)
 }
 
 /// The statement `marker` begins, from a file of SQL, whether it is commented out there or not.

@@ -31,7 +31,9 @@ struct Waiting {
     name: String,
     ready: u32,
     due_soon: u32,
-    deferred: u32,
+    /// Counted for people only.
+    #[serde(default)]
+    deferred: Option<u32>,
     /// Negative where nothing is due yet.
     oldest_wait_ms: i64,
 }
@@ -76,10 +78,12 @@ impl Document {
         .collect()
     }
 
+    /// `detail`: whether what only people look at was asked for.
     pub(super) fn into_snapshot(
         self,
         names: &Names,
         shape: &Shape,
+        detail: bool,
     ) -> Result<QueueSnapshot, Unknown> {
         if self.replica {
             return Err(unknown(
@@ -96,7 +100,7 @@ impl Document {
             self.active.map(|rows| rows.into_iter().map(|row| (row.name.clone(), row)).collect());
         let counts = |queue: &str| QueueCounts {
             active: active_counts(queue, active.as_ref(), shape),
-            ..waiting_counts(waiting.get(queue))
+            ..waiting_counts(waiting.get(queue), detail)
         };
         let unfinished: BTreeSet<&str> = waiting
             .keys()
@@ -126,11 +130,14 @@ impl Document {
     }
 }
 
-fn waiting_counts(row: Option<&Waiting>) -> QueueCounts {
+fn waiting_counts(row: Option<&Waiting>, detail: bool) -> QueueCounts {
     QueueCounts {
         ready: row.map_or(0, |row| row.ready),
         due_soon: row.map_or(0, |row| row.due_soon),
-        deferred: row.map_or(0, |row| row.deferred),
+        deferred: match row {
+            Some(row) => row.deferred,
+            None => detail.then_some(0),
+        },
         oldest_wait_ms: row.map_or(0, |row| row.oldest_wait_ms.max(0)),
         active: Reading::Known(ActiveCounts { live: 0, expired: 0, newest_start: None }),
     }

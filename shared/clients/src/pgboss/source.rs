@@ -203,14 +203,14 @@ impl QueueSource {
             return Ok((connection, None));
         };
         if document.version == Some(shape.version) {
-            return Ok((connection, Some(self.seen(document, &shape)?)));
+            return Ok((connection, Some(self.seen(document, &shape, question)?)));
         }
         // pg-boss migrated since the catalog was read.
         self.shape = None;
         let shape = self.current_shape(&connection).await?;
         match self.read(&connection, &shape, question).await? {
             Some(document) if document.version == Some(shape.version) => {
-                Ok((connection, Some(self.seen(document, &shape)?)))
+                Ok((connection, Some(self.seen(document, &shape, question)?)))
             }
             Some(_) => Err(Trouble::Unknown(unknown(
                 UnknownCause::Unreadable,
@@ -220,9 +220,10 @@ impl QueueSource {
         }
     }
 
-    fn seen(&self, document: Document, shape: &Shape) -> Result<Look, Unknown> {
+    fn seen(&self, document: Document, shape: &Shape, question: Question) -> Result<Look, Unknown> {
         let details = document.details();
-        Ok(Look { snapshot: document.into_snapshot(&self.names, shape)?, details })
+        let snapshot = document.into_snapshot(&self.names, shape, question.detail)?;
+        Ok(Look { snapshot, details })
     }
 
     /// A connection with a transaction begun on it.

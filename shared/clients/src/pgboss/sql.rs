@@ -25,12 +25,12 @@ pub(super) fn version(names: &Names) -> String {
 /// The snapshot, with `detail` also what only people look at. Parameters: `$1` lock key (int8; NULL takes no lock), `$2` general queue (text), `$3` pattern of the targeted queues (text), `$4` look-ahead in seconds (int4).
 /// One row, one column: NULL where another tick holds the lock (nothing else is then evaluated), else one JSON document as text.
 ///
-/// Each queue condition is in a branch of its own, because an OR of both would lose the index; states are literals, because the partial
-/// indexes are matched against them.
+/// Of waiting jobs each queue condition is in a branch of its own, because an OR of both would lose the index's order by time; active jobs are
+/// few, and one pass over their index takes both. States are literals, because the partial indexes are matched against them.
 pub(super) fn snapshot(names: &Names, shape: &Shape, detail: bool) -> String {
     let version = names.pgboss("version");
     let exists = queue_exists(names, shape);
-    let waiting = waiting(names, shape);
+    let waiting = waiting(names, shape, detail);
     let active = match shape.active {
         ActivePlan::Count | ActivePlan::Scan => active(names, shape),
         ActivePlan::Skip(_) => "NULL".to_owned(),
@@ -66,7 +66,9 @@ fn queue_exists(names: &Names, shape: &Shape) -> String {
     )
 }
 
-fn waiting(names: &Names, shape: &Shape) -> String {
+/// Jobs that become due later than the look-ahead are counted for people only: a tick has no use for them, and there may be many. A
+/// worker's own queue is read whole, because any job in it keeps that worker.
+fn waiting(names: &Names, shape: &Shape, detail: bool) -> String {
     let job = names.pgboss("job");
     let start_after = shape.columns.start_after();
     let unblocked = if shape.blocked { " AND NOT blocked" } else { "" };
@@ -78,15 +80,20 @@ fn waiting(names: &Names, shape: &Shape) -> String {
             "SELECT name, {start_after} AS due FROM {job} WHERE {condition} AND state < 'active'{unblocked}"
         )
     };
+    let (general, deferred) = if detail {
+        let deferred =
+            format!("count(*) FILTER (WHERE NOT {due} AND due > {horizon}) AS deferred, ");
+        (branch("name = $2"), deferred)
+    } else {
+        (branch(&format!("name = $2 AND {start_after} <= {horizon}")), String::new())
+    };
     let wait = milliseconds("now() - min(due)");
     list(&format!(
         "SELECT name, \
          count(*) FILTER (WHERE {due}) AS ready, \
          count(*) FILTER (WHERE NOT {due} AND due <= {horizon}) AS due_soon, \
-         count(*) FILTER (WHERE NOT {due} AND due > {horizon}) AS deferred, \
-         {wait} AS oldest_wait_ms \
+         {deferred}{wait} AS oldest_wait_ms \
          FROM ({general} UNION ALL {targeted}) AS unfinished GROUP BY name",
-        general = branch("name = $2"),
         targeted = branch("name LIKE $3"),
     ))
 }
@@ -114,10 +121,9 @@ fn active(names: &Names, shape: &Shape) -> String {
          count(*) FILTER (WHERE NOT past) AS live, \
          count(*) FILTER (WHERE past) AS expired, \
          {newest} AS newest_start_ms \
-         FROM ({general} UNION ALL {targeted}) AS taken GROUP BY name",
+         FROM ({taken}) AS taken GROUP BY name",
         newest = milliseconds("max(started) FILTER (WHERE NOT past)"),
-        general = branch("name = $2"),
-        targeted = branch("name LIKE $3"),
+        taken = branch("(name = $2 OR name LIKE $3)"),
     ))
 }
 

@@ -124,7 +124,7 @@ fn queue_view(queue: &QueueSnapshot, unavailable: &mut Vec<Unavailable>) -> Queu
     Queue {
         ready: sum(|counts| counts.ready),
         due_soon: sum(|counts| counts.due_soon),
-        deferred: sum(|counts| counts.deferred),
+        deferred: all().map(|counts| counts.deferred).sum(),
         active: active.map(|(live, _)| live),
         expired: active.map(|(_, expired)| expired),
         oldest_wait_s: u64::try_from(oldest / 1000).unwrap_or(0),

@@ -49,8 +49,8 @@ pub struct Queue {
     pub ready: u32,
     /// Become due within the time that a new worker takes to boot.
     pub due_soon: u32,
-    /// Become due later.
-    pub deferred: u32,
+    /// Become due later. Null where it was not counted.
+    pub deferred: Option<u32>,
     /// Running. Null where counting them would cost too much.
     pub active: Option<u32>,
     /// Marked running, past their expiry.

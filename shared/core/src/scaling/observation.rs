@@ -91,8 +91,9 @@ pub struct QueueCounts {
     pub ready: u32,
     /// Becomes due within the look-ahead (one boot time).
     pub due_soon: u32,
-    /// Becomes due after the look-ahead.
-    pub deferred: u32,
+    /// Becomes due after the look-ahead. `None` where it was not counted: a tick has no use for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deferred: Option<u32>,
     /// Milliseconds the oldest ready job has been due; 0 when none is ready.
     pub oldest_wait_ms: i64,
     pub active: Reading<ActiveCounts>,

@@ -21,7 +21,7 @@ fn counts(ready: u32, live: u32) -> QueueCounts {
     QueueCounts {
         ready,
         due_soon: 1,
-        deferred: 2,
+        deferred: Some(2),
         oldest_wait_ms: i64::from(ready) * 1500,
         active: Reading::Known(ActiveCounts { live, expired: 1, newest_start: None }),
     }
@@ -153,7 +153,7 @@ fn everything_known_is_told_once() {
     assert_eq!((status.current_capacity, status.queue_depth), (Some(4), Some(5)));
     assert_eq!((status.active_workers, status.idle_workers), (Some(2), Some(1)));
     let queue = status.queue.unwrap();
-    assert_eq!((queue.ready, queue.due_soon, queue.deferred), (5, 2, 4));
+    assert_eq!((queue.ready, queue.due_soon, queue.deferred), (5, 2, Some(4)));
     assert_eq!((queue.active, queue.expired, queue.oldest_wait_s), (Some(3), Some(2), 6));
     let capacity = status.capacity.unwrap();
     assert_eq!((capacity.min, capacity.max), (Some(1), Some(8)), "the group's own maximum binds");

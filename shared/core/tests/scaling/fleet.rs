@@ -47,7 +47,7 @@ pub(crate) fn counts(ready: u32, active: u32) -> QueueCounts {
     QueueCounts {
         ready,
         due_soon: 0,
-        deferred: 0,
+        deferred: None,
         oldest_wait_ms: 0,
         active: Reading::Known(ActiveCounts {
             live: active,

@@ -29,7 +29,7 @@ pub(crate) fn any_counts() -> impl Strategy<Value = QueueCounts> {
         |(ready, due_soon, deferred, active)| QueueCounts {
             ready,
             due_soon,
-            deferred,
+            deferred: Some(deferred),
             oldest_wait_ms: 0,
             active,
         },

@@ -37,7 +37,7 @@ fn need_is_demand_over_jobs_per_worker_rounded_up() {
 fn jobs_due_within_a_boot_time_ask_for_workers_now_and_later_ones_do_not() {
     let mut queue = queue(0, 0, 1);
     queue.general.due_soon = 3;
-    queue.general.deferred = 50;
+    queue.general.deferred = Some(50);
     assert_eq!(decided(&inputs(released(1), queue, group(1))).need, Some(3));
 }
 
