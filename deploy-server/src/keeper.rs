@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use crate::deploy::decide::Life;
 use crate::deploy::{find, steps};
-use crate::docker::ContainerSummary as Container;
 use crate::host_drain::{DrainWish, drain_host, worker_container};
 use crate::ops::What;
 use crate::server::Server;
@@ -82,16 +81,16 @@ async fn restart(server: &Server, reading: Option<worker::Reading>) -> Result<bo
     let text = |error: crate::docker::Error| error.to_string();
     let container = worker_container(server).await.map_err(text)?;
     match (reading, container) {
-        (Some(reading), Some(Container { id, .. }))
+        (Some(reading), Some(container))
             if reading.draining || reading.accepting == Some(false) =>
         {
             server
                 .state
-                .mark_stopped_by_drain(&id, Cost::default())
+                .mark_stopped_by_drain(&container.id, Cost::default())
                 .map_err(|error| error.to_string())?;
             // Counted and logged where the worker took a job after it was seen idle.
-            steps::stop_and_watch(server, &id).await.map_err(text)?;
-            server.engine.start_container(&id).await.map_err(text)?;
+            steps::stop_and_watch(server, &container.id).await.map_err(text)?;
+            server.engine.start_container(&container.id).await.map_err(text)?;
         }
         (None, Some(container)) => {
             let stopped_here = server.state.stopped_by_drain().as_ref() == Some(&container.id);
@@ -100,10 +99,9 @@ async fn restart(server: &Server, reading: Option<worker::Reading>) -> Result<bo
             }
             server.engine.start_container(&container.id).await.map_err(text)?;
         }
-        (Some(_) | None, _) => {}
+        // It takes work already, or there is none to start.
+        _ => {}
     }
-    let forgotten =
-        server.state.clear_stopped_by_drain().and_then(|()| server.state.remove(UNDRAIN));
-    forgotten.map_err(|error| error.to_string())?;
+    server.state.forget_drain().map_err(|error| error.to_string())?;
     Ok(true)
 }

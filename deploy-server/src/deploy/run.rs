@@ -10,7 +10,7 @@ use crate::clock::now_ms;
 use crate::ops::Ticket;
 use crate::server::{Server, rfc3339};
 use crate::service::ServiceKind;
-use crate::state::{Entry, Journal, UNDRAIN};
+use crate::state::{Entry, Journal};
 
 /// A restarting engine is waited for this long before a step counts as failed.
 const ENGINE_PATIENCE: Duration = Duration::from_secs(90);
@@ -206,9 +206,7 @@ impl<'a> Deployment<'a> {
         if !started.iter().any(|step| self.run.doing.contains(step)) {
             return;
         }
-        let state = &self.server.state;
-        let forgotten = state.clear_stopped_by_drain().and_then(|()| state.remove(UNDRAIN));
-        if let Err(error) = forgotten {
+        if let Err(error) = self.server.state.forget_drain() {
             tracing::warn!(error = %error, "a drain of the former worker is still on record");
         }
     }

@@ -114,6 +114,15 @@ impl StateDir {
     pub fn clear_stopped_by_drain(&self) -> Result<(), StateError> {
         self.remove(STOPPED)
     }
+
+    /// Forgets all that a drain wrote down about the worker: it was started since, or another was.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn forget_drain(&self) -> Result<(), StateError> {
+        self.clear_stopped_by_drain()?;
+        self.remove(UNDRAIN)
+    }
 }
 
 #[cfg(test)]

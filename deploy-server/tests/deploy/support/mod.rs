@@ -4,6 +4,11 @@ pub(crate) mod engine;
 pub(crate) mod host;
 pub(crate) mod http;
 pub(crate) mod metadata;
+// Both programs of tests take their ports from it.
+#[path = "../../common/ports.rs"]
+mod ports;
+
+pub(crate) use ports::free_port;
 
 use std::time::{Duration, Instant};
 
@@ -23,20 +28,5 @@ pub(crate) fn until<T>(what: &str, within: Duration, mut probe: impl FnMut() -> 
             "not within {PATIENCE} times {within:?}: {what}"
         );
         std::thread::sleep(Duration::from_millis(10));
-    }
-}
-
-/// A port that nobody uses now.
-pub(crate) fn free_port() -> u16 {
-    use std::collections::BTreeSet;
-    use std::sync::Mutex;
-    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
-    loop {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let port = listener.local_addr().expect("it is bound").port();
-        // Tests run side by side: the kernel may offer the same port twice before it is used.
-        if GIVEN.lock().expect("no test panics here").insert(port) {
-            return port;
-        }
     }
 }

@@ -3,11 +3,15 @@
 pub(crate) mod aws;
 pub(crate) mod docker;
 pub(crate) mod systemd;
+// Both programs of tests take their ports from it.
+#[path = "../../common/ports.rs"]
+mod ports;
 
-use std::collections::{BTreeMap, BTreeSet};
+pub(crate) use ports::free_port;
+
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use deploy_server::secrets::document::Variables;
@@ -63,19 +67,6 @@ pub(crate) fn wait_for(limit: Duration, mut condition: impl FnMut() -> bool) -> 
         std::thread::sleep(Duration::from_millis(20));
     }
     false
-}
-
-/// A port of 127.0.0.1 that was free a moment ago.
-pub(crate) fn free_port() -> u16 {
-    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
-    loop {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let port = listener.local_addr().expect("its address").port();
-        // Tests run side by side: the kernel may offer the same port twice before it is used.
-        if GIVEN.lock().expect("no test panics here").insert(port) {
-            return port;
-        }
-    }
 }
 
 pub(crate) fn strings(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
