@@ -4,6 +4,7 @@ use crate::support::{
     DOWNSTREAM, NEWEST, QUEUE, app_source, documented, install, server, snapshot, source,
 };
 use fleet_core::scaling::{Reading, UnknownCause};
+use fleet_local::postgres::Postgres;
 use serde_json::json;
 
 const ROLE_SQL: &str = include_str!("../../../docs/sql/role.sql");
@@ -103,22 +104,30 @@ async fn a_missing_grant_is_named() {
     }
 }
 
+/// The address of the database for a new role that may read every table.
+fn reader(server: &Postgres, database: &str, role: &str) -> String {
+    server
+        .execute(
+            database,
+            &format!(
+                "CREATE ROLE {role} LOGIN PASSWORD 'pw';
+                 GRANT USAGE ON SCHEMA pgboss TO {role};
+                 GRANT SELECT ON ALL TABLES IN SCHEMA pgboss TO {role};
+                 GRANT SELECT ON gh_worker_registry TO {role}"
+            ),
+        )
+        .expect("grants");
+    server.url(role, "pw", database)
+}
+
 /// What cannot be read any more is left out at the next reading, not when the tables are looked up again.
 #[tokio::test]
 async fn a_registry_whose_grant_is_taken_back_does_not_stop_the_queue() {
     let (server, database) = (server(), "revoked");
     let mut boss = install(server, database, DOWNSTREAM);
     boss.insert(QUEUE, 3, json!({}), json!({})).expect("insert");
-    server
-        .execute(
-            database,
-            "CREATE ROLE revoked LOGIN PASSWORD 'pw';
-             GRANT USAGE ON SCHEMA pgboss TO revoked;
-             GRANT SELECT ON ALL TABLES IN SCHEMA pgboss TO revoked;
-             GRANT SELECT ON gh_worker_registry TO revoked",
-        )
-        .expect("grants");
-    let mut warm = source(&server.url("revoked", "pw", database), Some(server.ca_pem()));
+    let url = reader(server, database, "revoked");
+    let mut warm = source(&url, Some(server.ca_pem()));
     let seen = snapshot(&mut warm).await.expect("a snapshot");
     assert_eq!(seen.workers, Reading::Known(Vec::new()));
     for (take, give, says) in [
@@ -141,7 +150,7 @@ async fn a_registry_whose_grant_is_taken_back_does_not_stop_the_queue() {
             Reading::Known(rows) => panic!("{take}, yet {rows:?}"),
         }
         server.execute(database, give).expect(give);
-        warm = source(&server.url("revoked", "pw", database), Some(server.ca_pem()));
+        warm = source(&url, Some(server.ca_pem()));
         snapshot(&mut warm).await.expect("readable again");
     }
 }
@@ -152,16 +161,7 @@ async fn rows_hidden_by_policies_are_not_an_empty_queue() {
     let (server, database) = (server(), "hidden");
     let mut boss = install(server, database, DOWNSTREAM);
     boss.insert(QUEUE, 3, json!({}), json!({})).expect("insert");
-    server
-        .execute(
-            database,
-            "CREATE ROLE outsider LOGIN PASSWORD 'pw';
-             GRANT USAGE ON SCHEMA pgboss TO outsider;
-             GRANT SELECT ON ALL TABLES IN SCHEMA pgboss TO outsider;
-             GRANT SELECT ON gh_worker_registry TO outsider",
-        )
-        .expect("grants");
-    let url = server.url("outsider", "pw", database);
+    let url = reader(server, database, "outsider");
     let mut warm = source(&url, Some(server.ca_pem()));
     assert_eq!(snapshot(&mut warm).await.expect("a snapshot").general.ready, 3);
 

@@ -65,7 +65,7 @@ pub(super) async fn roll_back(
     };
     let image_tag = if let Some(record) = &kept.record {
         Some(record.image_tag.clone())
-    } else if let Some(ended) = stable.ended.iter().find(|ended| ended.key == key) {
+    } else if let Some(ended) = stable.ended_with(&key) {
         // The pointer may have moved since the first such request, whose command has the version.
         let id = ended.id.clone();
         let answers = perform(app, vec![Call::ReadCommand { id: id.clone() }]).await;

@@ -110,20 +110,14 @@ fn active(names: &Names, shape: &Shape) -> String {
     if shape.heartbeat {
         past += " OR heartbeat_on + heartbeat_seconds * interval '1 second' < now()";
     }
-    let branch = |condition: &str| {
-        format!(
-            "SELECT name, {started} AS started, coalesce({past}, false) AS past \
-             FROM {job} WHERE {condition} AND state = 'active'"
-        )
-    };
     list(&format!(
         "SELECT name, \
          count(*) FILTER (WHERE NOT past) AS live, \
          count(*) FILTER (WHERE past) AS expired, \
          {newest} AS newest_start_ms \
-         FROM ({taken}) AS taken GROUP BY name",
+         FROM (SELECT name, {started} AS started, coalesce({past}, false) AS past \
+         FROM {job} WHERE (name = $2 OR name LIKE $3) AND state = 'active') AS taken GROUP BY name",
         newest = milliseconds("max(started) FILTER (WHERE NOT past)"),
-        taken = branch("(name = $2 OR name LIKE $3)"),
     ))
 }
 

@@ -83,9 +83,12 @@ impl Case<'_> {
             .is_some_and(|id| self.stable.is_some_and(|stable| stable.deployment_id == *id))
     }
 
-    fn moved_at(&self) -> Option<UnixMs> {
-        let stable = self.stable.filter(|_| self.is_moved())?;
-        stable.ended(self.record.id()?).map(|ended| ended.at)
+    /// Whether the wait that began at `since`, or when the pointer moved, if that was later, goes on.
+    fn waits(&self, since: UnixMs) -> bool {
+        let stable = self.stable.filter(|_| self.is_moved());
+        let moved = stable.zip(self.record.id()).and_then(|(stable, id)| stable.ended(id));
+        let since = moved.map_or(since, |moved| moved.at.max(since));
+        self.now < since.plus_seconds(BOOT_S)
     }
 
     /// The version failed somewhere: bring the hosts back that may have it.
@@ -131,8 +134,7 @@ impl Case<'_> {
         let booting = count(self.members.values().filter(|state| state.starts_with("Pending")));
         // A long command ends long after it was sent: what counts is when the pointer moved.
         let last = self.record.commands.last().map_or(self.record.at, |sent| sent.at);
-        let since = self.moved_at().map_or(last, |moved| moved.max(last));
-        if booting > 0 && self.now < since.plus_seconds(BOOT_S) {
+        if booting > 0 && self.waits(last) {
             return Some(Next::Wait { booting });
         }
         Some(Next::End(State::Succeeded))
@@ -150,10 +152,7 @@ impl Case<'_> {
         let reachable: Vec<InstanceId> =
             hosts.iter().filter(is_online).map(|host| host.instance_id.clone()).collect();
         let missing = hosts.len() - reachable.len();
-        let waits = self.record.missed.is_none_or(|missed| {
-            let since = self.moved_at().map_or(missed, |moved| moved.max(missed));
-            self.now < since.plus_seconds(BOOT_S)
-        });
+        let waits = self.record.missed.is_none_or(|missed| self.waits(missed));
         if round > ROUNDS {
             None
         } else if missing > 0 && waits && (reachable.is_empty() || round == ROUNDS) {

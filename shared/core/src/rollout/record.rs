@@ -153,6 +153,11 @@ impl Stable {
         self.ended.iter().find(|ended| ended.id == *id)
     }
 
+    /// The rollout with this key, likewise.
+    pub fn ended_with(&self, key: &Key) -> Option<&Ended> {
+        self.ended.iter().find(|ended| ended.key == *key)
+    }
+
     pub(super) fn with(&self, ended: Ended) -> Stable {
         let mut stable = self.clone();
         stable.ended.retain(|known| known.id != ended.id);

@@ -257,8 +257,7 @@ impl Begin<'_> {
 
     /// The rollout with this key, where it is over.
     fn ended<'k>(&self, kept: &'k Kept) -> Option<&'k Ended> {
-        let ended = kept.stable.iter().flat_map(|stable| &stable.ended);
-        ended.clone().find(|ended| ended.key == self.wish.key)
+        kept.stable.as_ref()?.ended_with(&self.wish.key)
     }
 
     /// The key's rollout is over. Its command tells whether this request is the one that began it.

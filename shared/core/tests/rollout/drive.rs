@@ -9,6 +9,10 @@ fn first(world: &World) -> InstanceId {
     world.hosts.keys().next().expect("a host").clone()
 }
 
+fn agent_comes(world: &mut World, host: &InstanceId, at_s: i64) {
+    world.hosts.get_mut(host).expect("a host").agent_from = at_s;
+}
+
 fn started(world: &mut World, key: &str, version: &str) -> CommandId {
     match begin(world, &wish(key, version)).0 {
         Started::Accepted { id, .. } => id,
@@ -104,7 +108,8 @@ fn a_host_in_service_may_be_ahead_of_its_agent() {
     for (agent_s, state) in [(300, State::Succeeded), (900, State::Partial)] {
         let mut world = World::new(1, 3, Luck::default());
         let late = first(&world);
-        world.hosts.get_mut(&late).expect("a host").agent_from = world.now_s + agent_s;
+        let comes_s = world.now_s + agent_s;
+        agent_comes(&mut world, &late, comes_s);
         let id = started(&mut world, "aaaaaaaaaaaa", "v2");
         let ended = ended(&mut world, &id);
         assert_eq!(ended.state, state, "after {agent_s} s");
@@ -116,7 +121,7 @@ fn a_host_in_service_may_be_ahead_of_its_agent() {
 fn one_of_many_hosts_that_no_order_reached_is_named() {
     let mut world = World::new(1, 60, Luck::default());
     let dead = first(&world);
-    world.hosts.get_mut(&dead).expect("a host").agent_from = i64::MAX;
+    agent_comes(&mut world, &dead, i64::MAX);
     let id = started(&mut world, "aaaaaaaaaaaa", "v2");
     let ended = ended(&mut world, &id);
     assert_eq!((ended.state, ended.unreached), (State::Partial, vec![dead]));
@@ -136,7 +141,7 @@ fn an_instance_that_booted_while_the_pointer_moved_is_brought_along_after_a_long
 fn a_pass_that_writes_what_it_read_before_takes_no_cancellation_back() {
     let mut world = World::new(1, 3, Luck::default());
     let late = first(&world);
-    world.hosts.get_mut(&late).expect("a host").agent_from = i64::MAX;
+    agent_comes(&mut world, &late, i64::MAX);
     let id = started(&mut world, "aaaaaaaaaaaa", "v2");
     let (mut slow, call) = held(&mut world, |call| matches!(call, Call::Write { .. }));
     world.call(Call::WishCancel { id: id.clone() });
@@ -146,7 +151,7 @@ fn a_pass_that_writes_what_it_read_before_takes_no_cancellation_back() {
     let stable = world.stable.clone().expect("a pointer");
     assert_eq!(stable.ended(&id).map(|ended| ended.state), Some(State::Cancelled));
     // It was for that rollout and for no other.
-    world.hosts.get_mut(&late).expect("a host").agent_from = 0;
+    agent_comes(&mut world, &late, 0);
     let next = started(&mut world, "bbbbbbbbbbbb", "v2");
     assert_eq!(ended(&mut world, &next).state, State::Succeeded);
     assert_eq!(Key::of_hash("bbbbbbbbbbbb"), world.stable.expect("a pointer").ended[0].key);
@@ -156,14 +161,16 @@ fn a_pass_that_writes_what_it_read_before_takes_no_cancellation_back() {
 fn waiting_before_the_pointer_moves_takes_nothing_from_waiting_after_it() {
     let mut world = World::new(1, 3, Luck::default());
     let late = first(&world);
-    world.hosts.get_mut(&late).expect("a host").agent_from = world.now_s + 550;
+    let comes_s = world.now_s + 550;
+    agent_comes(&mut world, &late, comes_s);
     let id = started(&mut world, "aaaaaaaaaaaa", "v2");
     for _ in 0..109 {
         pass(&mut world);
         world.step(5);
     }
     let born = world.bear();
-    world.hosts.get_mut(&born).expect("a host").agent_from = world.now_s + 250;
+    let comes_s = world.now_s + 250;
+    agent_comes(&mut world, &born, comes_s);
     assert_eq!(ended(&mut world, &id).state, State::Succeeded);
     assert_eq!(world.hosts[&born].runs, tag("v2"));
 }
