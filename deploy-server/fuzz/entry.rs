@@ -1,5 +1,5 @@
-//! Where bytes from outside come in, one function for each source. The fuzz targets and the tests run the same ones;
-//! each says what must hold for any bytes, beyond not panicking.
+//! Where bytes from outside come in, one function for each source. The fuzz targets and the tests
+//! run the same ones; each says what must hold for any bytes, beyond not panicking.
 
 use deploy_server::deploy::decide::{World, decide, interrupted};
 use deploy_server::deploy::gate::judge;
@@ -26,7 +26,8 @@ pub(crate) fn worker(bytes: &[u8]) {
     }
     let Ok(reading) = parse_status(&reply) else { return };
     assert!(matches!(status, 200 | 503), "an error is no reading");
-    // Fields that nobody reads may hold text that is no text, and a list is read as well: nothing to compare with.
+    // Fields that nobody reads may hold text that is no text, and a list is read as well: nothing
+    // to compare with.
     if let (true, Ok(said @ Value::Object(_))) =
         (reading.is_drained(), serde_json::from_slice(body))
     {

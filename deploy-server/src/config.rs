@@ -1,4 +1,5 @@
-//! Configuration of the host server, read once from the environment; every error is reported at once, none is defaulted.
+//! Configuration of the host server, read once from the environment; every error is reported at
+//! once, none is defaulted.
 //!
 //! | Variable | Default | Meaning |
 //! |---|---|---|
@@ -284,7 +285,8 @@ impl Reader<'_> {
     }
 }
 
-/// What stands in for a value that could not be read, so that reading goes on and finds every error.
+/// What stands in for a value that could not be read, so that reading goes on and finds every
+/// error.
 trait Placeholder {
     fn placeholder() -> Self;
 }

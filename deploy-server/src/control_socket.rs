@@ -1,6 +1,8 @@
-//! The socket of the local commands: systemd's, or one made here where the server was started without systemd.
+//! The socket of the local commands: systemd's, or one made here where the server was started
+//! without systemd.
 //!
-//! systemd's stays open while the server restarts, so that a command given then waits in it instead of failing.
+//! systemd's stays open while the server restarts, so that a command given then waits in it instead
+//! of failing.
 
 use std::fs;
 use std::io;
@@ -43,13 +45,14 @@ impl Error {
     }
 }
 
-/// The socket that systemd handed to this process, if it did. To be called while there is one thread: it takes
-/// `LISTEN_FDS` and `LISTEN_PID` out of the process's environment.
+/// The socket that systemd handed to this process, if it did. To be called while there is one
+/// thread: it takes `LISTEN_FDS` and `LISTEN_PID` out of the process's environment.
 ///
 /// # Errors
 /// When something else was handed over.
 pub fn inherited(env: &Strings) -> Result<Option<Inherited>, Error> {
-    // What was meant for another process, of which this one only has the environment, is not ours to take.
+    // What was meant for another process, of which this one only has the environment, is not ours
+    // to take.
     let for_us = env.get("LISTEN_PID") == Some(&std::process::id().to_string());
     if !for_us || !env.contains_key("LISTEN_FDS") {
         return Ok(None);
@@ -61,10 +64,12 @@ pub fn inherited(env: &Strings) -> Result<Option<Inherited>, Error> {
     ListenFd::from_env().take_unix_listener(0).map_err(Error::Inherited)
 }
 
-/// Makes the inherited socket, or without one a new socket for root alone at `path`, ready to accept.
+/// Makes the inherited socket, or without one a new socket for root alone at `path`, ready to
+/// accept.
 ///
 /// # Errors
-/// When the inherited one is not at `path`, where the commands look for it, or a new one cannot be made.
+/// When the inherited one is not at `path`, where the commands look for it, or a new one cannot be
+/// made.
 pub fn open(path: &Path, inherited: Option<Inherited>) -> Result<UnixListener, Error> {
     let Some(listener) = inherited else {
         return bind(path).map_err(|source| Error::Bind { at: path.to_owned(), source });
@@ -78,7 +83,8 @@ pub fn open(path: &Path, inherited: Option<Inherited>) -> Result<UnixListener, E
     UnixListener::from_std(listener).map_err(Error::Inherited)
 }
 
-/// A file left by a dead server is replaced: the state directory's lock already proves that no other server lives.
+/// A file left by a dead server is replaced: the state directory's lock already proves that no
+/// other server lives.
 fn bind(path: &Path) -> io::Result<UnixListener> {
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent)?;

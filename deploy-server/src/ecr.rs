@@ -1,9 +1,10 @@
 //! The registry credential: from the instance role, in memory only, renewed before it expires.
 //!
-//! Settings: `ECR_REGISTRY`, the host name of the registry. A name like `123456789012.dkr.ecr.us-east-1.amazonaws.com`
-//! means `ecr:GetAuthorizationToken` in that region; for any other registry `REGISTRY_USERNAME` with
-//! `REGISTRY_PASSWORD`, or no credential at all. `ECR_AUTH=aws` asks for a token whatever the name (a registry behind
-//! an alias, in the region `AWS_REGION`).
+//! Settings: `ECR_REGISTRY`, the host name of the registry. A name like
+//! `123456789012.dkr.ecr.us-east-1.amazonaws.com` means `ecr:GetAuthorizationToken` in that region;
+//! for any other registry `REGISTRY_USERNAME` with `REGISTRY_PASSWORD`, or no credential at all.
+//! `ECR_AUTH=aws` asks for a token whatever the name (a registry behind an alias, in the region
+//! `AWS_REGION`).
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;

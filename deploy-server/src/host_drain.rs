@@ -20,7 +20,8 @@ pub const HTTP_WAIT: Duration = Duration::from_secs(60);
 
 /// The form of the reply, as the fleet's drain function knows it.
 const FORM: u32 = 1;
-/// Longer words are cut, so that the reply is never cut by the 2,500 characters that Run Command keeps.
+/// Longer words are cut, so that the reply is never cut by the 2,500 characters that Run Command
+/// keeps.
 const WORDS: usize = 200;
 
 /// What a drain is asked to do.
@@ -29,7 +30,8 @@ pub struct DrainWish {
     pub within: Duration,
     /// The machine goes away: nothing may undo this drain.
     pub terminating: bool,
-    /// When the time is up and a job still runs: end the worker by SIGTERM, with its own grace to release the job.
+    /// When the time is up and a job still runs: end the worker by SIGTERM, with its own grace to
+    /// release the job.
     pub stop: bool,
 }
 
@@ -50,7 +52,8 @@ pub struct DrainReply {
     pub worker_stopped: bool,
     /// Jobs that an old worker took between its last idle answer and its end.
     pub caught_jobs: u64,
-    /// Jobs that ran when the worker was told to end because its time was up; `null` when it could not be asked.
+    /// Jobs that ran when the worker was told to end because its time was up; `null` when it could
+    /// not be asked.
     pub stopped_jobs: Option<u64>,
     pub terminating: bool,
     pub instance_id: Option<String>,
@@ -99,7 +102,8 @@ impl Finding {
     }
 }
 
-/// Drains the host. A terminating drain leaves its marker first of all, and waits for whatever else runs.
+/// Drains the host. A terminating drain leaves its marker first of all, and waits for whatever else
+/// runs.
 pub async fn drain_host(server: &'static Server, wish: DrainWish) -> DrainReply {
     let began = Instant::now();
     let mut finding = attempt(server, wish, began).await;
@@ -141,8 +145,8 @@ async fn attempt(server: &'static Server, wish: DrainWish, began: Instant) -> Fi
                 ticket.step("drain-worker");
                 break Some(ticket);
             }
-            // Two drains of a machine that goes away want the same, and the second may be in more of a hurry. A
-            // cleanup touches nothing that a drain does.
+            // Two drains of a machine that goes away want the same, and the second may be in more
+            // of a hurry. A cleanup touches nothing that a drain does.
             Err(running)
                 if wish.terminating && matches!(running.what, What::Drain | What::Cleanup) =>
             {
@@ -261,8 +265,8 @@ async fn stop_at_this_instant(server: &Server, id: Option<&str>, terminating: bo
     ended(message, cost, server).await
 }
 
-/// Sees to it that the engine does not start again what has just gone down, and returns how many jobs that cost;
-/// `None` when it has started it already.
+/// Sees to it that the engine does not start again what has just gone down, and returns how many
+/// jobs that cost; `None` when it has started it already.
 async fn keep_down(server: &Server, id: &str, terminating: bool) -> Result<Option<u64>, String> {
     let text = |error: crate::docker::Error| error.to_string();
     let Some(detail) = server.engine.inspect_container(id).await.map_err(text)? else {

@@ -1,5 +1,5 @@
-//! What must stay true without anybody asking: a terminating host stays drained, and a worker that was drained for
-//! nothing goes back to work.
+//! What must stay true without anybody asking: a terminating host stays drained, and a worker that
+//! was drained for nothing goes back to work.
 
 use std::time::Duration;
 
@@ -57,8 +57,8 @@ async fn keep_drained(server: &'static Server) {
     }
 }
 
-/// Restarts a worker that cannot open its intake again. Its container is written down before it stops, so that a crash
-/// before the start does not leave it stopped.
+/// Restarts a worker that cannot open its intake again. Its container is written down before it
+/// stops, so that a crash before the start does not leave it stopped.
 async fn restart_when_idle(server: &'static Server) {
     let reading = worker::read(&server.config.worker.place).await;
     match &reading {

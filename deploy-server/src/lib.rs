@@ -1,8 +1,8 @@
 //! The host server: one binary under systemd that owns the containers of one GhostHands host.
 //!
-//! Every answer is a proof, and every change has a way back. The pure parts (what a deploy does next, what a
-//! reading of a worker means, what a journal says) take values and return values; the rest talks to the Docker
-//! Engine, the two services, and the file system.
+//! Every answer is a proof, and every change has a way back. The pure parts (what a deploy does
+//! next, what a reading of a worker means, what a journal says) take values and return values; the
+//! rest talks to the Docker Engine, the two services, and the file system.
 
 pub mod aws;
 pub mod cleanup;

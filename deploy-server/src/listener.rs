@@ -1,6 +1,7 @@
 //! Who listens on a port: the kernel's own word, from `/proc`.
 //!
-//! On host networking a health check can be answered by the wrong container, so the gate asks whose socket it is.
+//! On host networking a health check can be answered by the wrong container, so the gate asks whose
+//! socket it is.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -60,7 +61,8 @@ pub fn process_tree(root: u32) -> BTreeSet<u32> {
     tree
 }
 
-/// True when at least one socket listens on the port and every one of them is held by a process of the tree under `root`.
+/// True when at least one socket listens on the port and every one of them is held by a process of
+/// the tree under `root`.
 #[must_use]
 pub fn belongs_to(port: u16, root: u32) -> bool {
     let listeners = on_port(port);
@@ -112,7 +114,8 @@ fn parent_of(pid: u32) -> Option<u32> {
     parse_parent(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
-/// The parent's id in `/proc/<pid>/stat`. The command comes before it, in parentheses, and may hold anything.
+/// The parent's id in `/proc/<pid>/stat`. The command comes before it, in parentheses, and may hold
+/// anything.
 #[must_use]
 pub fn parse_parent(stat: &str) -> Option<u32> {
     let (_, after) = stat.rsplit_once(')')?;

@@ -1,7 +1,8 @@
 //! CPU, memory, disk and network of the host, from `/proc` and `statvfs`.
 //!
-//! A source that cannot be read is `null`, never zero. Rates are over the time between two samples: the server
-//! takes one every ten seconds, and a reading compares itself with the youngest that is at least a second old.
+//! A source that cannot be read is `null`, never zero. Rates are over the time between two samples:
+//! the server takes one every ten seconds, and a reading compares itself with the youngest that is
+//! at least a second old.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
@@ -213,8 +214,8 @@ impl CpuTime {
     }
 }
 
-/// Bytes a second of both counters together. One that went backwards (an interface that was made anew) counts as
-/// still, and so does one that was not there before.
+/// Bytes a second of both counters together. One that went backwards (an interface that was made
+/// anew) counts as still, and so does one that was not there before.
 fn rate(before: &Counters, now: &Counters, seconds: f64) -> Option<(u64, u64)> {
     if seconds <= 0.0 {
         return None;
@@ -235,7 +236,8 @@ fn rate(before: &Counters, now: &Counters, seconds: f64) -> Option<(u64, u64)> {
     Some((per_second(sum.0), per_second(sum.1)))
 }
 
-/// Reads `/proc/net/dev`. Loopback and Docker's bridges would count the host's own traffic a second time.
+/// Reads `/proc/net/dev`. Loopback and Docker's bridges would count the host's own traffic a second
+/// time.
 fn interfaces(text: &str) -> Option<Counters> {
     let mut counters = Counters::new();
     for line in text.lines().skip(2) {

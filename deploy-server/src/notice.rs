@@ -1,7 +1,8 @@
-//! Notices of this machine's end, read from the instance metadata: a drain needs no function, event or command.
+//! Notices of this machine's end, read from the instance metadata: a drain needs no function, event
+//! or command.
 //!
-//! Both are levels: they stay readable until the machine is gone, so a restart misses none. What cannot be read is
-//! unknown, and unknown starts nothing.
+//! Both are levels: they stay readable until the machine is gone, so a restart misses none. What
+//! cannot be read is unknown, and unknown starts nothing.
 
 use std::time::Duration;
 
@@ -107,8 +108,8 @@ pub fn departure(state: &str) -> Option<Notice> {
     (state == "Terminated").then_some(Notice::Terminated)
 }
 
-/// Reads `{"action": "terminate", "time": "2026-01-01T00:02:00Z"}`. Stopping and hibernating take the machine from its
-/// group as well.
+/// Reads `{"action": "terminate", "time": "2026-01-01T00:02:00Z"}`. Stopping and hibernating take
+/// the machine from its group as well.
 ///
 /// # Errors
 /// When it is something else.
@@ -132,7 +133,8 @@ pub fn reclaim(text: &str) -> Result<Notice, Error> {
     }
 }
 
-/// How long a worker may go on before it has to be told to end, so that its grace is over when the machine is taken.
+/// How long a worker may go on before it has to be told to end, so that its grace is over when the
+/// machine is taken.
 #[must_use]
 pub fn time_to_drain(at_ms: i64, now_ms: i64, grace: Duration) -> Duration {
     let left = u64::try_from(at_ms.saturating_sub(now_ms)).unwrap_or(0);

@@ -1,7 +1,8 @@
 //! The one lock of a host: deploy, rollback, cleanup and drain never overlap.
 //!
-//! It is taken in one step, before anything is awaited (the predecessor looked, waited for the body, and then set it:
-//! two deploys ran at once). Whoever comes late learns what runs, and a caller who wants the same deploy waits for it.
+//! It is taken in one step, before anything is awaited (the predecessor looked, waited for the
+//! body, and then set it: two deploys ran at once). Whoever comes late learns what runs, and a
+//! caller who wants the same deploy waits for it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;

@@ -82,7 +82,8 @@ async fn exchange_unbounded(
     let broken = || ProbeError::Broken { port };
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|_| broken())?;
-    // Ends by itself when the answer's body is read or dropped; its error reaches us through that body.
+    // Ends by itself when the answer's body is read or dropped; its error reaches us through that
+    // body.
     drop(tokio::spawn(connection));
     let mut request = Request::new(Full::new(body));
     *request.method_mut() = method.parse().expect("methods are literals of this module");

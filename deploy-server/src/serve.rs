@@ -16,7 +16,8 @@ use crate::keeper;
 use crate::notice;
 use crate::server::{Server, StartError};
 
-/// A deploy in progress gets this long to end before the process does; what is left is recovered at the next start.
+/// A deploy in progress gets this long to end before the process does; what is left is recovered at
+/// the next start.
 const LAST_WORK: Duration = Duration::from_secs(20);
 
 /// Why the server ended or did not start.
@@ -87,7 +88,8 @@ pub async fn serve(process: Strings) -> Result<(), ServeError> {
         _ = interrupt.recv() => {}
     }
     tell_systemd("STOPPING=1");
-    // Commands given from here on wait in systemd's socket for the next server; this one could only break them off.
+    // Commands given from here on wait in systemd's socket for the next server; this one could only
+    // break them off.
     commands.abort();
     // Nobody in the network is let in either: work taken up now would not be done.
     remote.abort();

@@ -49,7 +49,8 @@ pub enum StartError {
 }
 
 impl Server {
-    /// Builds the server from the environment, over which Secrets Manager is merged when it answers.
+    /// Builds the server from the environment, over which Secrets Manager is merged when it
+    /// answers.
     ///
     /// # Errors
     /// A wrong configuration, or a state directory that cannot be used.
@@ -85,8 +86,8 @@ impl Server {
         })
     }
 
-    /// True once the host was told that it goes away. A state directory that cannot be read counts as told: the
-    /// marker may be in it.
+    /// True once the host was told that it goes away. A state directory that cannot be read counts
+    /// as told: the marker may be in it.
     #[must_use]
     pub fn is_terminating(&self) -> bool {
         let told = self.told_to_go.load(Ordering::Relaxed);
@@ -99,7 +100,8 @@ impl Server {
         matches!(self.state.terminating(self.config.instance_id.as_deref()), Ok(Some(_)))
     }
 
-    /// Notes that this machine goes away. A disk that refuses the marker keeps nobody from draining.
+    /// Notes that this machine goes away. A disk that refuses the marker keeps nobody from
+    /// draining.
     pub fn mark_terminating(&self) {
         self.told_to_go.store(true, Ordering::Relaxed);
         if self.is_marked() {

@@ -49,12 +49,14 @@ pub mod label {
     pub const DEPLOY: &str = "gh.deploy";
     pub const GENERATION: &str = "gh.generation";
     pub const IMAGE_TAG: &str = "gh.image_tag";
-    /// A fingerprint of everything the container was made from, so that "nothing to do" can be told.
+    /// A fingerprint of everything the container was made from, so that "nothing to do" can be
+    /// told.
     pub const SPEC: &str = "gh.spec";
 }
 
 /// The seed's prefixes, with what its list had lost on the way (`EC2_`, `GOOGLE_`, `S3_`, `LOG_`).
-/// `IMAGE_…`, `COMMIT_…`, `BUILD_…` are left out: they would overrule what the new image says about itself.
+/// `IMAGE_…`, `COMMIT_…`, `BUILD_…` are left out: they would overrule what the new image says about
+/// itself.
 const PASSED_ON: [&str; 19] = [
     "DATABASE_",
     "SUPABASE_",
@@ -162,7 +164,8 @@ impl Service {
 
     /// The variables its container gets, sorted by name.
     ///
-    /// Only names with a known prefix pass, empty values do not, and nothing of the host server's own ever does.
+    /// Only names with a known prefix pass, empty values do not, and nothing of the host server's
+    /// own ever does.
     #[must_use]
     pub fn environment(
         &self,
@@ -185,8 +188,8 @@ impl Service {
         environment
     }
 
-    /// A line of the container's log with the values of its variables replaced by their names: logs are shown to everybody
-    /// who may ask for a deploy's record.
+    /// A line of the container's log with the values of its variables replaced by their names: logs
+    /// are shown to everybody who may ask for a deploy's record.
     #[must_use]
     pub fn redact(&self, line: &str, environment: &BTreeMap<String, SecretString>) -> String {
         let mut values: Vec<(&str, &str)> = environment
@@ -203,7 +206,8 @@ impl Service {
         })
     }
 
-    /// The body of the create call. It holds the environment in the clear: it goes to the engine and nowhere else.
+    /// The body of the create call. It holds the environment in the clear: it goes to the engine
+    /// and nowhere else.
     #[must_use]
     pub fn create_body(
         &self,
@@ -253,7 +257,8 @@ impl Service {
             "StopTimeout": stop_grace.as_secs(),
             "HostConfig": {
                 "NetworkMode": "host",
-                // Until it is committed: a crash must be seen, and a reboot must not start two owners of one port.
+                // Until it is committed: a crash must be seen, and a reboot must not start two
+                // owners of one port.
                 "RestartPolicy": { "Name": "no" },
                 "Memory": self.memory_mb * 1024 * 1024,
                 "PidsLimit": 2048,
@@ -264,7 +269,8 @@ impl Service {
             body["Cmd"] = json!(command);
         }
         match self.kind {
-            // The image's entry point starts a screen server, and on host networking only one service can own its port.
+            // The image's entry point starts a screen server, and on host networking only one
+            // service can own its port.
             ServiceKind::Api if self.command.is_some() => body["Entrypoint"] = json!([""]),
             ServiceKind::Api => {}
             // Browsers keep their frame buffers there; the engine's default of 64 MB crashes them.
@@ -274,7 +280,8 @@ impl Service {
     }
 }
 
-/// Twelve hexadecimal digits: enough to tell two environments apart, far too few to tell what is in them.
+/// Twelve hexadecimal digits: enough to tell two environments apart, far too few to tell what is in
+/// them.
 fn fingerprint(body: &Value) -> String {
     let digest = Sha256::digest(body.to_string().as_bytes());
     digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect()

@@ -1,7 +1,7 @@
 //! What the host says about itself: `/health`, `/workers`, `/containers`, `/version`.
 //!
-//! The names are the predecessor's, because its clients read them; the values are what was seen. Probes run side by
-//! side and answer within two seconds, well below the ten that clients wait.
+//! The names are the predecessor's, because its clients read them; the values are what was seen.
+//! Probes run side by side and answer within two seconds, well below the ten that clients wait.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -107,7 +107,8 @@ pub struct ContainerView {
 // === impl Readings ===
 
 impl Readings {
-    /// A look that is at most a moment old. Callers who come while somebody looks share what is seen.
+    /// A look that is at most a moment old. Callers who come while somebody looks share what is
+    /// seen.
     pub async fn look(&self, server: &Server) -> Arc<Look> {
         let _looking = self.looking.lock().await;
         if let Some(look) = self.last().clone().filter(|look| look.at.elapsed() < FRESH_FOR) {
@@ -194,7 +195,8 @@ fn worker_view(server: &Server, look: &Look) -> WorkerView {
     let containers = look.containers.as_deref().unwrap_or_default();
     let container = find::current(&server.config, service, containers, None);
     let reading = look.worker.as_ref();
-    // Docker's word that it does not run is better than a silence on its port, unless somebody else plays it.
+    // Docker's word that it does not run is better than a silence on its port, unless somebody else
+    // plays it.
     let stopped = look.worker.is_err()
         && look.containers.is_ok()
         && container.is_none_or(|container| find::life(container) == Life::Down)

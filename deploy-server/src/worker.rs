@@ -1,4 +1,5 @@
-//! What the worker says about itself, and what may be concluded from it. See `docs/WORKER-CONTRACT.md`.
+//! What the worker says about itself, and what may be concluded from it. See
+//! `docs/WORKER-CONTRACT.md`.
 
 use std::time::Duration;
 
@@ -16,7 +17,8 @@ pub const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 pub struct Reading {
     pub active_jobs: u64,
     pub draining: bool,
-    /// `None` from a worker that does not know the field: it may go on fetching while it says that it drains.
+    /// `None` from a worker that does not know the field: it may go on fetching while it says that
+    /// it drains.
     pub accepting: Option<bool>,
     pub worker_id: Option<String>,
     pub uptime_ms: Option<u64>,

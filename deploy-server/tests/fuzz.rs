@@ -1,5 +1,6 @@
-//! The fuzz targets' entry points on every run of the tests: each seed whole, cut, and changed in every byte, and bytes
-//! that nobody chose. `fuzz/` runs the same functions for as long as one likes.
+//! The fuzz targets' entry points on every run of the tests: each seed whole, cut, and changed in
+//! every byte, and bytes that nobody chose. `fuzz/` runs the same functions for as long as one
+//! likes.
 
 #[path = "../fuzz/entry.rs"]
 mod entry;
@@ -22,7 +23,8 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
     paths.into_iter().map(|path| std::fs::read(path).expect("it can be read")).collect()
 }
 
-/// Runs every seed, every beginning of it, and every one with one byte left out or replaced; returns how many that were.
+/// Runs every seed, every beginning of it, and every one with one byte left out or replaced;
+/// returns how many that were.
 fn run(target: &str, entry: Entry) -> usize {
     let mut runs = 0;
     let mut once = |bytes: &[u8]| {

@@ -1,5 +1,6 @@
-//! Properties of the pure parts: readings, torn journals, and the state machine of a deploy against a naive model of a
-//! host on which any step may fail and any moment may be the last. `fuzz.rs` feeds the parsers.
+//! Properties of the pure parts: readings, torn journals, and the state machine of a deploy against
+//! a naive model of a host on which any step may fail and any moment may be the last. `fuzz.rs`
+//! feeds the parsers.
 
 use std::collections::BTreeMap;
 
@@ -45,8 +46,8 @@ proptest! {
         prop_assert_eq!(parse_journal(&text.as_bytes()[..cut]).len(), whole);
     }
 
-    /// Whatever fails and wherever it is killed, a deploy ends, no port ever has two owners, and what is left is the
-    /// new version everywhere or the old one everywhere.
+    /// Whatever fails and wherever it is killed, a deploy ends, no port ever has two owners, and
+    /// what is left is the new version everywhere or the old one everywhere.
     #[test]
     fn a_deploy_always_ends_well(
         faults in vec(0u8..12, 0..80),
@@ -110,8 +111,8 @@ impl Host {
         World { services: BTreeMap::from(services), terminating }
     }
 
-    /// 0 fails the step, 1 kills the server before its effect, 2 after it, 3 kills a new container, 4 reboots the
-    /// machine; everything else lets it be.
+    /// 0 fails the step, 1 kills the server before its effect, 2 after it, 3 kills a new container,
+    /// 4 reboots the machine; everything else lets it be.
     fn run(mut self, faults: &[u8], terminating_from: usize) {
         for turn in 0..300 {
             let fault = faults.get(turn).copied().unwrap_or(u8::MAX);

@@ -1,4 +1,5 @@
-//! The AWS clients against the AWS double: what a group, a parameter and a secret are, and what may go wrong with them.
+//! The AWS clients against the AWS double: what a group, a parameter and a secret are, and what may
+//! go wrong with them.
 
 #![expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
@@ -25,7 +26,8 @@ struct World {
 }
 
 impl World {
-    /// A double with a group `asg` of minimum 1, maximum 4 and three instances in service, on a clock that stands still.
+    /// A double with a group `asg` of minimum 1, maximum 4 and three instances in service, on a
+    /// clock that stands still.
     async fn start() -> Self {
         let clock = ClockMode::Manual("2026-11-23T12:00:00Z".parse().unwrap());
         let double =

@@ -48,7 +48,8 @@ impl Imds {
     /// The text at `path` below `/latest/meta-data/`, trimmed; `None` where there is none (404).
     ///
     /// # Errors
-    /// Where the service cannot be reached, refuses, or is switched off by `AWS_EC2_METADATA_DISABLED`.
+    /// Where the service cannot be reached, refuses, or is switched off by
+    /// `AWS_EC2_METADATA_DISABLED`.
     pub async fn get(&self, path: &str) -> Result<Option<String>, Error> {
         let Some(endpoint) = &self.endpoint else {
             return Err(Error::Unreachable {
@@ -69,7 +70,8 @@ impl Imds {
     /// Instance id, public address and environment tag.
     ///
     /// # Errors
-    /// As [`Imds::get`]; also where the instance id does not look like one (an error page is no instance).
+    /// As [`Imds::get`]; also where the instance id does not look like one (an error page is no
+    /// instance).
     pub async fn identity(&self) -> Result<Identity, Error> {
         let instance_id = self.get("instance-id").await?.unwrap_or_default();
         let is_id = instance_id.strip_prefix("i-").is_some_and(|rest| {

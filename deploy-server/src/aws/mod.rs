@@ -1,13 +1,14 @@
 //! AWS from the host: the instance role (or keys in the environment), one HTTPS client, four calls.
 //!
-//! Secrets Manager is called through its SDK; the registry token and the stable pointer are
-//! signed requests over the same client (a second SDK for one call would be the largest crate of the build). `aws-config` stays out: of its provider chain a
-//! host needs the environment and the instance role.
+//! Secrets Manager is called through its SDK; the registry token and the stable pointer are signed
+//! requests over the same client (a second SDK for one call would be the largest crate of the
+//! build). `aws-config` stays out: of its provider chain a host needs the environment and the
+//! instance role.
 //!
-//! Settings, all optional: `AWS_REGION` or `AWS_DEFAULT_REGION` (else the instance's own), `AWS_ACCESS_KEY_ID` with
-//! `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN` (else the instance role), `AWS_ENDPOINT_URL`,
-//! `AWS_ENDPOINT_URL_SECRETS_MANAGER`, `AWS_ENDPOINT_URL_ECR`, `AWS_ENDPOINT_URL_SSM`, `AWS_EC2_METADATA_SERVICE_ENDPOINT`,
-//! `AWS_EC2_METADATA_DISABLED`.
+//! Settings, all optional: `AWS_REGION` or `AWS_DEFAULT_REGION` (else the instance's own),
+//! `AWS_ACCESS_KEY_ID` with `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN` (else the instance
+//! role), `AWS_ENDPOINT_URL`, `AWS_ENDPOINT_URL_SECRETS_MANAGER`, `AWS_ENDPOINT_URL_ECR`,
+//! `AWS_ENDPOINT_URL_SSM`, `AWS_EC2_METADATA_SERVICE_ENDPOINT`, `AWS_EC2_METADATA_DISABLED`.
 
 mod credentials;
 mod imds;
@@ -163,7 +164,8 @@ impl Aws {
         }
     }
 
-    /// A Secrets Manager client. Built per use: it is used at start and on a refresh, and an idle host need not hold it.
+    /// A Secrets Manager client. Built per use: it is used at start and on a refresh, and an idle
+    /// host need not hold it.
     ///
     /// # Errors
     /// [`Error::Setting`] where the region is unknown.

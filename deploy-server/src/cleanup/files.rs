@@ -1,7 +1,8 @@
 //! Removing old files below a folder, without ever leaving it.
 //!
-//! Every folder is opened relative to its parent and never through a link, so a link planted while the walk is under
-//! way leads nowhere. Other file systems mounted below are left alone, as is everything that is not a plain file.
+//! Every folder is opened relative to its parent and never through a link, so a link planted while
+//! the walk is under way leads nowhere. Other file systems mounted below are left alone, as is
+//! everything that is not a plain file.
 
 use std::ffi::{CStr, CString};
 use std::io;
@@ -54,7 +55,8 @@ pub(super) struct Plan {
     pub(super) kept: Vec<(Entry, &'static str)>,
 }
 
-/// What acting on a file did: the bytes it freed, or `None` where the file had changed meanwhile and was left.
+/// What acting on a file did: the bytes it freed, or `None` where the file had changed meanwhile
+/// and was left.
 pub(super) type Outcome = io::Result<Option<u64>>;
 
 impl Entry {

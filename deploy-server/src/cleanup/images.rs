@@ -1,7 +1,8 @@
 //! Images nobody needs.
 //!
-//! They are removed one at a time and without force, never by `prune`: a prune knows no keep-set, and its age is the
-//! day an image was built, so it takes the image of yesterday's rollback if that was built a week ago.
+//! They are removed one at a time and without force, never by `prune`: a prune knows no keep-set,
+//! and its age is the day an image was built, so it takes the image of yesterday's rollback if that
+//! was built a week ago.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -239,7 +240,8 @@ async fn tag_times(
     Ok(times)
 }
 
-/// Removes images and counts the bytes the engine's layers shrank by; `size` is their size before and after.
+/// Removes images and counts the bytes the engine's layers shrank by; `size` is their size before
+/// and after.
 async fn remove(engine: &Engine, images: &[Image], target: &mut Target, size: &mut u64) {
     for image in images {
         match remove_names(engine, image).await {

@@ -21,7 +21,8 @@ const UNFINISHED: &[u8] = b".gz.new";
 /// A log and the compressed log of an earlier one may have the same name.
 const MOST_NAMES: u32 = 1000;
 
-/// Old logs that are not compressed yet go, except open ones, empty ones, and those old enough to be deleted.
+/// Old logs that are not compressed yet go, except open ones, empty ones, and those old enough to
+/// be deleted.
 pub(super) fn plan(entries: Vec<Entry>, rule: Rule, open: &OpenFiles) -> Plan {
     let deleted = Rule { age_ms: super::LOG_DELETE_AGE_MS, ..rule };
     let is_log = |entry: &Entry| {
@@ -34,8 +35,9 @@ pub(super) fn plan(entries: Vec<Entry>, rule: Rule, open: &OpenFiles) -> Plan {
     files::plan(entries.into_iter().filter(is_log).collect(), rule, open)
 }
 
-/// Replaces a log by its compressed form: same owner, mode and time of the last write, so that it is deleted when the
-/// log would have been. The log goes only once its compressed form is on disk, and only if nobody wrote meanwhile.
+/// Replaces a log by its compressed form: same owner, mode and time of the last write, so that it
+/// is deleted when the log would have been. The log goes only once its compressed form is on disk,
+/// and only if nobody wrote meanwhile.
 pub(super) fn compress(folder: BorrowedFd<'_>, entry: &Entry) -> Outcome {
     if !entry.is_unchanged(folder)? {
         return Ok(None);
@@ -99,7 +101,8 @@ fn copy(mut source: &File, target: File) -> io::Result<File> {
     }
 }
 
-/// Gives the compressed log the first free name of `x.gz`, `x.1.gz`, …: a link never replaces what is there.
+/// Gives the compressed log the first free name of `x.gz`, `x.1.gz`, …: a link never replaces what
+/// is there.
 fn publish(folder: BorrowedFd<'_>, entry: &Entry, unfinished: &CStr) -> io::Result<CString> {
     for number in 0..MOST_NAMES {
         let ending = if number == 0 { ".gz".to_owned() } else { format!(".{number}.gz") };

@@ -11,10 +11,10 @@
 //! | `logs_compressed` | files below the log folder, by gzip | 1 day since the last write |
 //! | `journal` | archived journald files | 3 days |
 //!
-//! Ages are exact: a file of 24 hours and one second is older than 24 hours (`find -mtime +1` waits for 48). An image
-//! in the keep-set stays whatever its age, so a rollback always finds what it needs. Every target plans first, as a
-//! pure function of what it saw, and acts on the plan; a dry run stops there. A target that fails does not stop the
-//! others. The caller holds the deploy lock.
+//! Ages are exact: a file of 24 hours and one second is older than 24 hours (`find -mtime +1` waits
+//! for 48). An image in the keep-set stays whatever its age, so a rollback always finds what it
+//! needs. Every target plans first, as a pure function of what it saw, and acts on the plan; a dry
+//! run stops there. A target that fails does not stop the others. The caller holds the deploy lock.
 
 mod files;
 mod images;
@@ -37,7 +37,8 @@ const IMAGE_AGE_MS: i64 = 72 * HOUR_MS;
 const TMP_AGE_MS: i64 = 24 * HOUR_MS;
 const LOG_DELETE_AGE_MS: i64 = 7 * 24 * HOUR_MS;
 const LOG_COMPRESS_AGE_MS: i64 = 24 * HOUR_MS;
-/// Things that stayed are listed up to this many a target; the reader wants the reasons, not an inventory.
+/// Things that stayed are listed up to this many a target; the reader wants the reasons, not an
+/// inventory.
 const KEPT_SHOWN: usize = 20;
 
 /// Where to clean, and whether to.
@@ -60,8 +61,8 @@ pub struct Options {
 }
 
 impl Options {
-    /// The defaults, with `GH_CLEANUP_TMP_DIR`, `GH_LOG_DIR`, `GH_CLEANUP_LOG` and `GH_CLEANUP_JOURNALCTL` in place of
-    /// the paths they name. No request can name a path.
+    /// The defaults, with `GH_CLEANUP_TMP_DIR`, `GH_LOG_DIR`, `GH_CLEANUP_LOG` and
+    /// `GH_CLEANUP_JOURNALCTL` in place of the paths they name. No request can name a path.
     #[must_use]
     pub fn from_env(env: &BTreeMap<String, String>) -> Self {
         let path = |name: &str, default: &str| {
@@ -80,14 +81,16 @@ impl Options {
     }
 }
 
-/// Images that stay, by id (`sha256:…`), digest (`name@sha256:…` or `sha256:…`) or reference (`name:tag`), and why.
+/// Images that stay, by id (`sha256:…`), digest (`name@sha256:…` or `sha256:…`) or reference
+/// (`name:tag`), and why.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct KeepSet {
     images: BTreeMap<String, String>,
 }
 
 impl KeepSet {
-    /// Keeps `image`; `why` is shown in the report: current, previous, or the container that has it.
+    /// Keeps `image`; `why` is shown in the report: current, previous, or the container that has
+    /// it.
     pub fn insert(&mut self, image: impl Into<String>, why: impl Into<String>) {
         self.images.insert(image.into(), why.into());
     }

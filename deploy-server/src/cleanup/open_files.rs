@@ -19,7 +19,8 @@ impl OpenFiles {
     /// Looks at every process.
     ///
     /// # Errors
-    /// Where a process other than the first cannot be looked into: its files would be taken for closed.
+    /// Where a process other than the first cannot be looked into: its files would be taken for
+    /// closed.
     pub(super) fn scan(proc: &Path) -> Result<Self, String> {
         let failed =
             |error: io::Error| format!("the open files are unknown: {}: {error}", proc.display());
@@ -40,8 +41,8 @@ impl OpenFiles {
                 .and_then(|()| open.mappings(&process.join("maps")));
             match look {
                 Ok(()) => {}
-                // Inside a container the first process may belong to a more powerful supervisor. It is nobody's
-                // service, and keeps no file in the folders cleaned here.
+                // Inside a container the first process may belong to a more powerful supervisor. It
+                // is nobody's service, and keeps no file in the folders cleaned here.
                 Err(error) if name == "1" && error.kind() == io::ErrorKind::PermissionDenied => {}
                 Err(error) => {
                     return Err(format!(

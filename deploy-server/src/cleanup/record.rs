@@ -48,7 +48,8 @@ fn size(bytes: u64) -> String {
     format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
 }
 
-/// Appends the report, each line with the time. The file is opened anew for every run, so logrotate may move it.
+/// Appends the report, each line with the time. The file is opened anew for every run, so logrotate
+/// may move it.
 pub(super) fn append(path: &Path, report: &Report) -> io::Result<()> {
     let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::CLOEXEC;
     let mut file = OpenOptions::new()

@@ -71,7 +71,8 @@ fn plan(volumes: &[Volume], containers: &[Container]) -> Plan {
 }
 
 impl Volume {
-    /// A volume nobody named has 64 hexadecimal digits for a name; older engines say it no other way.
+    /// A volume nobody named has 64 hexadecimal digits for a name; older engines say it no other
+    /// way.
     fn is_anonymous(&self) -> bool {
         let hex = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
         self.labels.contains_key(ANONYMOUS) || (self.name.len() == 64 && self.name.bytes().all(hex))

@@ -173,7 +173,8 @@ impl Given {
                 Arg::Long(name @ ("tag" | "timeout" | "environment" | "file")) => {
                     let name = name.to_owned();
                     let value = parser.value()?.string()?;
-                    // An empty value is what an unset variable of a calling script becomes: it means nothing.
+                    // An empty value is what an unset variable of a calling script becomes: it
+                    // means nothing.
                     if value.is_empty() {
                         return Err(Instead::Wrong(format!("--{name} has an empty value")));
                     }

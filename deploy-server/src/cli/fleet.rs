@@ -1,8 +1,10 @@
 //! `--fleet`: one order of a rollout, as SSM runs it on every host.
 //!
-//! It tries again after 10, 20 and 30 seconds where that may help, looks what is in service after all was done, and says so in one line of
-//! JSON that SSM's list of results has room for. That line is the proof that a rollout waits for. A host that only puts the order off,
-//! because a job runs or because it leaves the group, ends with exit code 0: it says nothing against the version, and stops no other host.
+//! It tries again after 10, 20 and 30 seconds where that may help, looks what is in service after
+//! all was done, and says so in one line of JSON that SSM's list of results has room for. That line
+//! is the proof that a rollout waits for. A host that only puts the order off, because a job runs
+//! or because it leaves the group, ends with exit code 0: it says nothing against the version, and
+//! stops no other host.
 
 use std::path::Path;
 use std::time::Duration;
@@ -47,8 +49,8 @@ fn pauses(text: Option<&str>) -> Vec<u64> {
     given.unwrap_or_else(|| PAUSES.to_vec())
 }
 
-/// Whether the same order may end differently in a moment: nothing was touched, or nobody answered. A version that failed its proof is
-/// not tried twice, because each try interrupts the host.
+/// Whether the same order may end differently in a moment: nothing was touched, or nobody answered.
+/// A version that failed its proof is not tried twice, because each try interrupts the host.
 fn may_help(command: &Command, code: u8, answer: &Value) -> bool {
     match command {
         Command::Deploy { .. } => matches!(code, 1 | 13 | 69) && !is_busy(answer),

@@ -1,5 +1,5 @@
-//! The local commands. They talk to the running server through its root-only socket, so they carry no secret, and
-//! killing one of them stops nothing.
+//! The local commands. They talk to the running server through its root-only socket, so they carry
+//! no secret, and killing one of them stops nothing.
 //!
 //! | Exit code | Meaning |
 //! |---|---|
@@ -105,9 +105,9 @@ async fn ask(command: &Command, socket: &Path) -> (u8, Value) {
     }
 }
 
-/// Returns once the server answers, or with the reason why it is not waited for any longer. systemd's socket takes a
-/// connection also while no server runs: one that never starts shows only by its silence here, because the command
-/// itself may rightly get no answer for hours.
+/// Returns once the server answers, or with the reason why it is not waited for any longer.
+/// systemd's socket takes a connection also while no server runs: one that never starts shows only
+/// by its silence here, because the command itself may rightly get no answer for hours.
 async fn wait_for_server(http: &UnixHttp, is_new_host: bool) -> Result<(), String> {
     let began = Instant::now();
     loop {

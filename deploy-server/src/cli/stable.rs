@@ -1,4 +1,5 @@
-//! The version that a new host boots to: what the fleet has proven, by the pointer in SSM's Parameter Store.
+//! The version that a new host boots to: what the fleet has proven, by the pointer in SSM's
+//! Parameter Store.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,8 @@ use crate::secrets::document;
 const WITHIN: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_secs(2);
 
-/// Reads `/ghosthands/{environment}/stable`. The environment is what is given, else `GH_ENVIRONMENT`, else the instance's tag.
+/// Reads `/ghosthands/{environment}/stable`. The environment is what is given, else
+/// `GH_ENVIRONMENT`, else the instance's tag.
 ///
 /// # Errors
 /// The exit code and what to do about it.

@@ -1,8 +1,8 @@
 //! What a deploy does next: a pure function of what its journal says and what Docker shows.
 //!
-//! The same function drives a deploy from its beginning and after a crash, so there is no second way to recover.
-//! A step is not repeated once the world shows its effect; a step whose effect cannot be seen is repeated until the
-//! journal holds its `Did`. All steps are safe to repeat.
+//! The same function drives a deploy from its beginning and after a crash, so there is no second
+//! way to recover. A step is not repeated once the world shows its effect; a step whose effect
+//! cannot be seen is repeated until the journal holds its `Did`. All steps are safe to repeat.
 
 use std::collections::BTreeMap;
 
@@ -80,8 +80,8 @@ pub fn decide(run: &Run, world: &World) -> Next {
 
 /// For a deploy that a crash interrupted: why it cannot go on, or `None` when it can.
 ///
-/// Before the first new container was started the old ones are the surer way, and after that the new ones are, as long
-/// as they still run.
+/// Before the first new container was started the old ones are the surer way, and after that the
+/// new ones are, as long as they still run.
 #[must_use]
 pub fn interrupted(run: &Run, world: &World) -> Option<&'static str> {
     if run.failure.is_some() {
@@ -106,11 +106,13 @@ fn forward(run: &Run, world: &World) -> Next {
             return Next::Fail(Step::Create(service), "the new container has disappeared");
         }
     }
-    // A worker that was started may have a job by now; it goes on, and the host's own drain lets it finish.
+    // A worker that was started may have a job by now; it goes on, and the host's own drain lets it
+    // finish.
     if world.terminating && !run.doing.contains(&Step::Start(Worker)) {
         return Next::Fail(Step::Drain, "the host is terminating");
     }
-    // Cleared before the drain: an old worker is stopped at the instant it is idle, with nothing in between.
+    // Cleared before the drain: an old worker is stopped at the instant it is idle, with nothing in
+    // between.
     for service in ServiceKind::ALL {
         if see(service).prev_taken {
             return Next::Do(Step::ClearPrev(service));

@@ -49,7 +49,8 @@ pub async fn wait_until_idle(place: &Place, within: Duration) -> Result<Idle, No
     let mut ordered: Option<(Instant, Result<(), Unknown>)> = None;
     let mut open = true;
     loop {
-        // The order is given again when it was refused, and when the worker has opened its intake since.
+        // The order is given again when it was refused, and when the worker has opened its intake
+        // since.
         let due = ordered.as_ref().is_none_or(|(at, _)| at.elapsed() >= BETWEEN_ORDERS);
         if open && due {
             ordered = Some((Instant::now(), worker::close_intake(place).await));
@@ -79,7 +80,8 @@ fn explain(seen: &Seen, order: Option<&Unknown>) -> String {
     }
 }
 
-/// Watches a worker while something else stops it, and returns the most jobs that were seen running.
+/// Watches a worker while something else stops it, and returns the most jobs that were seen
+/// running.
 pub async fn watch_for_caught_jobs(place: &Place, stopping: impl Future<Output = ()>) -> u64 {
     let mut caught = 0;
     let mut stopping = std::pin::pin!(stopping);

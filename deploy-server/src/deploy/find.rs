@@ -1,4 +1,5 @@
-//! Which containers of the host are ours: exact names, exact labels, and the owner of the port. Never a prefix.
+//! Which containers of the host are ours: exact names, exact labels, and the owner of the port.
+//! Never a prefix.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +12,8 @@ use crate::service::{Service, ServiceKind, label};
 const COMPOSE_PROJECT: &str = "com.docker.compose.project";
 const COMPOSE_SERVICE: &str = "com.docker.compose.service";
 
-/// The container that plays `service` now: the one that owns its port, else one that runs, else the newest.
+/// The container that plays `service` now: the one that owns its port, else one that runs, else the
+/// newest.
 #[must_use]
 pub fn current<'a>(
     config: &Config,

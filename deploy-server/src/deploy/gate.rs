@@ -1,8 +1,8 @@
 //! The gate: is this container the one that serves, and does it stay so?
 //!
-//! An HTTP answer alone proves nothing on host networking, where any process may own the port. The gate asks for the
-//! container (running, never restarted, one start time), for the listener (a process of that container) and for the
-//! answer, all together, without a break.
+//! An HTTP answer alone proves nothing on host networking, where any process may own the port. The
+//! gate asks for the container (running, never restarted, one start time), for the listener (a
+//! process of that container) and for the answer, all together, without a break.
 
 use std::time::Duration;
 
@@ -11,7 +11,8 @@ use crate::listener;
 use crate::probe::{self, Reply};
 use crate::service::{Service, ServiceKind};
 
-/// How long a stranger may hold the port before waiting is pointless; a dying process needs a moment.
+/// How long a stranger may hold the port before waiting is pointless; a dying process needs a
+/// moment.
 const STRANGER_PATIENCE: Duration = Duration::from_secs(2);
 /// One question of the gate.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);

@@ -1,7 +1,7 @@
 //! Rolling deploys: prepare without impact, drain, stop, start, prove, commit, or go back.
 //!
-//! [`mod@decide`] says what is next, [`mod@steps`] does it, [`mod@run`] writes it down in between; [`mod@prepare`] comes before,
-//! and [`mod@recover`] takes up what an earlier process left.
+//! [`mod@decide`] says what is next, [`mod@steps`] does it, [`mod@run`] writes it down in between;
+//! [`mod@prepare`] comes before, and [`mod@recover`] takes up what an earlier process left.
 
 pub mod decide;
 pub mod drain;
@@ -60,7 +60,8 @@ impl std::fmt::Display for Refusal {
     }
 }
 
-/// Begins a deploy, or joins the one that runs for the same tag. The work goes on whatever becomes of the caller.
+/// Begins a deploy, or joins the one that runs for the same tag. The work goes on whatever becomes
+/// of the caller.
 ///
 /// # Errors
 /// Why it is refused.
@@ -86,7 +87,8 @@ pub fn start(server: &'static Server, wish: Wish) -> Result<Arc<Running>, Refusa
     Ok(running)
 }
 
-/// The wish to go back to the newest version that was deployed with success and is not the current one.
+/// The wish to go back to the newest version that was deployed with success and is not the current
+/// one.
 ///
 /// # Errors
 /// When the history knows no such version.
@@ -137,7 +139,8 @@ async fn carry_out(
         Ok(Prepared::Ready) => deployment.drive().await,
         Err((step, service, reason)) => {
             deployment.fail(step, service, reason, Vec::new());
-            // Without a new container there is nothing to undo, and an engine that is away need not be waited for.
+            // Without a new container there is nothing to undo, and an engine that is away need not
+            // be waited for.
             if deployment.has_made_containers() {
                 deployment.drive().await
             } else {
@@ -149,7 +152,8 @@ async fn carry_out(
     entry
 }
 
-/// What the worker's container runs now, from Docker; `None` when there is no container or no engine.
+/// What the worker's container runs now, from Docker; `None` when there is no container or no
+/// engine.
 pub async fn current_version(server: &Server) -> Option<Version> {
     let containers = server.engine.list_containers(true).await.ok()?;
     let service = server.config.service(ServiceKind::Worker);

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::service::ServiceKind;
 
-/// One line of the journal. `Doing` is written before a side effect; the others are facts that Docker cannot show.
+/// One line of the journal. `Doing` is written before a side effect; the others are facts that
+/// Docker cannot show.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "record", rename_all = "kebab-case")]
 pub enum Record {
@@ -190,7 +191,8 @@ impl Run {
         }
     }
 
-    /// The run that a journal describes: its last `Begin` and all that follows. `None` when there is none.
+    /// The run that a journal describes: its last `Begin` and all that follows. `None` when there
+    /// is none.
     #[must_use]
     pub fn from_records(records: impl IntoIterator<Item = (i64, Record)>) -> Option<Self> {
         let mut run: Option<Self> = None;

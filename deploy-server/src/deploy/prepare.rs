@@ -1,4 +1,5 @@
-//! What a deploy does before anything is touched: image, ports, new containers. A failure here costs nobody anything.
+//! What a deploy does before anything is touched: image, ports, new containers. A failure here
+//! costs nobody anything.
 
 use super::decide::Life;
 use super::find;

@@ -13,8 +13,8 @@ use crate::state::{Journal, StateError};
 
 const BETWEEN_TRIES: Duration = Duration::from_secs(5);
 
-/// Takes up the last deploy if it has no end. Must run before anything else may take the lock; returns when the host
-/// has one owner per service again.
+/// Takes up the last deploy if it has no end. Must run before anything else may take the lock;
+/// returns when the host has one owner per service again.
 pub async fn recover(server: &'static Server) {
     let Ok(ticket) = server.ops.admit(What::Recovery) else { return };
     let (mut run, journal) = loop {

@@ -55,8 +55,8 @@ impl<'a> Deployment<'a> {
 
     /// Writes a record and takes it in.
     ///
-    /// A disk that refuses closes the way forward. It does not close the way back: a host without its journal is
-    /// better than a host without its services.
+    /// A disk that refuses closes the way forward. It does not close the way back: a host without
+    /// its journal is better than a host without its services.
     pub(super) fn note(&mut self, record: Record) {
         let at = now_ms();
         let written = self.journal.append(at, record.clone());
@@ -97,7 +97,8 @@ impl<'a> Deployment<'a> {
         let outcome = loop {
             let world = self.look().await;
             let next = decide(&self.run, &world);
-            // Only a start may go on beside the engine's tidying up; what else is next is decided on what it leaves.
+            // Only a start may go on beside the engine's tidying up; what else is next is decided
+            // on what it leaves.
             if !matches!(next, Next::Do(Step::Start(_)))
                 && let Some(ending) = self.ending.take()
             {
@@ -181,8 +182,8 @@ impl<'a> Deployment<'a> {
         }
     }
 
-    /// Writes the result into the history, and only then the end into the journal: a crash between the two repeats
-    /// the entry, which replaces itself.
+    /// Writes the result into the history, and only then the end into the journal: a crash between
+    /// the two repeats the entry, which replaces itself.
     pub(super) fn end(mut self, outcome: Outcome) -> Entry {
         let entry = self.entry(outcome);
         if let Err(error) = self.server.state.record(entry.clone()) {

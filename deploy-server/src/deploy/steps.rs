@@ -1,4 +1,5 @@
-//! How each step is done. Every one may be repeated: a crash can come between its doing and its being noted.
+//! How each step is done. Every one may be repeated: a crash can come between its doing and its
+//! being noted.
 
 use std::time::{Duration, Instant};
 
@@ -177,8 +178,8 @@ impl Ending {
     }
 }
 
-/// Stops an old container and returns once its processes have ended. What the engine then tidies up takes it as long
-/// again as a good part of a start, and the service is away meanwhile.
+/// Stops an old container and returns once its processes have ended. What the engine then tidies up
+/// takes it as long again as a good part of a start, and the service is away meanwhile.
 async fn stop_old(
     server: &'static Server,
     service: ServiceKind,
@@ -226,7 +227,8 @@ async fn drain_worker(deployment: &mut Deployment<'_>) -> StepResult {
     match idle {
         Ok(Idle::Proven) => {}
         Ok(Idle::ThisInstant) => {
-            // Nothing may come between the idle reading and the stop, so the record of the stop is written here.
+            // Nothing may come between the idle reading and the stop, so the record of the stop is
+            // written here.
             deployment.note(Record::Doing { step: Step::Stop(ServiceKind::Worker) });
             caught_jobs = stop_and_watch(server, &id).await?;
         }
@@ -264,7 +266,8 @@ pub(crate) async fn stop_and_watch(server: &Server, id: &str) -> Result<u64, doc
     outcome.map(|()| caught)
 }
 
-/// Returns when the container does not run any more (or only comes and goes). An engine that is away proves nothing.
+/// Returns when the container does not run any more (or only comes and goes). An engine that is
+/// away proves nothing.
 pub(crate) async fn until_it_goes_down(server: &Server, id: &str) {
     loop {
         tokio::time::sleep(Duration::from_millis(500)).await;
@@ -312,7 +315,8 @@ async fn pass_gate(
     deploy: Option<&str>,
 ) -> Result<(), Trouble> {
     let timing = server.config.timing;
-    // The journal's time once, for a start before a crash; a clock that is set meanwhile must not shorten or stop the wait.
+    // The journal's time once, for a start before a crash; a clock that is set meanwhile must not
+    // shorten or stop the wait.
     let before = Duration::from_millis(u64::try_from(now_ms() - since_ms).unwrap_or(0));
     let (before, began) = (before.min(timing.start_within), Instant::now());
     let mut gate = Gate::new(timing.healthy_for, timing.start_within, service.place.port);
@@ -332,7 +336,8 @@ async fn pass_gate(
     }
 }
 
-/// Gives the new container the service's own name. A leftover under that name is removed if nothing runs in it.
+/// Gives the new container the service's own name. A leftover under that name is removed if nothing
+/// runs in it.
 async fn promote(server: &Server, service: &Service, id: &str) -> Result<(), Trouble> {
     let engine = &server.engine;
     if let Some(other) = engine.inspect_container(&service.container).await?
@@ -349,8 +354,9 @@ async fn promote(server: &Server, service: &Service, id: &str) -> Result<(), Tro
     Ok(engine.rename_container(id, &service.container).await?)
 }
 
-/// Stops a new container on the way back, and returns how many jobs it still had. A worker that already works finishes
-/// its job first, however long that takes; only a forced deploy does not wait for it.
+/// Stops a new container on the way back, and returns how many jobs it still had. A worker that
+/// already works finishes its job first, however long that takes; only a forced deploy does not
+/// wait for it.
 async fn stop_new(
     server: &Server,
     kind: ServiceKind,
@@ -372,8 +378,8 @@ async fn stop_new(
     Ok(stop_and_watch(server, id).await?)
 }
 
-/// Whether the worker in this container has a job. One that listens and does not answer may have one: it is asked
-/// again for as long as a deploy waits for a job.
+/// Whether the worker in this container has a job. One that listens and does not answer may have
+/// one: it is asked again for as long as a deploy waits for a job.
 async fn is_at_work(server: &Server, id: &str) -> Result<bool, docker::Error> {
     let place = &server.config.worker.place;
     let began = Instant::now();

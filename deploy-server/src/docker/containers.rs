@@ -59,7 +59,8 @@ impl Engine {
         self.post(&path, NOTHING, Duration::from_secs(60)).await.map(drop)
     }
 
-    /// SIGTERM, and SIGKILL after `grace`; returns when the container is down. One that is down or gone is a success.
+    /// SIGTERM, and SIGKILL after `grace`; returns when the container is down. One that is down or
+    /// gone is a success.
     ///
     /// # Errors
     /// When the engine cannot stop it.
@@ -92,7 +93,8 @@ impl Engine {
         self.post(&path, Some(&body), SHORT).await.map(drop)
     }
 
-    /// Removes a container and its anonymous volumes, killing it if it runs; one that is gone is a success.
+    /// Removes a container and its anonymous volumes, killing it if it runs; one that is gone is a
+    /// success.
     ///
     /// # Errors
     /// When the engine cannot remove it.

@@ -16,8 +16,8 @@ impl Engine {
     /// Pulls `repository` at `tag` (a tag or a `sha256:` digest) and proves that the image is here.
     ///
     /// # Errors
-    /// A refusal, a failure inside the stream, silence for a minute, ten minutes in all, or an image that is not here
-    /// after all.
+    /// A refusal, a failure inside the stream, silence for a minute, ten minutes in all, or an
+    /// image that is not here after all.
     pub async fn pull_image(
         &self,
         repository: &str,

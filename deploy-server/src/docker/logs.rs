@@ -1,9 +1,11 @@
 //! The engine's log format.
 
-/// Takes the payload out of the engine's stream frames (`[stream, 0, 0, 0, length as u32 big-endian]`).
+/// Takes the payload out of the engine's stream frames (`[stream, 0, 0, 0, length as u32
+/// big-endian]`).
 ///
-/// A container with a terminal prints without frames; anything that does not start like a frame is passed through, so
-/// that a log tail is never lost to its packaging. Never fails, never allocates more than its input.
+/// A container with a terminal prints without frames; anything that does not start like a frame is
+/// passed through, so that a log tail is never lost to its packaging. Never fails, never allocates
+/// more than its input.
 #[must_use]
 pub fn demultiplex(mut bytes: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(bytes.len());

@@ -1,8 +1,9 @@
 //! The Docker Engine, over its unix socket.
 //!
-//! Written by hand over hyper: the calls are few, the API version is really sent (so an engine upgrade cannot change
-//! what a call means), every call has its own deadline, and 304, 404 and 409 stay visible.
-//! One connection per call: a unix connect costs a tenth of a millisecond, and nothing is left to go stale.
+//! Written by hand over hyper: the calls are few, the API version is really sent (so an engine
+//! upgrade cannot change what a call means), every call has its own deadline, and 304, 404 and 409
+//! stay visible. One connection per call: a unix connect costs a tenth of a millisecond, and
+//! nothing is left to go stale.
 
 mod containers;
 mod images;
@@ -31,7 +32,8 @@ const NEWEST_API: (u32, u32) = (1, 44);
 /// For calls that only look something up or change a record.
 pub const SHORT: Duration = Duration::from_secs(10);
 
-/// What can go wrong when talking to the engine. No variant holds a request body or header: both carry secrets.
+/// What can go wrong when talking to the engine. No variant holds a request body or header: both
+/// carry secrets.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("the Docker Engine is not reachable at {}: {source}", socket.display())]
@@ -153,7 +155,8 @@ impl Engine {
         decode(&call, &answer.expect_success(&call)?)
     }
 
-    /// POST with an optional JSON body; 304 ("already so") is a success. The answer's body is returned.
+    /// POST with an optional JSON body; 304 ("already so") is a success. The answer's body is
+    /// returned.
     ///
     /// # Errors
     /// Transport trouble or any other status than 2xx and 304.
@@ -200,7 +203,8 @@ impl Engine {
     }
 }
 
-/// The lower of ours and the engine's newest; an engine that cannot say its version is asked for ours.
+/// The lower of ours and the engine's newest; an engine that cannot say its version is asked for
+/// ours.
 fn negotiate(engine: &str) -> String {
     let parsed = engine
         .split_once('.')

@@ -1,6 +1,7 @@
 //! The answer to an image pull: a stream of JSON objects behind a status of 200.
 //!
-//! A pull that fails half-way says so inside the stream, after the 200. The predecessor threw the stream away.
+//! A pull that fails half-way says so inside the stream, after the 200. The predecessor threw the
+//! stream away.
 
 use serde::Deserialize;
 

@@ -112,7 +112,8 @@ impl UnixHttp {
             .map_err(|source| Error::Unreachable { socket: self.socket.clone(), source })?;
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
-        // Ends by itself when the answer's body is read or dropped; its error reaches us through that body.
+        // Ends by itself when the answer's body is read or dropped; its error reaches us through
+        // that body.
         drop(tokio::spawn(connection));
 
         let mut request = Request::new(Full::new(body.unwrap_or_default()));

@@ -1,4 +1,5 @@
-//! The parts of the engine's answers that this server reads. Fields that an engine may leave out have defaults.
+//! The parts of the engine's answers that this server reads. Fields that an engine may leave out
+//! have defaults.
 
 use std::collections::BTreeMap;
 

@@ -46,7 +46,8 @@ pub struct DrainBody {
     /// The machine goes away: nothing may undo this drain. Local callers only.
     #[serde(default)]
     pub terminating: bool,
-    /// When the time is up: end the worker by SIGTERM. Local callers only, and only when terminating.
+    /// When the time is up: end the worker by SIGTERM. Local callers only, and only when
+    /// terminating.
     #[serde(default)]
     pub stop: bool,
 }
@@ -69,13 +70,15 @@ fn yes() -> bool {
     true
 }
 
-/// Reads the body, which must be a JSON object of exactly the fields of `T`. No body at all counts as `{}`.
+/// Reads the body, which must be a JSON object of exactly the fields of `T`. No body at all counts
+/// as `{}`.
 ///
 /// # Errors
 /// The reply to send instead.
 pub(super) async fn read<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Reply> {
     let headers = request.headers();
-    // Both at once is how requests are smuggled past a proxy; a length is all that our callers need.
+    // Both at once is how requests are smuggled past a proxy; a length is all that our callers
+    // need.
     if headers.contains_key(TRANSFER_ENCODING) {
         return Err(refusal(400, "Transfer-Encoding is not accepted: send Content-Length"));
     }
@@ -118,7 +121,8 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Reply> {
     })
 }
 
-/// A tag by the registries' own grammar, or a digest. Never a path, a registry or a second reference.
+/// A tag by the registries' own grammar, or a digest. Never a path, a registry or a second
+/// reference.
 #[must_use]
 pub(super) fn is_image_tag(tag: &str) -> bool {
     if let Some(digest) = tag.strip_prefix("sha256:") {

@@ -1,4 +1,5 @@
-//! Accepting connections: with a deadline for everything a caller may be slow at, and a bound on how many there are.
+//! Accepting connections: with a deadline for everything a caller may be slow at, and a bound on
+//! how many there are.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -54,8 +55,8 @@ pub async fn tcp(server: &'static Server, listener: TcpListener) {
     }
 }
 
-/// Serves local callers. The socket file is root's alone, and the kernel's word on the peer is checked as well.
-/// Every conversation holds a clone of `open`.
+/// Serves local callers. The socket file is root's alone, and the kernel's word on the peer is
+/// checked as well. Every conversation holds a clone of `open`.
 pub async fn unix(server: &'static Server, listener: UnixListener, open: mpsc::Sender<Infallible>) {
     let own = rustix::process::geteuid().as_raw();
     loop {

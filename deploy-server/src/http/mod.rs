@@ -1,4 +1,5 @@
-//! The HTTP interface, for callers from the network and, over the unix socket, for the local commands.
+//! The HTTP interface, for callers from the network and, over the unix socket, for the local
+//! commands.
 //!
 //! Both speak the same requests to the same code; they differ in how a caller proves who it is.
 

@@ -1,4 +1,5 @@
-//! The deploy secret: compared in constant time, current and previous both valid so that rotation drops nobody.
+//! The deploy secret: compared in constant time, current and previous both valid so that rotation
+//! drops nobody.
 
 use hyper::HeaderMap;
 use secrecy::ExposeSecret as _;
@@ -10,8 +11,8 @@ use crate::server::Server;
 
 pub(super) const HEADER: &str = "x-deploy-secret";
 
-/// True when the request shows a valid secret. Hashing first makes the comparison independent of every length, and
-/// both secrets are always compared.
+/// True when the request shows a valid secret. Hashing first makes the comparison independent of
+/// every length, and both secrets are always compared.
 pub(super) fn is_shown(server: &Server, headers: &HeaderMap) -> bool {
     let shown = headers.get(HEADER).map(|value| value.as_bytes()).unwrap_or_default();
     let shown = Sha256::digest(shown);

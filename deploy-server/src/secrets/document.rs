@@ -28,11 +28,12 @@ pub fn id(environment: &str) -> String {
     format!("ghosthands/{environment}")
 }
 
-/// The environment's name: `given` first, else the instance tag `Environment`. There is no default: the wrong
-/// environment's secrets are worse than none.
+/// The environment's name: `given` first, else the instance tag `Environment`. There is no default:
+/// the wrong environment's secrets are worse than none.
 ///
 /// # Errors
-/// [`Error::Environment`] where neither says it, or what they say cannot be part of a secret's name.
+/// [`Error::Environment`] where neither says it, or what they say cannot be part of a secret's
+/// name.
 pub async fn environment(given: Option<&str>, aws: &Aws) -> Result<String, Error> {
     let name = match given.map(str::trim).filter(|name| !name.is_empty()) {
         Some(name) => name.to_owned(),
@@ -108,7 +109,8 @@ fn document(id: &str, problem: impl Into<String>) -> Error {
     Error::Document { id: id.to_owned(), problem: problem.into() }
 }
 
-/// Text, numbers and booleans are values; anything else is named and refused, and nothing is taken over then.
+/// Text, numbers and booleans are values; anything else is named and refused, and nothing is taken
+/// over then.
 fn parse(id: &str, text: &str) -> Result<Variables, Error> {
     let Ok(Value::Object(fields)) = serde_json::from_str(text) else {
         return Err(document(id, "it is not a JSON object of names and values"));

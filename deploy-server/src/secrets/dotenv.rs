@@ -1,10 +1,11 @@
 //! The environment file: one quoting that systemd and compose read back alike.
 //!
-//! `NAME="value"`, with a backslash before `\`, `"` and `$` and everything else as it is, newlines included. Inside
-//! double quotes both systemd's `EnvironmentFile=` and compose v2's `env_file` remove exactly these backslashes; no
-//! other form survives both (single quotes have no escape in systemd, and compose expands an unescaped `$`).
-//! Control characters other than tab and newline have no common form: systemd drops the whole variable.
-//! It is not a shell script: a shell would run what stands between backquotes.
+//! `NAME="value"`, with a backslash before `\`, `"` and `$` and everything else as it is, newlines
+//! included. Inside double quotes both systemd's `EnvironmentFile=` and compose v2's `env_file`
+//! remove exactly these backslashes; no other form survives both (single quotes have no escape in
+//! systemd, and compose expands an unescaped `$`). Control characters other than tab and newline
+//! have no common form: systemd drops the whole variable. It is not a shell script: a shell would
+//! run what stands between backquotes.
 
 use std::collections::BTreeMap;
 
@@ -68,8 +69,9 @@ pub fn write(out: &mut String, name: &str, value: &str) -> Result<(), Unwritable
     Ok(())
 }
 
-/// Every variable of an environment file, the last of a name winning, by systemd's rules: comments, continued lines,
-/// both quotes, quoted pieces side by side. A line without a variable name is left out, as systemd does.
+/// Every variable of an environment file, the last of a name winning, by systemd's rules: comments,
+/// continued lines, both quotes, quoted pieces side by side. A line without a variable name is left
+/// out, as systemd does.
 #[must_use]
 pub fn parse(text: &str) -> BTreeMap<String, SecretString> {
     let mut variables = BTreeMap::new();
@@ -181,7 +183,8 @@ fn double_quoted(rest: &mut Chars<'_>, value: &mut String) {
 /// The whole file: a heading, then every variable in the order of its name.
 ///
 /// # Errors
-/// [`Unwritable`] for the first variable that cannot be written; nothing of the file is returned then.
+/// [`Unwritable`] for the first variable that cannot be written; nothing of the file is returned
+/// then.
 pub fn render(
     heading: &str,
     variables: &BTreeMap<String, SecretString>,

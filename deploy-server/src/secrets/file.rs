@@ -1,4 +1,5 @@
-//! Replacing a file that holds secrets, so that no reader ever sees half of it and nobody else ever sees any of it.
+//! Replacing a file that holds secrets, so that no reader ever sees half of it and nobody else ever
+//! sees any of it.
 
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
@@ -31,9 +32,9 @@ pub fn read(path: &Path) -> io::Result<Option<SecretString>> {
     Ok(Some(SecretString::from(text)))
 }
 
-/// Puts `content` in place of `path` in one step: a new file in the same folder, mode 600 from its creation whatever
-/// the umask, flushed, renamed over the old one, the folder flushed. The old file's owner is kept. A symbolic link at
-/// `path` is replaced, not followed.
+/// Puts `content` in place of `path` in one step: a new file in the same folder, mode 600 from its
+/// creation whatever the umask, flushed, renamed over the old one, the folder flushed. The old
+/// file's owner is kept. A symbolic link at `path` is replaced, not followed.
 ///
 /// # Errors
 /// Where a step fails; the old file is then as it was, and the new one is gone.

@@ -1,9 +1,9 @@
 //! Secrets on the host: the environment file, the merge at start, and a refresh that rotates.
 //!
-//! Precedence: what the host itself says wins over Secrets Manager. The host's own variables are those of the process
-//! environment, except the ones `pull-secrets` copied out of Secrets Manager: the file it writes lists their names in
-//! [`SOURCE`], and systemd hands that list over with them. So a copied value never shields itself from its own
-//! rotation, and the server reads no file.
+//! Precedence: what the host itself says wins over Secrets Manager. The host's own variables are
+//! those of the process environment, except the ones `pull-secrets` copied out of Secrets Manager:
+//! the file it writes lists their names in [`SOURCE`], and systemd hands that list over with them.
+//! So a copied value never shields itself from its own rotation, and the server reads no file.
 
 pub mod document;
 pub mod dotenv;
@@ -24,11 +24,13 @@ pub use pull::{PullArgs, PullReport, pull};
 
 /// The variable that lists, separated by commas, which others came from Secrets Manager.
 pub const SOURCE: &str = "SECRETS_MANAGER_KEYS";
-/// The secret of the HTTP endpoints, and the one it replaced: both are let in while a rotation is under way.
+/// The secret of the HTTP endpoints, and the one it replaced: both are let in while a rotation is
+/// under way.
 pub const DEPLOY_SECRET: &str = "GH_DEPLOY_SECRET";
 /// See [`DEPLOY_SECRET`].
 pub const DEPLOY_SECRET_PREVIOUS: &str = "GH_DEPLOY_SECRET_PREVIOUS";
-/// A host whose containers wait to be looked after does not wait longer for newer secrets than its file has.
+/// A host whose containers wait to be looked after does not wait longer for newer secrets than its
+/// file has.
 const START_BUDGET: Duration = Duration::from_secs(6);
 /// What a call to AWS is signed with.
 const CREDENTIALS: [&str; 3] = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"];
@@ -64,7 +66,8 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether the fault lies with AWS or the way to it, and not with this host's settings or the secret's content.
+    /// Whether the fault lies with AWS or the way to it, and not with this host's settings or the
+    /// secret's content.
     #[must_use]
     pub fn is_upstream(&self) -> bool {
         matches!(self, Self::Aws(error) if !matches!(error, aws::Error::Setting { .. }))
@@ -101,8 +104,8 @@ struct State {
 }
 
 impl Secrets {
-    /// Takes over the process environment and asks Secrets Manager. A failure is returned beside the result, not
-    /// instead of it: the host then works with what `pull-secrets` left.
+    /// Takes over the process environment and asks Secrets Manager. A failure is returned beside
+    /// the result, not instead of it: the host then works with what `pull-secrets` left.
     pub async fn at_start(process: BTreeMap<String, String>) -> (Self, Option<Error>) {
         let copied: BTreeSet<&str> = process
             .get(SOURCE)
@@ -136,8 +139,8 @@ impl Secrets {
         Arc::clone(&state.merged)
     }
 
-    /// The environment for this server's own use of AWS. Keys that came out of Secrets Manager are the worker's: whoever
-    /// could read them had others.
+    /// The environment for this server's own use of AWS. Keys that came out of Secrets Manager are
+    /// the worker's: whoever could read them had others.
     #[must_use]
     pub fn host_environment(&self) -> BTreeMap<String, String> {
         self.environment()
@@ -149,8 +152,8 @@ impl Secrets {
             .collect()
     }
 
-    /// Fetches the secret and takes over every key the host does not set itself. Containers get new values when they
-    /// are next created. Refreshes wait for each other.
+    /// Fetches the secret and takes over every key the host does not set itself. Containers get new
+    /// values when they are next created. Refreshes wait for each other.
     ///
     /// # Errors
     /// [`Error`]; the environment is then as it was.
@@ -182,8 +185,8 @@ impl Secrets {
     }
 }
 
-/// `own` over `fetched`; `replaced` becomes the previous deploy secret where nobody sets one and it differs from the
-/// current.
+/// `own` over `fetched`; `replaced` becomes the previous deploy secret where nobody sets one and it
+/// differs from the current.
 fn merge(fetched: &Variables, own: &Variables, replaced: Option<SecretString>) -> Variables {
     let mut merged = fetched.clone();
     merged.extend(own.clone());

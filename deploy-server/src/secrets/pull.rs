@@ -24,13 +24,15 @@ const HEADING: &str = "Written by deploy-server pull-secrets; read by systemd an
 /// What to pull, and where to.
 #[derive(Debug, Clone)]
 pub struct PullArgs {
-    /// The environment; else `GH_ENVIRONMENT` of the process or of the old file, else the instance's tag.
+    /// The environment; else `GH_ENVIRONMENT` of the process or of the old file, else the
+    /// instance's tag.
     pub environment: Option<String>,
     /// The file, absolute.
     pub file: PathBuf,
     /// Variables of this instance to set beside the secret; over those the instance metadata gives.
     pub instance: BTreeMap<String, String>,
-    /// How long an AWS that does not answer is asked again: at boot, credentials and network come late.
+    /// How long an AWS that does not answer is asked again: at boot, credentials and network come
+    /// late.
     pub patience: Duration,
 }
 
@@ -58,7 +60,8 @@ pub struct PullReport {
 /// Writes the environment file: the secret's variables under those of this host.
 ///
 /// # Errors
-/// [`Error`]; the file is then as it was, except that one of another machine, from a machine image, says who this is.
+/// [`Error`]; the file is then as it was, except that one of another machine, from a machine image,
+/// says who this is.
 pub async fn pull(args: PullArgs, env: &BTreeMap<String, String>) -> Result<PullReport, Error> {
     let failed = |source| Error::File { path: args.file.display().to_string(), source };
     let old = file::read(&args.file)
@@ -76,7 +79,8 @@ pub async fn pull(args: PullArgs, env: &BTreeMap<String, String>) -> Result<Pull
     let (environment, secret) = match fetch(given, &aws, args.patience).await {
         Ok(fetched) => fetched,
         Err(error) => {
-            // Without the secret the host works with this file, and must not do so as another machine.
+            // Without the secret the host works with this file, and must not do so as another
+            // machine.
             if let Some(identity) = identity.filter(|identity| is_of_another(&old, identity)) {
                 let mut mended = old;
                 identify(&mut mended, &identity);
@@ -138,8 +142,8 @@ async fn fetch(
     }
 }
 
-/// The variables of an old file that are this host's. A file without [`SOURCE`] was written by the old script, where
-/// only the instance's variables were not from the secret.
+/// The variables of an old file that are this host's. A file without [`SOURCE`] was written by the
+/// old script, where only the instance's variables were not from the secret.
 fn own_variables(old: &Variables) -> Variables {
     let copied: Option<BTreeSet<&str>> =
         old.get(SOURCE).map(|names| names.expose_secret().split(',').collect());
@@ -160,8 +164,8 @@ fn is_of_another(file: &Variables, identity: &Identity) -> bool {
     file.get("EC2_INSTANCE_ID").is_some_and(|id| id.expose_secret() != identity.instance_id)
 }
 
-/// Says who this instance is. The file may come from the machine image, written on another instance: then that one's
-/// worker id must not be used here too.
+/// Says who this instance is. The file may come from the machine image, written on another
+/// instance: then that one's worker id must not be used here too.
 fn identify(own: &mut Variables, identity: &Identity) {
     let same =
         own.get("EC2_INSTANCE_ID").is_some_and(|id| id.expose_secret() == identity.instance_id);

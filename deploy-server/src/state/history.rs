@@ -35,7 +35,8 @@ pub struct Entry {
     /// The last lines of the container that failed.
     #[serde(default)]
     pub log: Vec<String>,
-    /// Jobs that a worker which cannot close its intake took between its last idle answer and its end.
+    /// Jobs that a worker which cannot close its intake took between its last idle answer and its
+    /// end.
     #[serde(default)]
     pub caught_jobs: u64,
     #[serde(default)]
@@ -110,7 +111,8 @@ impl StateDir {
         Ok(parse_history(&self.read(FILE)?.unwrap_or_default()))
     }
 
-    /// Adds an entry, or replaces the one of the same deploy, and keeps the newest [`HISTORY_KEPT`].
+    /// Adds an entry, or replaces the one of the same deploy, and keeps the newest
+    /// [`HISTORY_KEPT`].
     ///
     /// # Errors
     /// When the disk refuses.

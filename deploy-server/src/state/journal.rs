@@ -28,7 +28,8 @@ pub struct Journal {
 // === impl Journal ===
 
 impl Journal {
-    /// Starts a new journal with its first record; the one before is replaced. Its deploy must have ended.
+    /// Starts a new journal with its first record; the one before is replaced. Its deploy must have
+    /// ended.
     ///
     /// # Errors
     /// When the disk refuses.
@@ -70,10 +71,12 @@ impl Journal {
     pub fn append(&mut self, at: i64, record: Record) -> Result<(), StateError> {
         let line = encode(at, record);
         let before = self.file.metadata().map_err(StateError::at(&self.path))?.len();
-        // One write call: a kill leaves all of the line or a torn one, never two halves with something between.
+        // One write call: a kill leaves all of the line or a torn one, never two halves with
+        // something between.
         let written = self.file.write_all(&line).and_then(|()| self.file.sync_data());
         if written.is_err() {
-            // A full disk may have taken half of it, and what is written later must be readable behind it.
+            // A full disk may have taken half of it, and what is written later must be readable
+            // behind it.
             self.file.set_len(before).map_err(StateError::at(&self.path))?;
         }
         written.map_err(StateError::at(&self.path))
@@ -94,7 +97,8 @@ fn encode(at: i64, record: Record) -> Vec<u8> {
     line
 }
 
-/// Reads a journal. It ends at the first line that is not whole: what follows a torn line was never promised.
+/// Reads a journal. It ends at the first line that is not whole: what follows a torn line was never
+/// promised.
 #[must_use]
 pub fn parse_journal(bytes: &[u8]) -> Vec<(i64, Record)> {
     whole_records(bytes).0

@@ -9,7 +9,8 @@ const FILE: &str = "terminating.json";
 pub const UNDRAIN: &str = "undrain.json";
 const STOPPED: &str = "stopped-by-drain.json";
 
-/// The container that a drain stopped, because it could not say that it takes no more work or because its time was up.
+/// The container that a drain stopped, because it could not say that it takes no more work or
+/// because its time was up.
 #[derive(Serialize, Deserialize)]
 struct Stopped {
     container: String,
@@ -17,8 +18,8 @@ struct Stopped {
     cost: Cost,
 }
 
-/// Jobs that did not outlast their worker. Whoever asks next is told of them too: the host stops workers without being
-/// asked.
+/// Jobs that did not outlast their worker. Whoever asks next is told of them too: the host stops
+/// workers without being asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cost {
     /// An old worker took them between its last idle answer and its end.
@@ -57,7 +58,8 @@ impl StateDir {
     /// The marker, if it is this machine's.
     ///
     /// # Errors
-    /// When the file cannot be read. A marker that is there and garbled counts: it was put there for a reason.
+    /// When the file cannot be read. A marker that is there and garbled counts: it was put there
+    /// for a reason.
     pub fn terminating(
         &self,
         instance_id: Option<&str>,
@@ -97,7 +99,8 @@ impl StateDir {
         serde_json::from_slice(&bytes).ok()
     }
 
-    /// Remembers that a drain stops this container, and what that cost beside what is remembered already.
+    /// Remembers that a drain stops this container, and what that cost beside what is remembered
+    /// already.
     ///
     /// # Errors
     /// When the disk refuses.

@@ -1,7 +1,9 @@
-//! What survives a restart: the journal of the deploy in progress, the history of those that ended, and markers.
+//! What survives a restart: the journal of the deploy in progress, the history of those that ended,
+//! and markers.
 //!
-//! Everything is written so that a kill at any instant leaves either the old file or the new one, and a last journal
-//! line that is torn counts as not written. One server per directory: a lock file says so.
+//! Everything is written so that a kill at any instant leaves either the old file or the new one,
+//! and a last journal line that is torn counts as not written. One server per directory: a lock
+//! file says so.
 
 mod history;
 mod journal;

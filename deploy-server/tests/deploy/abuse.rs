@@ -115,7 +115,8 @@ fn rubbish_gets_an_answer_or_a_closed_door_and_the_server_lives() {
     assert_eq!(host.get("/deploys").status, 200);
 }
 
-/// Raises this process's own limit as far as it may, and says how many connections it can then hold.
+/// Raises this process's own limit as far as it may, and says how many connections it can then
+/// hold.
 fn room_for_files() -> usize {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let maximum = getrlimit(Resource::Nofile).maximum;
@@ -138,7 +139,8 @@ fn ten_thousand_connections_do_not_keep_others_out() {
                 .expect("the kernel lets everybody in");
             drop(stream.write_all(b"GET /health HTTP/1.1\r\nX-Slow: "));
             open.push_back(stream);
-            // Where a process may not have so many files, the newest are the ones that still hold a place.
+            // Where a process may not have so many files, the newest are the ones that still hold a
+            // place.
             if open.len() > held {
                 open.pop_front();
             }
@@ -164,9 +166,9 @@ fn ten_thousand_connections_do_not_keep_others_out() {
     });
 }
 
-/// The quickest answers to very different wrong secrets differ by less than a tenth of the time that one request takes.
-/// What else the machine does makes an answer slower and never quicker, and may hit one of them harder for a while; a
-/// leak shows every time.
+/// The quickest answers to very different wrong secrets differ by less than a tenth of the time
+/// that one request takes. What else the machine does makes an answer slower and never quicker, and
+/// may hit one of them harder for a while; a leak shows every time.
 #[test]
 fn wrong_secrets_do_not_differ_in_time() {
     let host = Host::started();
@@ -182,7 +184,8 @@ fn difference_between_wrong_secrets(host: &Host) -> Result<(), Vec<Duration>> {
     let mut times = vec![Vec::new(); secrets.len()];
     for round in 0..300 {
         for turn in 0..secrets.len() {
-            // Interleaved, and in another order each round, so that what else the machine does hits all alike.
+            // Interleaved, and in another order each round, so that what else the machine does hits
+            // all alike.
             let which = (turn + round) % secrets.len();
             let headers = [("X-Deploy-Secret", secrets[which])];
             let began = Instant::now();

@@ -5,12 +5,13 @@ use std::process::Command;
 
 use crate::support::host::{Host, SECRET};
 
-/// Not "no server error": a deploy that fails answers 500, as it always did. Not "unsupported method": the predecessor
-/// answers 404 to a wrong method, and so do we.
+/// Not "no server error": a deploy that fails answers 500, as it always did. Not "unsupported
+/// method": the predecessor answers 404 to a wrong method, and so do we.
 const CHECKS: &str = "status_code_conformance,content_type_conformance,response_schema_conformance,\
                       negative_data_rejection,positive_data_acceptance,missing_required_header";
 
-/// The program is `SCHEMATHESIS`, or the one that `pip` put into the repository's virtual environment.
+/// The program is `SCHEMATHESIS`, or the one that `pip` put into the repository's virtual
+/// environment.
 #[test]
 fn schemathesis_finds_no_answer_that_the_document_does_not_describe() {
     let installed = concat!(env!("CARGO_MANIFEST_DIR"), "/../.venv/bin/schemathesis");

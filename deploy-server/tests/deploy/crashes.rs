@@ -1,5 +1,6 @@
-//! SIGKILL at every journal record, one after the other, and a reboot at every one of them: afterwards there is
-//! exactly one healthy container per service, old or new, and the history says which and why.
+//! SIGKILL at every journal record, one after the other, and a reboot at every one of them:
+//! afterwards there is exactly one healthy container per service, old or new, and the history says
+//! which and why.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -55,7 +56,8 @@ fn die_at(host: &mut Host, tag: &str, record: usize, when: &str) {
     let body = format!("{{\"image_tag\":\"{tag}\",\"wait\":false}}");
     let secret = [("X-Deploy-Secret", crate::support::host::SECRET)];
     until("the deploy is taken up", Duration::from_secs(30), || {
-        // It may die before it answers. A worker that is being put back to work has the lock for a moment.
+        // It may die before it answers. A worker that is being put back to work has the lock for a
+        // moment.
         let reply = http::try_send(host.port, "POST", "/deploy", &secret, Some(&body));
         reply.is_none_or(|reply| reply.status == 202).then_some(())
     });
@@ -151,7 +153,8 @@ fn killed_at_every_record_of_a_deploy_that_is_rolled_back() {
     });
 }
 
-/// From some record on there is no space for the journal: the way forward is closed, the way back is not.
+/// From some record on there is no space for the journal: the way forward is closed, the way back
+/// is not.
 #[test]
 fn a_disk_that_is_full_from_any_record_on_never_leaves_a_service_down() {
     let mut host = quick(Host::new());
@@ -241,7 +244,8 @@ fn a_crash_before_the_last_record_leaves_no_word_of_a_drain_of_the_former_worker
     let mut host = quick(Host::new());
     host.start();
     assert_eq!(host.deploy("v1").status, 200);
-    // Twice: only from the second on there is a container of before to clear away, which is a record more.
+    // Twice: only from the second on there is a container of before to clear away, which is a
+    // record more.
     records_of(&host, "v2");
     let records = records_of(&host, "v1");
     let former = serde_json::json!({ "container": host.running_id("worker") });

@@ -45,7 +45,8 @@ fn failures_before_the_swap_touch_nothing() {
 /// Each of these images fails in its own way; the old containers run again, and the reply says why.
 #[test]
 fn a_version_that_does_not_work_is_rolled_back() {
-    // Longer than the life of the one that dies, and than a busy machine takes to start the one that never listens.
+    // Longer than the life of the one that dies, and than a busy machine takes to start the one
+    // that never listens.
     let settings = [("GH_DEPLOY_START_SECONDS", "20"), ("GH_DEPLOY_HEALTHY_SECONDS", "2")];
     let host = Host::running_with("v1", &settings);
     for (tag, service, reason) in [

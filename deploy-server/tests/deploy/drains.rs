@@ -16,7 +16,8 @@ fn line(output: &Output) -> Value {
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 
-/// The same, as the fleet's drain function reads it: found in the output, and short enough to get there whole.
+/// The same, as the fleet's drain function reads it: found in the output, and short enough to get
+/// there whole.
 pub(crate) fn report(output: &Output) -> HostReport {
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(text.chars().count() <= 2000, "{text}");
@@ -242,7 +243,8 @@ fn a_terminating_drain_waits_for_the_deploy_in_progress() {
         });
         let drained = host.cli(&["drain", "--terminating", "--timeout", "60", "--json"]);
         assert_eq!(drained.status.code(), Some(0), "{drained:?}");
-        // No worker was started on a host that goes away, or it was drained; either way the host is proved idle.
+        // No worker was started on a host that goes away, or it was drained; either way the host is
+        // proved idle.
         assert_eq!(line(&drained)["drained"], true);
         deploy.join().expect("it answers");
     });

@@ -1,5 +1,5 @@
-//! The shipped binary, driven from outside: a real Docker Engine, a real registry that wants a password, real
-//! containers that behave well and badly.
+//! The shipped binary, driven from outside: a real Docker Engine, a real registry that wants a
+//! password, real containers that behave well and badly.
 
 mod support;
 

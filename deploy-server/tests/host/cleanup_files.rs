@@ -148,8 +148,8 @@ async fn an_open_file_stays_also_under_another_name() {
     assert!(!renamed.exists(), "nobody has it open any more");
 }
 
-/// Copies a program by a process of its own: what this one has open for writing, a child of another test may hold open
-/// for a moment, and what is open for writing cannot be run.
+/// Copies a program by a process of its own: what this one has open for writing, a child of another
+/// test may hold open for a moment, and what is open for writing cannot be run.
 fn install(from: &Path, to: &Path) {
     let copied = Command::new("install").args(["-m", "755"]).args([from, to]).status();
     assert!(copied.expect("install of coreutils").success());

@@ -1,4 +1,5 @@
-//! A socket that outlives the server, handed over as systemd does it: `LISTEN_FDS`, `LISTEN_FDNAMES`, `LISTEN_PID`.
+//! A socket that outlives the server, handed over as systemd does it: `LISTEN_FDS`,
+//! `LISTEN_FDNAMES`, `LISTEN_PID`.
 
 use std::fs;
 use std::os::fd::OwnedFd;

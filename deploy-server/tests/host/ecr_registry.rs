@@ -1,4 +1,5 @@
-//! A real registry with a password: the engine pulls with the credential we hand it, and with no other.
+//! A real registry with a password: the engine pulls with the credential we hand it, and with no
+//! other.
 
 use std::process::Command;
 use std::time::Duration;

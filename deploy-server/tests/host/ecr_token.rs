@@ -1,4 +1,5 @@
-//! The registry token: from AWS by a signed request, with keys or the instance role, kept until it ages.
+//! The registry token: from AWS by a signed request, with keys or the instance role, kept until it
+//! ages.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

@@ -1,5 +1,5 @@
-//! The host side against the real thing: a Docker Engine, a registry, another implementation of AWS, the kernel,
-//! systemd and compose. A test whose tool is not on the machine says so and ends.
+//! The host side against the real thing: a Docker Engine, a registry, another implementation of
+//! AWS, the kernel, systemd and compose. A test whose tool is not on the machine says so and ends.
 
 #![expect(clippy::print_stderr, reason = "a test that cannot run says why")]
 

@@ -1,4 +1,5 @@
-//! The binary runs on every system we name: what it asks of the C library is no newer than the oldest has.
+//! The binary runs on every system we name: what it asks of the C library is no newer than the
+//! oldest has.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,7 +12,8 @@ fn check(binary: &Path) -> (bool, String) {
 
 #[test]
 fn the_shipped_binary_needs_no_newer_c_library_than_debian_11_has() {
-    // Made by scripts/build-deploy-server.sh, which is minutes of work and so not part of this test.
+    // Made by scripts/build-deploy-server.sh, which is minutes of work and so not part of this
+    // test.
     let target = std::env::var_os("CARGO_TARGET_DIR")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target"), PathBuf::from);
     let binary = target.join("x86_64-unknown-linux-gnu/release/deploy-server");
@@ -25,7 +27,8 @@ fn the_shipped_binary_needs_no_newer_c_library_than_debian_11_has() {
 
 #[test]
 fn the_check_refuses_what_a_host_lacks() {
-    // This test itself is linked against this machine's C library, and is larger than a host should download.
+    // This test itself is linked against this machine's C library, and is larger than a host should
+    // download.
     let this = std::env::current_exe().expect("this program");
     let (passed, said) = check(&this);
     assert!(!passed);

@@ -28,7 +28,8 @@ async fn a_pull_keeps_what_belongs_to_the_instance() {
     .await;
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join(".env");
-    // As the old scripts left it: world-readable for a moment, values half quoted, the instance's lines at the end.
+    // As the old scripts left it: world-readable for a moment, values half quoted, the instance's
+    // lines at the end.
     std::fs::write(
         &path,
         "DATABASE_URL=\"old\"\nGONE=1\nGH_ENVIRONMENT=staging\nGH_WORKER_ID=i-1\nEC2_IP=1.2.3.4\n",

@@ -1,4 +1,5 @@
-//! The merge at start, the refresh that rotates, and what a failure says; against moto and against refusals.
+//! The merge at start, the refresh that rotates, and what a failure says; against moto and against
+//! refusals.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +17,8 @@ async fn secrets_manager_lies_under_the_host_and_a_refresh_rotates() {
     let Some(moto) = Moto::start() else { return };
     let put = async |json: &str| moto.put_secret("ghosthands/staging", json).await;
     put(r#"{"A":"sm-1","B":"b","GH_DEPLOY_SECRET":"deploy-1","NODE_ENV":"production","GH_WORKER_ID":"shared"}"#).await;
-    // As systemd starts the server: A came from the file that pull-secrets wrote, and is older than the secret.
+    // As systemd starts the server: A came from the file that pull-secrets wrote, and is older than
+    // the secret.
     let env = process(
         moto.env(),
         &[

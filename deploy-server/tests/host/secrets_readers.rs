@@ -1,7 +1,7 @@
 //! The environment file, read by those who will read it: systemd and compose.
 //!
-//! A thousand values made of what each of them treats specially are written to one file, and every one must come back
-//! byte for byte.
+//! A thousand values made of what each of them treats specially are written to one file, and every
+//! one must come back byte for byte.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -12,7 +12,8 @@ fn host() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../host")
 }
 
-/// The units with a program that exists in place of ours, which is not installed where the tests run.
+/// The units with a program that exists in place of ours, which is not installed where the tests
+/// run.
 fn units() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     for entry in fs::read_dir(host()).expect("the host folder") {

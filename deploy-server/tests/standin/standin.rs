@@ -1,12 +1,12 @@
 //! A stand-in for the two services, small enough to be the only program of an image.
 //!
-//! `standin api|worker`. What it does is baked into the image as `STANDIN_API` or `STANDIN_WORKER`, words separated
-//! by commas: `crash` ends at once, `mute` never listens, `sick` answers 500, `dies=MS` ends after that time,
-//! `busy` has a job from the start, `old` does not know `accepting` and `/worker/resume`, `catches` takes a job
-//! when it is told to end, `nodrain` has no drain, `slow=MS` listens that late, `deaf` answers nothing of the worker's
-//! until `POST /test/hear`.
-//! The test drives it through `POST /test/job` and `POST /test/done`.
-//! It is compiled on its own, with nothing but the standard library.
+//! `standin api|worker`. What it does is baked into the image as `STANDIN_API` or `STANDIN_WORKER`,
+//! words separated by commas: `crash` ends at once, `mute` never listens, `sick` answers 500,
+//! `dies=MS` ends after that time, `busy` has a job from the start, `old` does not know `accepting`
+//! and `/worker/resume`, `catches` takes a job when it is told to end, `nodrain` has no drain,
+//! `slow=MS` listens that late, `deaf` answers nothing of the worker's until `POST /test/hear`. The
+//! test drives it through `POST /test/job` and `POST /test/done`. It is compiled on its own, with
+//! nothing but the standard library.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};

@@ -1,4 +1,5 @@
-//! The least a Rust Lambda can be: the runtime and an echo. `docs/BENCHMARKS.md` measures the real function beside it.
+//! The least a Rust Lambda can be: the runtime and an echo. `docs/BENCHMARKS.md` measures the real
+//! function beside it.
 
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use serde_json::Value;

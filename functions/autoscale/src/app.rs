@@ -17,7 +17,8 @@ pub(crate) struct App {
     pub(crate) auto_scaling: AutoScaling,
     pub(crate) parameters: Parameters,
     pub(crate) gate: Gate<Tokens>,
-    /// What this environment remembers when the parameter cannot be read, and all that a dry run remembers.
+    /// What this environment remembers when the parameter cannot be read, and all that a dry run
+    /// remembers.
     pub(crate) warm: Mutex<Option<State>>,
     pub(crate) queue: Mutex<KeptSource>,
     /// Whether the last reading failed: the URL may have been rotated, so it is fetched anew.

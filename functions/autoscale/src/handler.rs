@@ -9,7 +9,8 @@ use fleet_clients::telemetry::Audit;
 use lambda_runtime::{Diagnostic, LambdaEvent};
 use serde_json::Value;
 
-/// Answers one invocation. A scheduled tick answers with its record; a request is answered over HTTP in any case.
+/// Answers one invocation. A scheduled tick answers with its record; a request is answered over
+/// HTTP in any case.
 ///
 /// # Errors
 /// Only for an event that is not for this function.

@@ -1,4 +1,5 @@
-//! Decides how many workers exist. One tick a minute by schedule, one more whenever an operator asks for it.
+//! Decides how many workers exist. One tick a minute by schedule, one more whenever an operator
+//! asks for it.
 
 mod act;
 mod app;

@@ -1,4 +1,5 @@
-//! What a tick tells: one JSON line with everything it saw, decided and did, enough to decide again.
+//! What a tick tells: one JSON line with everything it saw, decided and did, enough to decide
+//! again.
 
 use crate::act::ActionResult;
 use crate::request::Trigger;

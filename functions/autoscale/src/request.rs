@@ -29,7 +29,8 @@ pub(crate) struct ApiTick {
     pub(crate) authorization: Option<String>,
 }
 
-/// Reads the event; anything but a scheduled event and a request through the HTTP API is an error that says what came.
+/// Reads the event; anything but a scheduled event and a request through the HTTP API is an error
+/// that says what came.
 pub(crate) fn read(event: Value) -> Result<Request, String> {
     if event.pointer("/requestContext/http").is_some() {
         let request: ApiGatewayV2httpRequest = serde_json::from_value(event).map_err(|error| {

@@ -52,7 +52,8 @@ pub(crate) async fn tick(app: &App, trigger: Trigger, request_id: &str) -> Ticke
     let read_group = async { (app.auto_scaling.describe(&app.config.group).await, Instant::now()) };
     let read_memory = app.parameters.get(&app.config.state_parameter);
     let (begun, (group, mut group_at), stored) = tokio::join!(read_queue, read_group, read_memory);
-    // The database's transaction, and with it the lock against a second tick, stays open until this tick is done.
+    // The database's transaction, and with it the lock against a second tick, stays open until this
+    // tick is done.
     let (running, snapshot, queue_at) = match begun {
         Ok((Begun::Busy, _)) => {
             let told = AlreadyRunning::new(now, trigger);
@@ -117,8 +118,9 @@ pub(crate) async fn tick(app: &App, trigger: Trigger, request_id: &str) -> Ticke
     Ticked::Decided(Box::new(record))
 }
 
-/// Looks once more at what was read before the lock was held, and by now may be seconds old: another tick or a person may have changed it
-/// in between. `refresh`: whether to look for an instance refresh, too.
+/// Looks once more at what was read before the lock was held, and by now may be seconds old:
+/// another tick or a person may have changed it in between. `refresh`: whether to look for an
+/// instance refresh, too.
 async fn look_again(app: &App, inputs: &mut Inputs, refresh: bool) {
     let group = &app.config.group;
     let read_refresh = async {
@@ -137,7 +139,8 @@ async fn look_again(app: &App, inputs: &mut Inputs, refresh: bool) {
     inputs.observation.refresh = refresh;
 }
 
-/// What earlier ticks left. Where the parameter cannot be read, this environment's own memory serves; a dry run has nothing else.
+/// What earlier ticks left. Where the parameter cannot be read, this environment's own memory
+/// serves; a dry run has nothing else.
 async fn remembered(app: &App, stored: Reading<Option<String>>) -> Memory {
     let warm = app.warm.lock().await.clone();
     let lost = |cause, detail: &str| Memory::Lost { cause, detail: detail.to_owned() };

@@ -12,8 +12,8 @@ use serde_json::Value;
 /// Answers one invocation.
 ///
 /// # Errors
-/// Only for an event that is not for this function. A pass that could not do everything answers all the same: the next one comes
-/// within the minute.
+/// Only for an event that is not for this function. A pass that could not do everything answers all
+/// the same: the next one comes within the minute.
 pub(crate) async fn handle(app: &App, event: LambdaEvent<Value>) -> Result<Value, Diagnostic> {
     let request_id = event.context.request_id;
     match request::read(event.payload, &app.config.document) {

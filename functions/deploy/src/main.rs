@@ -1,4 +1,5 @@
-//! Rolls versions out over the fleet. Requests begin a rollout, events make it fast, and one pass a minute brings it to its end.
+//! Rolls versions out over the fleet. Requests begin a rollout, events make it fast, and one pass a
+//! minute brings it to its end.
 
 mod act;
 mod api;

@@ -1,4 +1,5 @@
-//! One pass over the rollout in progress: decide, make the calls, take the answers in, until there is nothing left to ask or to do.
+//! One pass over the rollout in progress: decide, make the calls, take the answers in, until there
+//! is nothing left to ask or to do.
 
 use crate::act::perform;
 use crate::app::{App, clock};
@@ -9,7 +10,8 @@ use fleet_core::rollout::{Call, Inputs, Reason, decide};
 use serde_json::Value;
 use std::time::Instant;
 
-/// Makes one pass and returns its record without the inputs. Each pass has told it on stdout already.
+/// Makes one pass and returns its record without the inputs. Each pass has told it on stdout
+/// already.
 pub(crate) async fn pass(app: &App, told: Told, hint: Option<CommandId>) -> Value {
     let began = Instant::now();
     let mut inputs = Inputs::new(app.webhook.is_some(), clock(), hint);

@@ -75,7 +75,8 @@ pub(crate) fn read(event: Value, document: &str) -> Result<Request, String> {
     Ok(Request::Pass { trigger, hint: detail("command-id").map(CommandId::new) })
 }
 
-/// The order of a command, where the event tells it; AWS writes the parameters as an object or as its text.
+/// The order of a command, where the event tells it; AWS writes the parameters as an object or as
+/// its text.
 fn action(detail: &Value) -> Option<String> {
     let parameters = match detail.get("parameters")? {
         Value::String(text) => serde_json::from_str(text).ok()?,
@@ -87,7 +88,8 @@ fn action(detail: &Value) -> Option<String> {
 fn http(event: Value) -> Result<Http, String> {
     let request: ApiGatewayV2httpRequest = serde_json::from_value(event)
         .map_err(|error| format!("not an API Gateway request of payload version 2.0: {error}"))?;
-    // What is not text is kept as what it looks like, so that it is refused and not taken for missing.
+    // What is not text is kept as what it looks like, so that it is refused and not taken for
+    // missing.
     let header = |name: &str| {
         let value = request.headers.get(name)?;
         Some(String::from_utf8_lossy(value.as_bytes()).into_owned())

@@ -6,7 +6,8 @@ use fleet_core::time::UnixMs;
 use futures_util::stream::{self, StreamExt};
 use std::time::Duration;
 
-/// Calls under way at a time: enough that a hundred heartbeats take a second, and few enough not to empty the account's bucket.
+/// Calls under way at a time: enough that a hundred heartbeats take a second, and few enough not to
+/// empty the account's bucket.
 const AT_A_TIME: usize = 16;
 
 /// Makes the calls and returns what they came to, in any order. None of them fails the pass.

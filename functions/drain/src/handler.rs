@@ -11,8 +11,9 @@ use serde_json::Value;
 /// Answers one invocation.
 ///
 /// # Errors
-/// Only for an event that is not for this function. A pass that could not do everything answers all the same: the next one comes
-/// within the minute, and Lambda's own repetition would add nothing to it.
+/// Only for an event that is not for this function. A pass that could not do everything answers all
+/// the same: the next one comes within the minute, and Lambda's own repetition would add nothing to
+/// it.
 pub(crate) async fn handle(app: &App, event: LambdaEvent<Value>) -> Result<Value, Diagnostic> {
     let request_id = event.context.request_id;
     let scope = request::Scope { group: &app.config.group, document: &app.config.document };

@@ -1,4 +1,5 @@
-//! Lets instances leave their group without taking a job with them. Events make it fast, and one pass a minute makes it right.
+//! Lets instances leave their group without taking a job with them. Events make it fast, and one
+//! pass a minute makes it right.
 
 mod act;
 mod app;

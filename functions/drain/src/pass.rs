@@ -1,4 +1,5 @@
-//! One pass: decide, make the calls, take the answers in, until there is nothing left to ask or to do.
+//! One pass: decide, make the calls, take the answers in, until there is nothing left to ask or to
+//! do.
 
 use crate::act::perform;
 use crate::app::App;
@@ -9,7 +10,8 @@ use fleet_core::time::UnixMs;
 use serde_json::Value;
 use std::time::Instant;
 
-/// Makes one pass and returns its record without the inputs. Each pass has told it on stdout already.
+/// Makes one pass and returns its record without the inputs. Each pass has told it on stdout
+/// already.
 pub(crate) async fn pass(app: &App, told: Told) -> Value {
     let began = Instant::now();
     let now = clock();

@@ -1,4 +1,5 @@
-//! What a pass tells: one JSON line with everything it saw, decided and did, enough to decide again.
+//! What a pass tells: one JSON line with everything it saw, decided and did, enough to decide
+//! again.
 
 use crate::request::Trigger;
 use fleet_clients::config::DrainConfig;

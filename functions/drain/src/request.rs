@@ -1,4 +1,5 @@
-//! What woke the function, and which instance it named. Nothing else of an event is used: what it says may be old, doubled or wrong.
+//! What woke the function, and which instance it named. Nothing else of an event is used: what it
+//! says may be old, doubled or wrong.
 
 use aws_lambda_events::eventbridge::EventBridgeEvent;
 use fleet_core::drain::{Hint, HintKind};

@@ -10,7 +10,8 @@ fn read_event(name: &str) -> Result<Request, String> {
     read(event(name), &Scope { group: &group, document: "GhostHands-Host" })
 }
 
-/// What a pass by this event is told: its trigger, its hints, and whether something was wrong with it.
+/// What a pass by this event is told: its trigger, its hints, and whether something was wrong with
+/// it.
 fn pass(name: &str) -> (Trigger, Vec<(String, HintKind)>, bool) {
     match read_event(name).unwrap() {
         Request::Pass { trigger, hints, problem, .. } => {

@@ -1,4 +1,5 @@
-//! `PUT /api/v1/admin/capacity`: a floor and a pause, as tags on the group, where the scaling function and the console see them.
+//! `PUT /api/v1/admin/capacity`: a floor and a pause, as tags on the group, where the scaling
+//! function and the console see them.
 
 use crate::app::{App, clock};
 use crate::read;
@@ -7,7 +8,8 @@ use fleet_core::fleet::CapacityWish;
 use fleet_core::scaling::{Overrides, Reading};
 use serde_json::{Value, json};
 
-/// Carries the wish out and returns the overrides in force. `asked` becomes the wish as soon as it is known to be one.
+/// Carries the wish out and returns the overrides in force. `asked` becomes the wish as soon as it
+/// is known to be one.
 pub(crate) async fn set(
     app: &App,
     body: Option<&[u8]>,

@@ -1,4 +1,5 @@
-//! Tells how the fleet is and why, serves the page that shows it, and takes an operator's floor and pause.
+//! Tells how the fleet is and why, serves the page that shows it, and takes an operator's floor and
+//! pause.
 
 mod app;
 mod capacity;

@@ -1,4 +1,5 @@
-//! What this function offers, as OpenAPI. Written once; the tests hold it against the routes and against real answers.
+//! What this function offers, as OpenAPI. Written once; the tests hold it against the routes and
+//! against real answers.
 
 use serde_json::{Value, json};
 

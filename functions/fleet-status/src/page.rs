@@ -1,4 +1,5 @@
-//! The page: one document with its style and its script in it, and headers that let it do nothing else.
+//! The page: one document with its style and its script in it, and headers that let it do nothing
+//! else.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;

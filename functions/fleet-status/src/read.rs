@@ -1,4 +1,5 @@
-//! Reads every source at the same time, each with a limit of its own, so that one that is down costs its own fields and nothing else.
+//! Reads every source at the same time, each with a limit of its own, so that one that is down
+//! costs its own fields and nothing else.
 
 use crate::app::{App, clock};
 use fleet_clients::pgboss::Look;
@@ -51,7 +52,8 @@ pub(crate) async fn describe(app: &App) -> Reading<Group> {
 }
 
 async fn look(app: &App) -> Reading<Look> {
-    // Two requests do not overlap in one environment, so the lock is free; it is the future's own if this one is dropped.
+    // Two requests do not overlap in one environment, so the lock is free; it is the future's own
+    // if this one is dropped.
     let mut queue = app.queue.lock().await;
     let seen = async {
         let source = queue.source(app.queue_failed.load(Ordering::Relaxed)).await?;

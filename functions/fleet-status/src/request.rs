@@ -14,7 +14,8 @@ pub(crate) enum Route {
     SetCapacity,
 }
 
-/// Method, path and what is there. `template.yaml` has the same routes, and the OpenAPI document too.
+/// Method, path and what is there. `template.yaml` has the same routes, and the OpenAPI document
+/// too.
 pub(crate) const ROUTES: [(&str, &str, Route); 5] = [
     ("GET", "/", Route::Page),
     ("GET", "/healthz", Route::Health),

@@ -1,4 +1,5 @@
-//! A Lambda function that does what its event says: the tests run it behind the double's Runtime API.
+//! A Lambda function that does what its event says: the tests run it behind the double's Runtime
+//! API.
 
 use std::time::Duration;
 

@@ -154,8 +154,8 @@ impl Account {
         change(&mut lock(&self.secrets), self.clock.now())
     }
 
-    /// Runs `change` on the commands as they are now, then whatever follows from it. Must not be called from within
-    /// [`Account::with_groups`], which takes the locks in the other order.
+    /// Runs `change` on the commands as they are now, then whatever follows from it. Must not be
+    /// called from within [`Account::with_groups`], which takes the locks in the other order.
     pub(crate) fn with_commands<R>(&self, change: impl FnOnce(&mut RunCommand) -> R) -> R {
         let mut commands = lock(&self.commands);
         let now = self.clock.now();
@@ -214,7 +214,8 @@ impl Account {
         self.with_bus(|bus, now| bus.enqueue(function, payload, now));
     }
 
-    /// Makes time pass until the task is aborted: in real time by itself, on a manual clock whenever something was called.
+    /// Makes time pass until the task is aborted: in real time by itself, on a manual clock
+    /// whenever something was called.
     pub(crate) async fn run(self: Arc<Self>) {
         loop {
             self.run_due();
@@ -231,7 +232,8 @@ impl Account {
         }
     }
 
-    /// Moves a manual clock from deadline to deadline; at each, waits for the functions that were invoked.
+    /// Moves a manual clock from deadline to deadline; at each, waits for the functions that were
+    /// invoked.
     pub(crate) async fn advance(self: &Arc<Self>, by: Duration) -> Result<(), ClockError> {
         if !self.clock.is_manual() {
             return Err(ClockError::Real);

@@ -149,7 +149,8 @@ impl Bus {
         self.running == 0 && self.next_deadline().is_none_or(|at| at > now)
     }
 
-    /// Fires the schedules and takes the deliveries that are due; each must be reported to [`Bus::settle`].
+    /// Fires the schedules and takes the deliveries that are due; each must be reported to
+    /// [`Bus::settle`].
     pub(crate) fn take_due(&mut self, now: Timestamp) -> Vec<Delivery> {
         let mut fired = Vec::new();
         for schedule in self.schedules.iter_mut().filter(|s| s.next <= now) {

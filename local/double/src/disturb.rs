@@ -20,7 +20,8 @@ pub struct Disturbance {
     pub duplicate: f64,
     /// Least and greatest delay in seconds, evenly spread.
     pub delay_seconds: (f64, f64),
-    /// Share of deliveries that come after the next one of their kind, or a minute later when there is none, 0 to 1.
+    /// Share of deliveries that come after the next one of their kind, or a minute later when there
+    /// is none, 0 to 1.
     pub reorder: f64,
 }
 

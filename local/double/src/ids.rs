@@ -1,4 +1,5 @@
-//! Identifiers that look like AWS's and are the same in every run with the same seed and the same calls.
+//! Identifiers that look like AWS's and are the same in every run with the same seed and the same
+//! calls.
 
 /// A reproducible source of identifiers.
 #[derive(Debug, Clone)]

@@ -1,9 +1,11 @@
-//! The part of AWS that a fleet on one machine needs, on 127.0.0.1: Auto Scaling, SSM parameters, Secrets Manager, STS,
-//! EventBridge deliveries and Lambda, with a clock that tests can drive and faults on request.
+//! The part of AWS that a fleet on one machine needs, on 127.0.0.1: Auto Scaling, SSM parameters,
+//! Secrets Manager, STS, EventBridge deliveries and Lambda, with a clock that tests can drive and
+//! faults on request.
 //!
-//! It is strict where AWS is, and honest where it stops: an action or a parameter it does not model is refused, never
-//! ignored. What it cannot know about AWS it reads in the way that is harder on the caller (see `asg`).
-//! It holds no secrets worth protecting and checks no signatures: it is for tests, and listens on loopback only.
+//! It is strict where AWS is, and honest where it stops: an action or a parameter it does not model
+//! is refused, never ignored. What it cannot know about AWS it reads in the way that is harder on
+//! the caller (see `asg`). It holds no secrets worth protecting and checks no signatures: it is for
+//! tests, and listens on loopback only.
 
 mod account;
 mod asg;

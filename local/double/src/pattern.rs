@@ -1,6 +1,7 @@
 //! Event patterns of EventBridge rules: which events a rule lets through.
 //!
-//! Exact values, `prefix`, `suffix`, `equals-ignore-case`, `anything-but` and `exists`; another operator is refused.
+//! Exact values, `prefix`, `suffix`, `equals-ignore-case`, `anything-but` and `exists`; another
+//! operator is refused.
 
 use serde_json::{Map, Value};
 

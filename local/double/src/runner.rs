@@ -39,12 +39,14 @@ pub struct CommandRun {
 /// The end of a run, as a boxed future.
 pub type CommandFuture = Pin<Box<dyn Future<Output = CommandOutput> + Send>>;
 
-/// Runs commands on hosts. Any function from [`CommandRun`] to a future of [`CommandOutput`] is one.
+/// Runs commands on hosts. Any function from [`CommandRun`] to a future of [`CommandOutput`] is
+/// one.
 pub trait CommandRunner: Send + Sync {
-    /// Runs one delivery. Dropping the future means that the agent killed the command (cancel, time limit, its own death).
+    /// Runs one delivery. Dropping the future means that the agent killed the command (cancel, time
+    /// limit, its own death).
     ///
-    /// On a manual clock the double waits for the future before it moves the clock, so the future must not wait for that
-    /// clock: time that passes there is [`CommandOutput::took`].
+    /// On a manual clock the double waits for the future before it moves the clock, so the future
+    /// must not wait for that clock: time that passes there is [`CommandOutput::took`].
     fn run(&self, run: CommandRun) -> CommandFuture;
 }
 
@@ -151,7 +153,8 @@ impl CommandRunner for ShellRunner {
     }
 }
 
-/// A runner that answers with the given outputs in their order; the last one stays. None given, everything succeeds.
+/// A runner that answers with the given outputs in their order; the last one stays. None given,
+/// everything succeeds.
 pub fn scripted(outputs: Vec<CommandOutput>) -> impl CommandRunner {
     let left = Mutex::new(VecDeque::from(outputs));
     move |_| {

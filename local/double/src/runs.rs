@@ -26,8 +26,8 @@ impl Account {
         lock(&self.runners).set(instance, runner);
     }
 
-    /// The machines of all groups as Run Command sees them. An agent has registered when the boot is over, someone runs
-    /// commands there, and the machine has not begun to shut down.
+    /// The machines of all groups as Run Command sees them. An agent has registered when the boot
+    /// is over, someone runs commands there, and the machine has not begun to shut down.
     pub(crate) fn machines(&self) -> Vec<Machine> {
         let runners = lock(&self.runners);
         self.with_groups(|asg| {

@@ -49,7 +49,8 @@ impl std::fmt::Debug for Engine {
 }
 
 impl Engine {
-    /// Starts an engine that listens on `socket` (which must not exist), pulls from `registry`, and tells `observer`.
+    /// Starts an engine that listens on `socket` (which must not exist), pulls from `registry`, and
+    /// tells `observer`.
     ///
     /// # Errors
     /// The socket's path is too long or taken, or the system has no thread to give.
@@ -107,8 +108,8 @@ impl Engine {
         lines.iter().map(|(_, line)| String::from_utf8_lossy(line).trim_end().to_owned()).collect()
     }
 
-    /// Ends every container as a machine that shuts down does: SIGTERM, and SIGKILL after `grace`. Nothing can be
-    /// started afterwards.
+    /// Ends every container as a machine that shuts down does: SIGTERM, and SIGKILL after `grace`.
+    /// Nothing can be started afterwards.
     pub fn shut_down(&self, grace: Duration) {
         let shared = Arc::clone(&self.shared);
         let work = async move {

@@ -14,8 +14,8 @@ pub struct Image {
     pub repository: String,
     /// Its tag.
     pub tag: String,
-    /// Its file system, so to speak: the name by which a container's command calls a program, and the program of this
-    /// machine with its first arguments.
+    /// Its file system, so to speak: the name by which a container's command calls a program, and
+    /// the program of this machine with its first arguments.
     pub programs: BTreeMap<String, (PathBuf, Vec<String>)>,
     /// `CMD`: what runs when a container names no command.
     pub command: Vec<String>,

@@ -37,7 +37,8 @@ pub enum Happening {
     },
 }
 
-/// Gets every happening, in order. It runs on the engines' thread, so it must not wait for an engine.
+/// Gets every happening, in order. It runs on the engines' thread, so it must not wait for an
+/// engine.
 pub type Observer = Arc<dyn Fn(&Container, Happening) + Send + Sync>;
 
 /// A process that was started and is followed by nobody yet.
@@ -210,7 +211,8 @@ fn ended(shared: &Shared, id: &str, exit_code: i32) -> bool {
     again
 }
 
-/// SIGTERM, and SIGKILL after `grace` (never for `None`); waits for the end. Whether there was anything to stop.
+/// SIGTERM, and SIGKILL after `grace` (never for `None`); waits for the end. Whether there was
+/// anything to stop.
 pub(crate) async fn stop(shared: &Shared, id: &str, grace: Option<Duration>) -> bool {
     let Some(mut changes) = ask_to_end(shared, id, Signal::TERM) else { return false };
     let down = until_down(shared, id, &mut changes);

@@ -1,7 +1,7 @@
 //! The one thread on which all engines of this process live.
 //!
-//! The kernel's "kill me when my parent dies" means the parent *thread*, so containers are started by a thread that
-//! lives as long as the process.
+//! The kernel's "kill me when my parent dies" means the parent *thread*, so containers are started
+//! by a thread that lives as long as the process.
 
 use std::io;
 use std::sync::{Mutex, PoisonError, mpsc};

@@ -44,7 +44,8 @@ impl State {
         self.containers.iter_mut().find(|record| record.id == id)
     }
 
-    /// By id, name, or the beginning of an id, in this order; one that two ids begin with is nobody's.
+    /// By id, name, or the beginning of an id, in this order; one that two ids begin with is
+    /// nobody's.
     pub(crate) fn find(&self, wanted: &str) -> Option<&Record> {
         let name = wanted.strip_prefix('/').unwrap_or(wanted);
         let all = &self.containers;

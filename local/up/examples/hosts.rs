@@ -1,4 +1,5 @@
-//! Starts light hosts at once, deploys a second version on all of them, and prints what that and a minute of idleness cost.
+//! Starts light hosts at once, deploys a second version on all of them, and prints what that and a
+//! minute of idleness cost.
 //!
 //! `cargo run -p fleet-local --example hosts -- 50`
 

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use crate::{Error, paths};
 
-/// The binary of the function package `name`, such as `fleet-status`: the one `sam build` made where `FLEET_FUNCTIONS` names
-/// its folder, else the newest build of this repository.
+/// The binary of the function package `name`, such as `fleet-status`: the one `sam build` made
+/// where `FLEET_FUNCTIONS` names its folder, else the newest build of this repository.
 ///
 /// # Errors
 /// When there is none, with the command that builds it.

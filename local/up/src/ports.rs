@@ -1,4 +1,5 @@
-//! Ports that stay ours while nobody listens on them: a service that is replaced gets its own port back.
+//! Ports that stay ours while nobody listens on them: a service that is replaced gets its own port
+//! back.
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::os::fd::OwnedFd;
@@ -9,8 +10,9 @@ use rustix::net::{
 
 use crate::Error;
 
-/// A TCP port of 127.0.0.1 that the kernel hands to nobody else who asks for any port, until this is dropped. Whoever
-/// asks for it by its number (with SO_REUSEADDR, as servers do) may listen on it.
+/// A TCP port of 127.0.0.1 that the kernel hands to nobody else who asks for any port, until this
+/// is dropped. Whoever asks for it by its number (with SO_REUSEADDR, as servers do) may listen on
+/// it.
 #[derive(Debug)]
 pub struct Port {
     number: u16,

@@ -1,4 +1,5 @@
-//! What `template.yaml` says, for a fleet that runs without CloudFormation: the same rules, routes and documents as in AWS.
+//! What `template.yaml` says, for a fleet that runs without CloudFormation: the same rules, routes
+//! and documents as in AWS.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -70,8 +71,8 @@ impl Template {
         .collect()
     }
 
-    /// Starts the function package `name` with the double's AWS and these settings, and wakes it by the template's events. Its
-    /// schedule is the caller's affair.
+    /// Starts the function package `name` with the double's AWS and these settings, and wakes it by
+    /// the template's events. Its schedule is the caller's affair.
     ///
     /// # Errors
     /// The function is not built or does not start, or the double refuses a rule.

@@ -48,7 +48,8 @@ pub struct Options {
     pub heartbeat: Duration,
     /// How long it waits when there was no job.
     pub poll: Duration,
-    /// Further variables, such as `EC2_INSTANCE_ID`, `EC2_IP`, `AWS_ASG_NAME`, `GHOSTHANDS_DEPLOY_ID`.
+    /// Further variables, such as `EC2_INSTANCE_ID`, `EC2_IP`, `AWS_ASG_NAME`,
+    /// `GHOSTHANDS_DEPLOY_ID`.
     pub environment: Vec<(String, String)>,
 }
 

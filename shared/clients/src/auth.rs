@@ -1,8 +1,8 @@
 //! Who may call the HTTP routes: whoever shows a token of a role that may.
 //!
-//! The tokens are in Secrets Manager. During a rotation the new and the old one are both valid, so nobody is locked out. A token that does
-//! not fit may be one that was just rotated in, so it causes one more look; looks have a least distance, so rubbish cannot hammer
-//! Secrets Manager.
+//! The tokens are in Secrets Manager. During a rotation the new and the old one are both valid, so
+//! nobody is locked out. A token that does not fit may be one that was just rotated in, so it
+//! causes one more look; looks have a least distance, so rubbish cannot hammer Secrets Manager.
 
 use crate::config::{EnvironmentTokens, OPERATOR_TOKEN_KEY, READER_TOKEN_KEY};
 use crate::secrets::{CACHED_FOR, SecretError, SecretFields, Secrets, Stage};
@@ -38,8 +38,8 @@ impl fmt::Display for Role {
     }
 }
 
-/// Who called. Written as `operator:1a2b3c4d`: the role, and the beginning of the SHA-256 of the token, which tells two tokens apart
-/// and gives neither away.
+/// Who called. Written as `operator:1a2b3c4d`: the role, and the beginning of the SHA-256 of the
+/// token, which tells two tokens apart and gives neither away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Caller {
     pub role: Role,
@@ -112,7 +112,8 @@ impl TokenSource for Tokens {
     }
 }
 
-/// The tokens of one version. A site without readers has no key for them, and an old version may be from before either key.
+/// The tokens of one version. A site without readers has no key for them, and an old version may be
+/// from before either key.
 fn tokens_of(fields: &SecretFields) -> impl Iterator<Item = (Role, SecretString)> {
     [(Role::Operator, OPERATOR_TOKEN_KEY), (Role::Reader, READER_TOKEN_KEY)]
         .into_iter()
@@ -133,7 +134,8 @@ type Fingerprint = [u8; 32];
 struct Looked {
     /// When the last look began, whatever came of it.
     last: Option<Instant>,
-    /// Hashes, so that a comparison takes the same time whatever the lengths. Empty before the first success.
+    /// Hashes, so that a comparison takes the same time whatever the lengths. Empty before the
+    /// first success.
     valid: Vec<(Role, Fingerprint)>,
     read_at: Option<Instant>,
 }

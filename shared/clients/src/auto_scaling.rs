@@ -22,7 +22,8 @@ impl AutoScaling {
         Self { client: Client::new(&aws.sdk) }
     }
 
-    /// The group as it is now. Unknown where it does not exist: that is never a group without instances.
+    /// The group as it is now. Unknown where it does not exist: that is never a group without
+    /// instances.
     pub async fn describe(&self, name: &GroupName) -> Reading<Group> {
         match find(&self.client, name).await {
             Ok(group) => read_group(name, group),
@@ -32,7 +33,8 @@ impl AutoScaling {
 
     /// Whether an instance refresh is replacing the group's instances right now.
     pub async fn refresh_status(&self, name: &GroupName) -> Reading<RefreshStatus> {
-        // One page is enough: a group has at most one unfinished refresh, and the list begins with it.
+        // One page is enough: a group has at most one unfinished refresh, and the list begins with
+        // it.
         let answer = self
             .client
             .describe_instance_refreshes()
@@ -73,10 +75,11 @@ impl AutoScaling {
             .map_err(|error| explain("SetDesiredCapacity", error))
     }
 
-    /// Ends this very instance and lowers the desired capacity by one, so that nothing takes its place.
+    /// Ends this very instance and lowers the desired capacity by one, so that nothing takes its
+    /// place.
     ///
-    /// Sent again only where AWS said that it did nothing: after a lost answer the capacity may already be lower, and the next
-    /// tick sees which.
+    /// Sent again only where AWS said that it did nothing: after a lost answer the capacity may
+    /// already be lower, and the next tick sees which.
     ///
     /// # Errors
     /// `Invalid` where the group is at its minimum or has no such instance.
@@ -118,7 +121,8 @@ pub(crate) async fn find(client: &Client, name: &GroupName) -> Result<AutoScalin
     })
 }
 
-/// Lets the SDK's own rules retry a request that was refused, such as a throttled one, and no other.
+/// Lets the SDK's own rules retry a request that was refused, such as a throttled one, and no
+/// other.
 #[derive(Debug)]
 pub(crate) struct OnlyIfRefused;
 
@@ -135,7 +139,8 @@ impl ClassifyRetry for OnlyIfRefused {
     }
 }
 
-/// The SDK puts 0 and empty texts where the answer lacks a field, so what AWS never sends is taken for lacking.
+/// The SDK puts 0 and empty texts where the answer lacks a field, so what AWS never sends is taken
+/// for lacking.
 fn read_group(name: &GroupName, group: AutoScalingGroup) -> Reading<Group> {
     let size = |size: Option<i32>| size.and_then(|size| u32::try_from(size).ok());
     let sizes = (size(group.min_size), size(group.desired_capacity), size(group.max_size));
@@ -186,7 +191,8 @@ fn read_group(name: &GroupName, group: AutoScalingGroup) -> Reading<Group> {
     })
 }
 
-/// A status this version does not know is an unknown one: it may be one more way of being in progress.
+/// A status this version does not know is an unknown one: it may be one more way of being in
+/// progress.
 fn read_refresh(status: Option<&InstanceRefreshStatus>) -> Reading<RefreshStatus> {
     use InstanceRefreshStatus::{
         Baking, Cancelled, Cancelling, Failed, InProgress, Pending, RollbackFailed,

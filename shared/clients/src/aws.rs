@@ -1,7 +1,9 @@
-//! One way to reach AWS for all its services: address, credentials, TLS, retries and time limits; and what may come of a call.
+//! One way to reach AWS for all its services: address, credentials, TLS, retries and time limits;
+//! and what may come of a call.
 //!
-//! Built by hand from settings, without aws-config: a function gets everything by environment, and the default chain of profiles and
-//! metadata services would cost more start-up time than all the rest. Nothing here reads a file or opens a connection.
+//! Built by hand from settings, without aws-config: a function gets everything by environment, and
+//! the default chain of profiles and metadata services would cost more start-up time than all the
+//! rest. Nothing here reads a file or opens a connection.
 
 use crate::config::{AwsConfig, Endpoints};
 use aws_credential_types::Credentials;
@@ -24,8 +26,8 @@ use serde::{Deserialize, Serialize};
 use std::error::Error;
 use std::time::Duration;
 
-/// Every public endpoint of AWS proves itself by one of these, and reading five certificates takes a tenth of the time that a
-/// system's whole store takes. <https://www.amazontrust.com/repository/>
+/// Every public endpoint of AWS proves itself by one of these, and reading five certificates takes
+/// a tenth of the time that a system's whole store takes. <https://www.amazontrust.com/repository/>
 const AMAZON_ROOTS: &str = concat!(
     include_str!("../roots/amazon-root-ca-1.pem"),
     include_str!("../roots/amazon-root-ca-2.pem"),
@@ -34,7 +36,8 @@ const AMAZON_ROOTS: &str = concat!(
     include_str!("../roots/starfield-services-root-g2.pem"),
 );
 
-/// A tick has 10 seconds and at most three AWS calls one after another: describe, refresh, change. Each gets 3, retries included.
+/// A tick has 10 seconds and at most three AWS calls one after another: describe, refresh, change.
+/// Each gets 3, retries included.
 pub(crate) const OPERATION_TIMEOUT: Duration = Duration::from_secs(3);
 const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(1400);
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -54,7 +57,8 @@ impl Aws {
             .tls_provider(Provider::Rustls(CryptoMode::Ring))
             .tls_context(tls_context(config))
             .build_https();
-        // Each client would build a connector of its own to check it, roots and all; behind a function they share the first one.
+        // Each client would build a connector of its own to check it, roots and all; behind a
+        // function they share the first one.
         let http =
             http_client_fn(move |settings, components| http.http_connector(settings, components));
         let credentials = credentials(config);
@@ -164,7 +168,8 @@ impl AwsError {
         self.kind == AwsErrorKind::Throttled
     }
 
-    /// Whether the same request may well succeed at the next tick, with nobody doing anything about it.
+    /// Whether the same request may well succeed at the next tick, with nobody doing anything about
+    /// it.
     pub fn is_transient(&self) -> bool {
         use AwsErrorKind::{
             ActivityInProgress, Contention, Denied, Failed, Invalid, Missing, Throttled, TimedOut,
@@ -244,7 +249,8 @@ pub(crate) fn refused(action: &str, code: &str, message: Option<&str>) -> AwsErr
     AwsError::new(kind_of(code), format!("{action} was refused: {code}: {message}"))
 }
 
-/// The codes of the Query protocol (Auto Scaling) and of the JSON protocol (SSM, Secrets Manager), which spell the same things differently.
+/// The codes of the Query protocol (Auto Scaling) and of the JSON protocol (SSM, Secrets Manager),
+/// which spell the same things differently.
 fn kind_of(code: &str) -> AwsErrorKind {
     match code {
         "Throttling"

@@ -26,7 +26,8 @@ impl Commands {
         Self { client: Client::new(&aws.sdk), document }
     }
 
-    /// Sends the order to drain. SSM has no idempotency token, so after a lost answer the host may get it twice, and does not mind.
+    /// Sends the order to drain. SSM has no idempotency token, so after a lost answer the host may
+    /// get it twice, and does not mind.
     pub async fn send(&self, instance: &InstanceId, order: &Order) -> Done {
         let answer = self
             .client

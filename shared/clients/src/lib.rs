@@ -1,7 +1,8 @@
 //! The outside world of GhostHands Fleet: AWS, Postgres, settings and what is printed.
 //!
-//! Each module is one outside system behind calls named by what the fleet needs from it; the SDK's types stay inside. What is observed
-//! leaves as `fleet_core` types, where a failure is an `Unknown` and never an empty answer.
+//! Each module is one outside system behind calls named by what the fleet needs from it; the SDK's
+//! types stay inside. What is observed leaves as `fleet_core` types, where a failure is an
+//! `Unknown` and never an empty answer.
 
 pub mod auth;
 pub mod auto_scaling;

@@ -1,4 +1,5 @@
-//! The end of an instance as Auto Scaling has it: who is leaving, the hook that holds them, and the calls that let them go.
+//! The end of an instance as Auto Scaling has it: who is leaving, the hook that holds them, and the
+//! calls that let them go.
 
 use crate::auto_scaling::find;
 use crate::aws::{Aws, AwsError, AwsErrorKind, explain};
@@ -112,7 +113,8 @@ impl Lifecycle {
         done(answer.map(drop).map_err(|error| explain("RecordLifecycleActionHeartbeat", error)))
     }
 
-    /// Lets the instance go: `CONTINUE`, by its id. A token would have to be remembered, and is of one action only.
+    /// Lets the instance go: `CONTINUE`, by its id. A token would have to be remembered, and is of
+    /// one action only.
     pub async fn complete(&self, instance: &InstanceId) -> Done {
         let answer = self
             .client
@@ -126,8 +128,8 @@ impl Lifecycle {
         done(answer.map(drop).map_err(|error| explain("CompleteLifecycleAction", error)))
     }
 
-    /// Ends the instance by way of its hook and lets the group put another in its place if it wants one. Asking twice is the same as
-    /// asking once.
+    /// Ends the instance by way of its hook and lets the group put another in its place if it wants
+    /// one. Asking twice is the same as asking once.
     pub async fn replace(&self, instance: &InstanceId) -> Done {
         let answer = self
             .client

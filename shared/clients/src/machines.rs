@@ -1,4 +1,5 @@
-//! Whether machines run, by EC2's own word: the one call that is not worth an SDK, which would double the build.
+//! Whether machines run, by EC2's own word: the one call that is not worth an SDK, which would
+//! double the build.
 
 use crate::aws::{
     AwsError, AwsErrorKind, CONNECT_TIMEOUT, OPERATION_TIMEOUT, credentials, refused, tls_context,
@@ -55,7 +56,8 @@ impl Machines {
         Self { connector, credentials: credentials(config), region, endpoint }
     }
 
-    /// The state of each of these machines that EC2 still knows; it forgets one an hour after its end.
+    /// The state of each of these machines that EC2 still knows; it forgets one an hour after its
+    /// end.
     pub async fn states(&self, ids: &[InstanceId]) -> Reading<BTreeMap<InstanceId, Machine>> {
         let mut states = BTreeMap::new();
         for ids in ids.chunks(AT_A_TIME) {

@@ -32,7 +32,8 @@ impl Parameters {
         }
     }
 
-    /// Writes the parameter, whether or not it exists. SSM takes up to 4,096 bytes and keeps the last hundred versions.
+    /// Writes the parameter, whether or not it exists. SSM takes up to 4,096 bytes and keeps the
+    /// last hundred versions.
     ///
     /// # Errors
     /// `Invalid` where the text is too long.

@@ -1,4 +1,5 @@
-//! What hosts have proved about themselves, from what their commands printed through SSM Run Command.
+//! What hosts have proved about themselves, from what their commands printed through SSM Run
+//! Command.
 
 use crate::aws::{Aws, explain};
 use aws_sdk_ssm::Client;
@@ -29,8 +30,8 @@ impl Proofs {
         Self { client: Client::new(&aws.sdk), document }
     }
 
-    /// The newest word of each of these hosts about its version, as far as it is found `within` this time. A host without one is not in the
-    /// answer.
+    /// The newest word of each of these hosts about its version, as far as it is found `within`
+    /// this time. A host without one is not in the answer.
     pub async fn of(
         &self,
         hosts: &BTreeSet<InstanceId>,
@@ -67,7 +68,8 @@ impl Proofs {
                 Ok(Some(Err(error))) => {
                     return Reading::Unknown(explain("ListCommandInvocations", error).into());
                 }
-                // A host that never said anything is looked for to the last page, and must not cost what the others said.
+                // A host that never said anything is looked for to the last page, and must not cost
+                // what the others said.
                 Err(_) if number > 0 => break,
                 Err(_) => {
                     let detail = format!(

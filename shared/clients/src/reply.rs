@@ -1,4 +1,5 @@
-//! What the functions answer over HTTP: responses of API Gateway's payload version 2.0, with every refusal as problem details (RFC 9457).
+//! What the functions answer over HTTP: responses of API Gateway's payload version 2.0, with every
+//! refusal as problem details (RFC 9457).
 
 use crate::auth::Refusal;
 use serde::Serialize;

@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 
-/// How long a value that was read is used again. A rotation is noticed within this time, or at once by whoever is refused and fetches.
+/// How long a value that was read is used again. A rotation is noticed within this time, or at once
+/// by whoever is refused and fetches.
 pub const CACHED_FOR: Duration = Duration::from_secs(300);
 
 /// Which version of the secret: after a rotation both are in use for a while.
@@ -61,7 +62,8 @@ impl From<SecretError> for Unknown {
 #[derive(Clone, Debug)]
 pub struct SecretFields {
     id: String,
-    /// A value that is not a text is kept as what it is instead: it is an error only for whoever asks for it.
+    /// A value that is not a text is kept as what it is instead: it is an error only for whoever
+    /// asks for it.
     fields: BTreeMap<String, Result<SecretString, &'static str>>,
 }
 
@@ -128,7 +130,8 @@ impl Secrets {
     /// Reads one version anew. The current one replaces what is cached.
     ///
     /// # Errors
-    /// `Missing` where there is no such version: a secret that was never rotated has no previous one.
+    /// `Missing` where there is no such version: a secret that was never rotated has no previous
+    /// one.
     pub async fn fetch(&self, stage: Stage) -> Result<SecretFields, SecretError> {
         let id = &self.id;
         let answer = self

@@ -1,7 +1,9 @@
-//! VALET's deploy webhook: told of a version when every host has proven it, in the predecessor's words.
+//! VALET's deploy webhook: told of a version when every host has proven it, in the predecessor's
+//! words.
 //!
-//! The predecessor's signature is over the very bytes that are sent and says nothing of when. A second one is over `X-GH-Timestamp`, a dot
-//! and the same bytes, so that a receiver who checks it can refuse what is old.
+//! The predecessor's signature is over the very bytes that are sent and says nothing of when. A
+//! second one is over `X-GH-Timestamp`, a dot and the same bytes, so that a receiver who checks it
+//! can refuse what is old.
 
 use crate::telemetry::error_chain;
 use aws_smithy_async::rt::sleep::TokioSleep;
@@ -22,7 +24,8 @@ use std::time::Duration;
 
 const ATTEMPTS: u32 = 3;
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
-/// The event that woke the function has a minute; the news waits for the next tick where VALET is slow.
+/// The event that woke the function has a minute; the news waits for the next tick where VALET is
+/// slow.
 const ANSWER_WITHIN: Duration = Duration::from_secs(4);
 const CONNECT_WITHIN: Duration = Duration::from_secs(2);
 
@@ -117,7 +120,8 @@ impl Webhook {
     }
 }
 
-/// The predecessor's fields, as far as a rollout knows them; CI's own, such as the commit, are CI's to send.
+/// The predecessor's fields, as far as a rollout knows them; CI's own, such as the commit, are CI's
+/// to send.
 fn body(stable: &Stable, event: &str, environment: &str) -> String {
     json!({
         "event": format!("ghosthands.{event}"),

@@ -1,4 +1,5 @@
-//! Whom the AWS clients believe over https: Amazon's authorities, or those of `AWS_CA_BUNDLE` in their place, and nobody else.
+//! Whom the AWS clients believe over https: Amazon's authorities, or those of `AWS_CA_BUNDLE` in
+//! their place, and nobody else.
 
 #![expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
@@ -20,7 +21,8 @@ struct Server {
     ca_pem: String,
 }
 
-/// An https server on this machine that answers every request with "there is no such parameter", under an authority of its own.
+/// An https server on this machine that answers every request with "there is no such parameter",
+/// under an authority of its own.
 fn server(name: &str) -> Server {
     let mut authority = CertificateParams::default();
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);

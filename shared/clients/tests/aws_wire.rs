@@ -1,6 +1,8 @@
-//! What the AWS clients make of answers that a well-behaved AWS seldom gives, and how often they ask.
+//! What the AWS clients make of answers that a well-behaved AWS seldom gives, and how often they
+//! ask.
 //!
-//! A scripted endpoint stands in: it gives the next answer of its script to each request and keeps what it was asked.
+//! A scripted endpoint stands in: it gives the next answer of its script to each request and keeps
+//! what it was asked.
 
 #![expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 

@@ -1,6 +1,8 @@
-//! Prints what docs/BENCHMARKS.md reports of drains on the simulated faults: ours beside the rules of others, and how fast it is.
+//! Prints what docs/BENCHMARKS.md reports of drains on the simulated faults: ours beside the rules
+//! of others, and how fast it is.
 //!
-//! `drain_compare [LIVES]` lives so many lives of each single fault and a tenth as many of each pair; 100 by default.
+//! `drain_compare [LIVES]` lives so many lives of each single fault and a tenth as many of each
+//! pair; 100 by default.
 
 #[path = "../tests/drain/sim/mod.rs"]
 #[expect(dead_code, reason = "the tests use the rest of it")]

@@ -1,4 +1,5 @@
-//! Names of things in the outside world, as types, so that a worker is never mistaken for an instance.
+//! Names of things in the outside world, as types, so that a worker is never mistaken for an
+//! instance.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -37,7 +38,8 @@ name_type! {
     GroupName
 }
 name_type! {
-    /// A worker as its registry row and its targeted queue call it. The old workers use their instance id.
+    /// A worker as its registry row and its targeted queue call it. The old workers use their
+    /// instance id.
     WorkerId
 }
 name_type! {

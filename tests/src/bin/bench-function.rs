@@ -1,7 +1,9 @@
-//! Measures the shipped function beside a bare `lambda_runtime` binary in the same run, and prints a table.
+//! Measures the shipped function beside a bare `lambda_runtime` binary in the same run, and prints
+//! a table.
 //!
-//! `bench-function <autoscale> <bare>`: start of the process to its first request for work, the invocation to the first TLS hello,
-//! ticks of a warm environment against a real database and the AWS double, memory, and sizes.
+//! `bench-function <autoscale> <bare>`: start of the process to its first request for work, the
+//! invocation to the first TLS hello, ticks of a warm environment against a real database and the
+//! AWS double, memory, and sizes.
 #![expect(clippy::print_stdout, reason = "the table is this program's product")]
 
 use aws_double::{Double, DoubleConfig, GroupSpec};

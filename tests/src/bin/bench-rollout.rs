@@ -1,7 +1,7 @@
 //! What a rollout costs: the time to the 202, ten idle hosts at canary, and the calls of a poll.
 //!
-//! Against the AWS double; the hosts of the second figure are real deploy-servers with stand-in containers.
-//! `cargo run -p fleet-tests --bin bench-rollout`
+//! Against the AWS double; the hosts of the second figure are real deploy-servers with stand-in
+//! containers. `cargo run -p fleet-tests --bin bench-rollout`
 #![expect(clippy::print_stdout, reason = "the table is what this program is for")]
 
 use aws_double::{
@@ -120,7 +120,8 @@ async fn main() -> Result<()> {
         ("one deployment of 50 hosts", format!("/{last}")),
         ("the list of 20", "?limit=20".to_owned()),
     ] {
-        // The schedule's own calls are left out by the function that makes none while nothing rolls but GetParameters.
+        // The schedule's own calls are left out by the function that makes none while nothing rolls
+        // but GetParameters.
         stage.double.clear_calls();
         let (view, seconds) = stage.request("GET", &path, "-", "")?;
         let calls =

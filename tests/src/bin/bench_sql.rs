@@ -1,7 +1,9 @@
-//! What one snapshot costs at a million finished jobs: time and buffers, with and without the optional index, beside pg-boss's own statistics query.
+//! What one snapshot costs at a million finished jobs: time and buffers, with and without the
+//! optional index, beside pg-boss's own statistics query.
 //!
-//! Starts a PostgreSQL of its own, fills it for each version of pg-boss given as an argument (or for three generations), and prints a table.
-//! `cargo run -p fleet-tests --bin bench_sql [VERSION…]`
+//! Starts a PostgreSQL of its own, fills it for each version of pg-boss given as an argument (or
+//! for three generations), and prints a table. `cargo run -p fleet-tests --bin bench_sql
+//! [VERSION…]`
 #![expect(clippy::print_stdout, reason = "the table is what this program is for")]
 
 use fleet_clients::pgboss::{Begun, Names, QueueSource};
@@ -16,7 +18,8 @@ use tokio_postgres::{Client, SimpleQueryMessage};
 
 const QUEUE: &str = "gh_apply_job";
 const FINISHED: u32 = 1_000_000;
-/// The seed's own story: five jobs, five workers. An active job costs one buffer more, because its row was just written.
+/// The seed's own story: five jobs, five workers. An active job costs one buffer more, because its
+/// row was just written.
 const ACTIVE: u32 = 5;
 const READY: u32 = 200;
 const DEFERRED: u32 = 1000;
@@ -131,7 +134,8 @@ async fn fill(server: &Postgres, database: &str, version: &str) -> Result<(), Bo
         .await?
         .get(0);
     boss.insert(QUEUE, DEFERRED, json!({}), json!({ "startAfter": tomorrow }))?;
-    // INDEX_CLEANUP because VACUUM skips it for a few dead rows, and their pages would then never count as visible to all.
+    // INDEX_CLEANUP because VACUUM skips it for a few dead rows, and their pages would then never
+    // count as visible to all.
     client.batch_execute("VACUUM (ANALYZE, INDEX_CLEANUP ON)").await?;
     Ok(())
 }

@@ -1,7 +1,9 @@
-//! A database for tests that are not written in Rust: PostgreSQL with TLS, the real pg-boss schema and the workers' tables.
+//! A database for tests that are not written in Rust: PostgreSQL with TLS, the real pg-boss schema
+//! and the workers' tables.
 //!
-//! Prints one JSON line (`url`, `ca_pem`) when it is ready. Each line of the input is a number of jobs to enqueue
-//! through the real package, answered by a line with that number. Everything stops when the input ends.
+//! Prints one JSON line (`url`, `ca_pem`) when it is ready. Each line of the input is a number of
+//! jobs to enqueue through the real package, answered by a line with that number. Everything stops
+//! when the input ends.
 #![expect(clippy::print_stdout, reason = "the answers are what this program is for")]
 
 use fleet_local::postgres::{self, Postgres};

@@ -319,7 +319,8 @@ async fn without_secrets_manager_the_queue_is_read_by_the_url_before() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn clocks_apart() {
-    // The function's clock runs two minutes ahead: libfaketime moves the wall clock and leaves timers alone.
+    // The function's clock runs two minutes ahead: libfaketime moves the wall clock and leaves
+    // timers alone.
     let library = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
     assert!(std::path::Path::new(library).exists(), "install faketime: scripts/setup.sh test");
     let setup = Setup::desired(3)

@@ -1,4 +1,5 @@
-//! The shipped `autoscale` binary from outside: under the Lambda Runtime API, against real PostgreSQL with TLS, the real pg-boss and the AWS double.
+//! The shipped `autoscale` binary from outside: under the Lambda Runtime API, against real
+//! PostgreSQL with TLS, the real pg-boss and the AWS double.
 
 mod api;
 mod configuration;

@@ -3,7 +3,8 @@
 use crate::world::*;
 use serde_json::json;
 
-/// The seed's own story: five jobs, five workers claim them, the queue is empty, and the old system scaled in over their heads.
+/// The seed's own story: five jobs, five workers claim them, the queue is empty, and the old system
+/// scaled in over their heads.
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_is_ended_until_a_job_ends() {
     let mut world = World::start(Setup::desired(1)).await;

@@ -97,7 +97,8 @@ impl World {
         self.function = Function::start(config).await.expect("the Runtime API starts");
     }
 
-    /// One tick by the schedule: the record without its inputs, as the caller of the function gets it.
+    /// One tick by the schedule: the record without its inputs, as the caller of the function gets
+    /// it.
     pub(crate) async fn tick(&self) -> Value {
         let answer = self.function.invoke(SCHEDULE).await.expect("the function answers");
         serde_json::from_slice(&answer).expect("a JSON answer")
@@ -108,7 +109,8 @@ impl World {
         self.printed(|line| line["type"] == kind).await.pop().expect("at least one")
     }
 
-    /// The lines like this that the function printed, as soon as there are any: the pipe may bring them a moment after the answer.
+    /// The lines like this that the function printed, as soon as there are any: the pipe may bring
+    /// them a moment after the answer.
     pub(crate) async fn printed(&self, like: impl Fn(&Value) -> bool) -> Vec<Value> {
         for _ in 0..600 {
             let lines = self.function.logs();
@@ -197,7 +199,8 @@ impl World {
         }
     }
 
-    /// Makes every running job look as if it had begun a minute ago: the workers' heartbeats are later.
+    /// Makes every running job look as if it had begun a minute ago: the workers' heartbeats are
+    /// later.
     pub(crate) fn age_running_jobs(&self) {
         self.sql(
             "UPDATE pgboss.job SET started_on = now() - interval '1 minute' WHERE state = 'active'",

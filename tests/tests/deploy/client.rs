@@ -1,4 +1,5 @@
-//! The calls themselves, where AWS answers badly: an order goes out once, and whoever writes second notices.
+//! The calls themselves, where AWS answers badly: an order goes out once, and whoever writes second
+//! notices.
 
 use crate::world::*;
 use fleet_clients::aws::Aws;

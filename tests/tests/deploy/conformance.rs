@@ -8,7 +8,8 @@ use std::process::Command;
 const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_conformance,\
                       response_schema_conformance,negative_data_rejection,positive_data_acceptance,missing_required_header";
 
-/// The program is `SCHEMATHESIS`, or the one that `pip` put into the repository's virtual environment.
+/// The program is `SCHEMATHESIS`, or the one that `pip` put into the repository's virtual
+/// environment.
 #[tokio::test(flavor = "multi_thread")]
 async fn schemathesis_finds_no_answer_that_the_document_does_not_describe() {
     let installed = concat!(env!("CARGO_MANIFEST_DIR"), "/../.venv/bin/schemathesis");

@@ -1,4 +1,5 @@
-//! Real hosts: the shipped deploy-server on each, with containers of its own, ordered by the document of the template.
+//! Real hosts: the shipped deploy-server on each, with containers of its own, ordered by the
+//! document of the template.
 
 use crate::world::*;
 use fleet_local::host::{Behaviour, Host, HostOptions, Version, registry};

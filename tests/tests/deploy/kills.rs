@@ -27,7 +27,8 @@ async fn dies_after(calls: usize) {
     let request = json!({ "image_tag": "v2" });
     let killer = async {
         let began = std::time::Instant::now();
-        // A beginning makes fewer calls than the largest of these numbers: then the killer comes too late, and that is a case too.
+        // A beginning makes fewer calls than the largest of these numbers: then the killer comes
+        // too late, and that is a case too.
         while world.double.calls().len() < calls && began.elapsed() < Duration::from_secs(3) {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }

@@ -1,4 +1,5 @@
-//! The shipped `deploy` binary from outside: under the Lambda Runtime API, through an HTTP API, against the AWS double.
+//! The shipped `deploy` binary from outside: under the Lambda Runtime API, through an HTTP API,
+//! against the AWS double.
 
 mod actions;
 mod api;

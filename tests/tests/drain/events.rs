@@ -49,7 +49,8 @@ async fn rows_03_and_04_all_events_lost_for_an_hour_cost_a_minute_and_no_job() {
     assert_eq!(world.done("CompleteLifecycleAction").len(), 1);
 }
 
-/// The schedule's rule is disabled: events alone do it, and `DrainSilent` rings (tests/python/sam/test_template.py).
+/// The schedule's rule is disabled: events alone do it, and `DrainSilent` rings
+/// (tests/python/sam/test_template.py).
 #[tokio::test(flavor = "multi_thread")]
 async fn row_07_without_ticks_the_events_do_it() {
     let world = World::start(Setup::size(1)).await;

@@ -107,7 +107,8 @@ impl World {
         }
     }
 
-    /// Moves the clock until the instance has left, and says how long that took. `check` is called after each second.
+    /// Moves the clock until the instance has left, and says how long that took. `check` is called
+    /// after each second.
     pub(crate) async fn until_gone(
         &self,
         instance: &str,
@@ -197,7 +198,8 @@ impl World {
         parsed.filter(|line| line["type"] == "drain").collect()
     }
 
-    /// Waits until the records hold what is asked for: the pipe may bring a line a moment after the answer.
+    /// Waits until the records hold what is asked for: the pipe may bring a line a moment after the
+    /// answer.
     pub(crate) async fn recorded(&self, what: &str, holds: impl Fn(&[Value]) -> bool) {
         for _ in 0..PIPE_LOOKS {
             if holds(&self.records()) {

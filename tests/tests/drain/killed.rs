@@ -67,7 +67,8 @@ async fn killed_in(world: &mut World, now: impl Fn(&World) -> bool) {
     time.await.ok();
 }
 
-/// Row 6: nothing of ours runs for an hour. The hook runs out, the machine is kept, and the job with it.
+/// Row 6: nothing of ours runs for an hour. The hook runs out, the machine is kept, and the job
+/// with it.
 #[tokio::test(flavor = "multi_thread")]
 async fn row_06_and_41_down_for_an_hour_the_machine_is_kept_and_drained_afterwards() {
     let mut world = World::start(Setup::size(1)).await;
@@ -87,7 +88,8 @@ async fn row_06_and_41_down_for_an_hour_the_machine_is_kept_and_drained_afterwar
     assert_eq!(world.group().desired, 0, "a kept machine does not count");
 }
 
-/// The classic hook, without the group's retention: this is what it costs, and why the template's alarm asks for retention.
+/// The classic hook, without the group's retention: this is what it costs, and why the template's
+/// alarm asks for retention.
 #[tokio::test(flavor = "multi_thread")]
 async fn row_08_without_retention_the_same_outage_ends_the_machine_and_the_pass_warns_of_it() {
     let mut world = World::start(Setup { retain: false, ..Setup::size(1) }).await;
@@ -101,7 +103,8 @@ async fn row_08_without_retention_the_same_outage_ends_the_machine_and_the_pass_
     world.bring_back().await;
 }
 
-/// Rows 46 and 47: passes of several environments, of any version, exclude nobody and need no order.
+/// Rows 46 and 47: passes of several environments, of any version, exclude nobody and need no
+/// order.
 #[tokio::test(flavor = "multi_thread")]
 async fn row_47_passes_side_by_side_do_no_harm() {
     let mut world = World::start(Setup::size(2)).await;

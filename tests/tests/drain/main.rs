@@ -1,5 +1,6 @@
-//! The shipped drain function, from outside: on the double's clock with hosts that follow a script, and on the machine's clock
-//! with real deploy-servers and workers. Tests named `row_…` are rows of the failure matrix.
+//! The shipped drain function, from outside: on the double's clock with hosts that follow a script,
+//! and on the machine's clock with real deploy-servers and workers. Tests named `row_…` are rows of
+//! the failure matrix.
 
 mod events;
 mod faults;

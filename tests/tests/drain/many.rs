@@ -3,7 +3,8 @@
 use crate::hosts::*;
 use std::collections::BTreeMap;
 
-/// Rows 30 and 31: a hundred leave together; each is held in time, none is cut off, and nobody else is disturbed.
+/// Rows 30 and 31: a hundred leave together; each is held in time, none is cut off, and nobody else
+/// is disturbed.
 #[tokio::test(flavor = "multi_thread")]
 async fn row_30_a_hundred_at_once_are_all_held_in_time() {
     let world = World::start(Setup::size(100)).await;

@@ -1,5 +1,5 @@
-//! The whole chain on the machine's clock: the shipped function, Run Command, real deploy-servers, and workers that run real
-//! jobs of a real pg-boss.
+//! The whole chain on the machine's clock: the shipped function, Run Command, real deploy-servers,
+//! and workers that run real jobs of a real pg-boss.
 
 use aws_double::{ClockMode, Disturbance, Double, DoubleConfig, Function, GroupSpec, HookSpec};
 use fleet_local::host::{Host, HostOptions, Service, Version, WorkerKind, registry};
@@ -131,7 +131,8 @@ impl Fleet {
         self.until("the instance leaves", |fleet| fleet.is_gone(host)).await;
     }
 
-    /// Waits until the host's worker says that it takes no more work, and until a claim that was under way has come back.
+    /// Waits until the host's worker says that it takes no more work, and until a claim that was
+    /// under way has come back.
     async fn until_closed(&self, host: &Host) {
         let began = Instant::now();
         loop {
@@ -200,7 +201,8 @@ impl Jobs {
     }
 }
 
-/// Workers that keep the contract: every job that was begun is finished, and nobody takes another on the way out.
+/// Workers that keep the contract: every job that was begun is finished, and nobody takes another
+/// on the way out.
 #[tokio::test(flavor = "multi_thread")]
 async fn real_jobs_are_finished_before_their_hosts_leave() {
     let mut fleet = Fleet::start(3, Version::new("v1"), false).await;
@@ -220,7 +222,8 @@ async fn real_jobs_are_finished_before_their_hosts_leave() {
     assert!(!fleet.is_gone(&fleet.hosts[2]));
 }
 
-/// The host's own watch of its metadata: no function, no event, no Run Command, and yet it takes no more work.
+/// The host's own watch of its metadata: no function, no event, no Run Command, and yet it takes no
+/// more work.
 #[tokio::test(flavor = "multi_thread")]
 async fn row_03_a_host_drains_by_itself_when_nobody_tells_it() {
     let mut fleet = Fleet::start(1, Version::new("v1"), true).await;
@@ -245,7 +248,8 @@ async fn row_03_a_host_drains_by_itself_when_nobody_tells_it() {
     fleet.nothing_was_interrupted();
 }
 
-/// Rows 22 and 24: the deploy-server dies in mid-drain and comes back; the marker is still there, and so is the job.
+/// Rows 22 and 24: the deploy-server dies in mid-drain and comes back; the marker is still there,
+/// and so is the job.
 #[tokio::test(flavor = "multi_thread")]
 async fn row_24_a_deploy_server_that_is_killed_in_mid_drain_goes_on_with_it() {
     let mut fleet = Fleet::start(1, Version::new("v1"), false).await;
@@ -272,7 +276,8 @@ async fn row_24_a_deploy_server_that_is_killed_in_mid_drain_goes_on_with_it() {
     assert_eq!(fleet.jobs_of(&host).len(), 1, "it took no other job");
 }
 
-/// Row 23: the worker dies for good while it drains. There is nothing left to wait for, and nobody restarts it.
+/// Row 23: the worker dies for good while it drains. There is nothing left to wait for, and nobody
+/// restarts it.
 #[tokio::test(flavor = "multi_thread")]
 async fn row_23_a_worker_that_dies_on_the_way_out_does_not_hold_its_host() {
     let mut fleet = Fleet::start(1, Version::new("v1"), false).await;
@@ -286,7 +291,8 @@ async fn row_23_a_worker_that_dies_on_the_way_out_does_not_hold_its_host() {
     assert_eq!(fleet.jobs.lock().expect("no panic").interrupted.len(), 1, "the crash's, and told");
 }
 
-/// The old worker goes on fetching while it drains. What that costs is measured and told, never hidden.
+/// The old worker goes on fetching while it drains. What that costs is measured and told, never
+/// hidden.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_old_worker_is_stopped_at_an_idle_instant_and_what_it_caught_is_told() {
     let mut fleet = Fleet::start(2, Version::old("v0"), false).await;
@@ -300,7 +306,8 @@ async fn an_old_worker_is_stopped_at_an_idle_instant_and_what_it_caught_is_told(
     }
     let took = began.elapsed();
     let caught = fleet.jobs.lock().expect("no panic").interrupted.len() as u64;
-    // A job that is caught may still end within the worker's grace; one that is cut off was caught, and told.
+    // A job that is caught may still end within the worker's grace; one that is cut off was caught,
+    // and told.
     fleet.until("every job that was cut off is told", |fleet| fleet.told() >= caught).await;
     println!(
         "old workers: 2 hosts left within {took:?}; {} jobs were caught, {caught} of them cut off",

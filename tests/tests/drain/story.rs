@@ -1,4 +1,5 @@
-//! How an instance leaves when nothing goes wrong, and the few ways in which it may have to go without a proof.
+//! How an instance leaves when nothing goes wrong, and the few ways in which it may have to go
+//! without a proof.
 
 use crate::hosts::*;
 use crate::scripted::Says;
@@ -22,7 +23,8 @@ async fn a_busy_instance_leaves_as_soon_as_its_job_is_done_and_not_before() {
     );
     assert_eq!(world.done("CompleteLifecycleAction").len(), 1);
     assert_eq!(world.group().desired, 1, "whoever took it away had lowered the capacity");
-    // Four commands, each begun in the last minute of the one before it: three that ended busy, and the one in which the job ended.
+    // Four commands, each begun in the last minute of the one before it: three that ended busy, and
+    // the one in which the job ended.
     assert_eq!(world.hosts.of(&world.ids[0]).told, 4, "{:#?}", world.summaries());
     assert_eq!(world.state(&world.ids[1]), Some(LifecycleState::InService));
     assert_eq!(world.hosts.of(&world.ids[1]).told, 0);
@@ -65,7 +67,8 @@ async fn row_29_a_job_past_the_limit_is_stopped_and_paged() {
     world.metric("DrainPaged", 1).await;
 }
 
-/// Nobody answers, so nothing is proven: it is told to stop when no job could run any more, and goes when that had its time.
+/// Nobody answers, so nothing is proven: it is told to stop when no job could run any more, and
+/// goes when that had its time.
 #[tokio::test(flavor = "multi_thread")]
 async fn row_15_a_host_that_never_answers_is_held_until_no_job_could_still_run() {
     let world = World::start(Setup::size(1).env("DRAIN_JOB_LIMIT_SECONDS", "900")).await;

@@ -1,4 +1,5 @@
-//! The shipped `fleet-status` binary from outside: through an HTTP API, against real PostgreSQL, the real pg-boss and the AWS double.
+//! The shipped `fleet-status` binary from outside: through an HTTP API, against real PostgreSQL,
+//! the real pg-boss and the AWS double.
 
 mod answers;
 mod capacity;

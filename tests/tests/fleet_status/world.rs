@@ -150,7 +150,8 @@ impl World {
         self.postgres.execute(&self.database, statements).expect("the statements run");
     }
 
-    /// Sends a command of the host document to these hosts; each prints what `says` makes of its id.
+    /// Sends a command of the host document to these hosts; each prints what `says` makes of its
+    /// id.
     pub(crate) async fn command(
         &self,
         hosts: &[String],
@@ -184,7 +185,8 @@ impl World {
         self.double.advance(Duration::from_secs(30)).await.expect("a manual clock");
     }
 
-    /// The lines like this that the function printed, as soon as there are any: the pipe may bring them a moment after the answer.
+    /// The lines like this that the function printed, as soon as there are any: the pipe may bring
+    /// them a moment after the answer.
     pub(crate) async fn printed(&self, like: impl Fn(&Value) -> bool) -> Vec<Value> {
         for _ in 0..600 {
             let lines = self.function.logs();

@@ -82,7 +82,8 @@ pub(crate) async fn rows(
     queues
 }
 
-/// The queues of [`rows`] as the snapshot groups them: the general one, and the targeted ones that hold an unfinished job.
+/// The queues of [`rows`] as the snapshot groups them: the general one, and the targeted ones that
+/// hold an unfinished job.
 pub(crate) fn grouped(
     mut queues: BTreeMap<String, Counted>,
 ) -> (Counted, BTreeMap<String, Counted>) {

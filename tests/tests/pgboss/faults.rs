@@ -1,4 +1,5 @@
-//! The database fails in every way it can, says so in the right words, and is read again as soon as it is back.
+//! The database fails in every way it can, says so in the right words, and is read again as soon as
+//! it is back.
 
 use crate::support::{DOWNSTREAM, LOOK_AHEAD, app_source, install, own_server, server, snapshot};
 use fleet_clients::pgboss::Begun;
@@ -110,7 +111,8 @@ async fn a_statement_that_takes_too_long() {
             "DROP VIEW gh_worker_registry; ALTER TABLE rows RENAME TO gh_worker_registry",
         )
         .expect("fast again");
-    // Whether the scan for active jobs was to blame is not known, so it is left out until the tables are looked at again.
+    // Whether the scan for active jobs was to blame is not known, so it is left out until the
+    // tables are looked at again.
     let seen = snapshot(&mut source).await.expect("fast again");
     match seen.general.active {
         Reading::Unknown(reason) => assert_eq!(reason.cause, UnknownCause::NotAsked),

@@ -1,4 +1,5 @@
-//! Two ticks at once exclude each other, also through a transaction pooler, and thousands of ticks share a few connections.
+//! Two ticks at once exclude each other, also through a transaction pooler, and thousands of ticks
+//! share a few connections.
 
 use crate::support::{LOOK_AHEAD, NEWEST, QUEUE, install, server, source};
 use fleet_clients::pgboss::{Begun, lock_key};
@@ -54,7 +55,8 @@ async fn a_second_tick_is_told_that_one_runs() {
             panic!("the lock was given back");
         };
 
-        // A tick that is dropped gives the lock back too, as soon as the server sees the connection close.
+        // A tick that is dropped gives the lock back too, as soon as the server sees the connection
+        // close.
         drop(after);
         let mut tries = 0;
         while !matches!(first.begin(1, LOOK_AHEAD).await.expect("an answer"), Begun::Tick(_)) {

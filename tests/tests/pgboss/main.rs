@@ -1,4 +1,5 @@
-//! The queue source against real parts: every generation of pg-boss, PostgreSQL with TLS, PgBouncer.
+//! The queue source against real parts: every generation of pg-boss, PostgreSQL with TLS,
+//! PgBouncer.
 
 mod count;
 mod faults;

@@ -69,8 +69,9 @@ async fn check(large: Large) {
     assert_index_only(&plan);
 }
 
-/// That the waiting jobs are read from an index alone, and next to nothing of the job table itself. The one sequential scan there may be is
-/// version 9's proof that the queue exists, which ends at its first row.
+/// That the waiting jobs are read from an index alone, and next to nothing of the job table itself.
+/// The one sequential scan there may be is version 9's proof that the queue exists, which ends at
+/// its first row.
 fn assert_index_only(plan: &str) {
     let long_scan =
         |line: &str| line.contains("Seq Scan on j") && !line.contains("rows=1 loops=1)");
@@ -85,7 +86,8 @@ fn assert_index_only(plan: &str) {
         .find_map(|line| line.trim().strip_prefix("Buffers: shared hit="))
         .and_then(|rest| rest.split_whitespace().next()?.parse::<u32>().ok())
         .expect("a count of buffers");
-    // 20 active jobs, each on a page of its own, are most of it; the 1,000 deferred ones would be a dozen more.
+    // 20 active jobs, each on a page of its own, are most of it; the 1,000 deferred ones would be a
+    // dozen more.
     assert!(buffers < 40, "{buffers} buffers\n{plan}");
 }
 

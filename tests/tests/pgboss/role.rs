@@ -9,7 +9,8 @@ use serde_json::json;
 
 const ROLE_SQL: &str = include_str!("../../../docs/sql/role.sql");
 
-/// The grants of the documentation for one generation of pg-boss; the role itself is made by the caller.
+/// The grants of the documentation for one generation of pg-boss; the role itself is made by the
+/// caller.
 async fn check_role(version: &str, grants: &[&str]) {
     let server = server();
     let name = format!("reader_{}", version.replace('.', "_"));
@@ -120,7 +121,8 @@ fn reader(server: &Postgres, database: &str, role: &str) -> String {
     server.url(role, "pw", database)
 }
 
-/// What cannot be read any more is left out at the next reading, not when the tables are looked up again.
+/// What cannot be read any more is left out at the next reading, not when the tables are looked up
+/// again.
 #[tokio::test]
 async fn a_registry_whose_grant_is_taken_back_does_not_stop_the_queue() {
     let (server, database) = (server(), "revoked");
@@ -155,7 +157,8 @@ async fn a_registry_whose_grant_is_taken_back_does_not_stop_the_queue() {
     }
 }
 
-/// Row-level security turns a table into an empty one, without an error. That must not read as an empty queue.
+/// Row-level security turns a table into an empty one, without an error. That must not read as an
+/// empty queue.
 #[tokio::test]
 async fn rows_hidden_by_policies_are_not_an_empty_queue() {
     let (server, database) = (server(), "hidden");

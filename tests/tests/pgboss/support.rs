@@ -17,7 +17,8 @@ pub(crate) const LOOK_AHEAD: u32 = 120;
 pub(crate) const DOWNSTREAM: &str = "12.13.0";
 pub(crate) const NEWEST: &str = "12.38.0";
 
-/// One server for all tests that leave it running. Nothing changes its tables' statistics behind a test's back.
+/// One server for all tests that leave it running. Nothing changes its tables' statistics behind a
+/// test's back.
 pub(crate) fn server() -> &'static Postgres {
     static SERVER: OnceLock<Postgres> = OnceLock::new();
     SERVER.get_or_init(own_server)
@@ -29,7 +30,8 @@ pub(crate) fn own_server() -> Postgres {
         ("autovacuum", "off"),
         ("max_wal_size", "4GB"),
         ("shared_buffers", "256MB"),
-        // A server that is killed must come back with all it acknowledged, and VACUUM marks only what is flushed as visible to all.
+        // A server that is killed must come back with all it acknowledged, and VACUUM marks only
+        // what is flushed as visible to all.
         ("synchronous_commit", "on"),
     ]
     .map(|(name, value)| (name.to_owned(), value.to_owned()));

@@ -22,7 +22,8 @@ fn counted(counts: &QueueCounts) -> Counted {
     }
 }
 
-/// Plays the scenario in `database` and compares the snapshot with what was put there and with a count of every row.
+/// Plays the scenario in `database` and compares the snapshot with what was put there and with a
+/// count of every row.
 async fn check(database: &str, mut boss: Boss, mut source: QueueSource, schema: u32) {
     let server = server();
     assert_eq!(boss.schema_version().expect("a version"), i64::from(schema));
@@ -35,7 +36,8 @@ async fn check(database: &str, mut boss: Boss, mut source: QueueSource, schema: 
 
     assert_eq!((general, &targeted), (counted(&seen.general), &by_worker(&seen)));
     assert_eq!((expected.general, expected.targeted), (counted(&seen.general), targeted));
-    // A tick sees the same without what becomes due later, and the queues of workers that hold nothing else all the same.
+    // A tick sees the same without what becomes due later, and the queues of workers that hold
+    // nothing else all the same.
     let now = |mut seen: QueueSnapshot| {
         let general = std::iter::once(&mut seen.general);
         for counts in general.chain(seen.targeted.iter_mut().map(|queue| &mut queue.counts)) {
@@ -116,7 +118,8 @@ async fn pgboss_newest() {
     check_version(NEWEST, 46).await;
 }
 
-/// A range of names would miss targeted queues where punctuation does not count in the order of names.
+/// A range of names would miss targeted queues where punctuation does not count in the order of
+/// names.
 #[tokio::test]
 async fn a_collation_that_ignores_punctuation() {
     let server = server();

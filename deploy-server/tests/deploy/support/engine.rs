@@ -53,7 +53,8 @@ pub(crate) fn shared() -> &'static Engine {
 
 /// Starts a program that ends when this one does, however this one ends.
 ///
-/// The kernel sends the signal when the thread that started it ends, so that thread lives as long as the process.
+/// The kernel sends the signal when the thread that started it ends, so that thread lives as long
+/// as the process.
 pub(crate) fn spawn_bound(mut command: Command) -> u32 {
     let (sender, receiver) = std::sync::mpsc::channel();
     std::thread::spawn(move || {

@@ -210,7 +210,8 @@ impl Host {
         reply.body.lines().find_map(|line| line.strip_prefix("IMAGE_TAG=")).map(str::to_owned)
     }
 
-    /// Both services run `tag`, each in exactly one container, under its own name, and come back after a reboot.
+    /// Both services run `tag`, each in exactly one container, under its own name, and come back
+    /// after a reboot.
     #[track_caller]
     pub(crate) fn assert_serves(&self, tag: &str) {
         for service in ["api", "worker"] {

@@ -1,4 +1,5 @@
-//! An instance metadata service, version 2 only: no question without a token, and no token without its lifetime.
+//! An instance metadata service, version 2 only: no question without a token, and no token without
+//! its lifetime.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};

@@ -1,4 +1,5 @@
-//! AWS endpoints: moto, which others wrote, and a small fake for what moto cannot do (failing, counting, roles).
+//! AWS endpoints: moto, which others wrote, and a small fake for what moto cannot do (failing,
+//! counting, roles).
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -47,7 +48,8 @@ impl Moto {
         let up = || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok();
         assert!(wait_for(Duration::from_secs(60), up), "moto does not start");
         let endpoint = format!("{scheme}://localhost:{port}");
-        // It loads a service at the first question about it, which takes longer than our own programs wait.
+        // It loads a service at the first question about it, which takes longer than our own
+        // programs wait.
         for (service, target) in [
             ("secretsmanager", "secretsmanager.ListSecrets"),
             ("ecr", "AmazonEC2ContainerRegistry_V20150921.DescribeRepositories"),

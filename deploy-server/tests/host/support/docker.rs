@@ -76,7 +76,8 @@ impl Docker {
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
-    /// Loads an image of one file with `content`, built at `created` (RFC 3339), and returns its id.
+    /// Loads an image of one file with `content`, built at `created` (RFC 3339), and returns its
+    /// id.
     pub(crate) fn load(&self, reference: &str, created: &str, content: &str) -> String {
         let folder = tempfile::tempdir().expect("a folder");
         let at = |name: &str| folder.path().join(name);

@@ -1,5 +1,5 @@
-//! A systemd of the test's own: process 1 of name spaces and of a control group that end with it. It sees nothing of
-//! this machine's services, and nothing of it remains.
+//! A systemd of the test's own: process 1 of name spaces and of a control group that end with it.
+//! It sees nothing of this machine's services, and nothing of it remains.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -34,8 +34,8 @@ pub(crate) struct Systemd {
 }
 
 impl Systemd {
-    /// Starts the units. `binds` puts folders and files of the test in the place of others. `None`, with a word about
-    /// it, where there is no systemd or it cannot be started.
+    /// Starts the units. `binds` puts folders and files of the test in the place of others. `None`,
+    /// with a word about it, where there is no systemd or it cannot be started.
     pub(crate) fn start(units: &[(&str, &str)], binds: &[(&Path, &str)]) -> Option<Self> {
         let systemd = program(&["/lib/systemd/systemd", "/usr/lib/systemd/systemd"]);
         let mounts = fs::read_to_string("/proc/mounts").unwrap_or_default();

@@ -28,7 +28,8 @@ pub(super) async fn deploy(app: &App, asked: &Asked<'_>) -> Result<Accepted, Pro
     begin(app, wish, Seen::default()).await
 }
 
-/// Back to the version before, where the named rollout is what is stable now; else to what is stable.
+/// Back to the version before, where the named rollout is what is stable now; else to what is
+/// stable.
 pub(super) async fn roll_back(
     app: &App,
     asked: &Asked<'_>,
@@ -94,7 +95,8 @@ pub(super) async fn roll_back(
     begin(app, wish, seen).await
 }
 
-/// Cleanup and refreshed secrets for every host, drain for named ones. All at a time: none of them interrupts a job.
+/// Cleanup and refreshed secrets for every host, drain for named ones. All at a time: none of them
+/// interrupts a job.
 pub(super) async fn act(app: &App, asked: &Asked<'_>, kind: Kind) -> Result<Accepted, Problem> {
     let key = body::key_or(asked.http, asked.request_id)?;
     let (hosts, reason) = if kind == Kind::Drain {

@@ -9,7 +9,8 @@ use fleet_core::rollout::{Answer, Call, CommandStatus, Done, Evidence, Record, S
 use fleet_core::scaling::Reading;
 use serde_json::{Value, json};
 
-/// Hosts whose turn has not come get no order; what a host has begun it finishes, or undoes by itself.
+/// Hosts whose turn has not come get no order; what a host has begun it finishes, or undoes by
+/// itself.
 pub(super) async fn cancel(app: &App, id: &CommandId) -> Result<Value, Problem> {
     let mut seen = Seen::default();
     let calls = vec![Call::ReadKept, Call::ReadCommand { id: id.clone() }];

@@ -1,4 +1,5 @@
-//! How deployments stand: SSM's own list, the three parameters and the group, put together anew for every question.
+//! How deployments stand: SSM's own list, the three parameters and the group, put together anew for
+//! every question.
 
 use super::{no_such, no_such_yet, unavailable};
 use crate::act::members;
@@ -241,7 +242,8 @@ pub(super) async fn list(app: &App, limit: Option<&str>) -> Result<Value, Proble
     Ok(json!({ "deployments": deployments, "at": clock().to_string() }))
 }
 
-/// A summary; SSM's own word for success proves nothing, so what nobody remembers is looked at again.
+/// A summary; SSM's own word for success proves nothing, so what nobody remembers is looked at
+/// again.
 async fn summarize(app: &App, kept: &Kept, root: &Command) -> Result<Value, Problem> {
     let standing = standing(kept, root);
     let state = match (standing.state, root.status) {

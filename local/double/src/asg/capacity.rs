@@ -69,7 +69,8 @@ impl Group {
         }
     }
 
-    /// The default policy in one zone, all of one template: the oldest first, whatever they are doing.
+    /// The default policy in one zone, all of one template: the oldest first, whatever they are
+    /// doing.
     fn victims(&self, count: usize) -> Vec<String> {
         let mut candidates: Vec<&Instance> =
             self.instances.iter().filter(|i| i.state.counts() && !i.protected).collect();
@@ -204,7 +205,8 @@ impl AutoScaling {
         Ok(())
     }
 
-    /// `SetInstanceHealth`: an unhealthy instance is replaced unless it is inside its grace period and that counts.
+    /// `SetInstanceHealth`: an unhealthy instance is replaced unless it is inside its grace period
+    /// and that counts.
     pub(crate) fn set_health(
         &mut self,
         id: &str,

@@ -34,7 +34,8 @@ pub(super) fn check_hook(hook: &HookSpec) -> Result<(), ApiError> {
 }
 
 impl AutoScaling {
-    /// `PutLifecycleHook`: a new hook, or changes to one. Waits that are going on keep the hook they began with.
+    /// `PutLifecycleHook`: a new hook, or changes to one. Waits that are going on keep the hook
+    /// they began with.
     pub(crate) fn put_hook(&mut self, group: &str, hook: HookSpec) -> Result<(), ApiError> {
         check_hook(&hook)?;
         let (group, _) = self.group_mut(group)?;
@@ -48,7 +49,8 @@ impl AutoScaling {
         Ok(())
     }
 
-    /// `DeleteLifecycleHook`: waits of this hook end as if it had been abandoned for a launch, continued otherwise.
+    /// `DeleteLifecycleHook`: waits of this hook end as if it had been abandoned for a launch,
+    /// continued otherwise.
     pub(crate) fn delete_hook(&mut self, group: &str, hook: &str) -> Result<(), ApiError> {
         let (group, world) = self.group_mut(group)?;
         if group.hooks.remove(hook).is_none() {

@@ -156,7 +156,8 @@ impl Group {
         activity
     }
 
-    /// Ends one hook's wait and, when it was the last or the result says so, the wait of the instance.
+    /// Ends one hook's wait and, when it was the last or the result says so, the wait of the
+    /// instance.
     pub(super) fn resolve(&mut self, id: &str, token: &str, result: HookResult, world: &mut World) {
         let Some(instance) = self.instances.iter_mut().find(|i| i.id == id) else { return };
         let before = instance.actions.len();

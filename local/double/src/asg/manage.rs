@@ -217,7 +217,8 @@ impl AutoScaling {
         Ok(())
     }
 
-    /// `DeleteAutoScalingGroup`: with `force` the instances go without hooks, waits that are going on end.
+    /// `DeleteAutoScalingGroup`: with `force` the instances go without hooks, waits that are going
+    /// on end.
     pub(crate) fn delete_group(&mut self, name: &str, force: bool) -> Result<(), ApiError> {
         let (group, world) = self.group_mut(name)?;
         if group.instances.is_empty() {
@@ -303,7 +304,8 @@ impl AutoScaling {
         Ok(())
     }
 
-    /// `StartInstanceRefresh`: the record is kept and stays `InProgress` until it is cancelled; no instance is replaced.
+    /// `StartInstanceRefresh`: the record is kept and stays `InProgress` until it is cancelled; no
+    /// instance is replaced.
     pub(crate) fn start_refresh(&mut self, name: &str) -> Result<String, ApiError> {
         let (group, world) = self.group_mut(name)?;
         if group.refreshes.iter().any(|r| r.end.is_none()) {

@@ -1,17 +1,19 @@
-//! Auto Scaling groups as a pure state machine: calls and the passing of time go in, transitions come out.
+//! Auto Scaling groups as a pure state machine: calls and the passing of time go in, transitions
+//! come out.
 //!
-//! Nothing here knows a clock, a thread or a wire format. [`AutoScaling::advance`] is told the time and runs every
-//! boot, hook timeout and shutdown that is due, in order, at the very instant it was due, so a caller that looks
-//! once an hour gets the same history as one that looks every millisecond.
+//! Nothing here knows a clock, a thread or a wire format. [`AutoScaling::advance`] is told the time
+//! and runs every boot, hook timeout and shutdown that is due, in order, at the very instant it was
+//! due, so a caller that looks once an hour gets the same history as one that looks every
+//! millisecond.
 //!
-//! Where AWS's documentation is silent the double takes the reading that is harder on the caller:
-//! a replacement is launched as soon as the old instance leaves service, every termination (an abandoned launch too)
-//! runs the terminate hooks, hooks of one transition wait side by side, `TerminateInstanceInAutoScalingGroup` works
-//! while the Terminate process is suspended and is refused for an instance on its way out, and victims are chosen
-//! without looking at what they do.
+//! Where AWS's documentation is silent the double takes the reading that is harder on the caller: a
+//! replacement is launched as soon as the old instance leaves service, every termination (an
+//! abandoned launch too) runs the terminate hooks, hooks of one transition wait side by side,
+//! `TerminateInstanceInAutoScalingGroup` works while the Terminate process is suspended and is
+//! refused for an instance on its way out, and victims are chosen without looking at what they do.
 //!
-//! Not modelled: standby, detaching, warm pools, capacity rebalancing, several zones, scaling policies, and what an
-//! instance refresh does (only its record is kept).
+//! Not modelled: standby, detaching, warm pools, capacity rebalancing, several zones, scaling
+//! policies, and what an instance refresh does (only its record is kept).
 
 mod capacity;
 mod hooks;

@@ -21,7 +21,8 @@ pub enum LifecycleState {
     /// A terminate hook waits; the machine still runs.
     #[serde(rename = "Terminating:Wait")]
     TerminatingWait,
-    /// A terminate hook was abandoned and the group retains such instances: the machine runs on until it is terminated by hand.
+    /// A terminate hook was abandoned and the group retains such instances: the machine runs on
+    /// until it is terminated by hand.
     #[serde(rename = "Terminating:Retained")]
     TerminatingRetained,
     /// The hooks are done and the machine shuts down.
@@ -201,7 +202,8 @@ pub struct Activity {
     pub start: Timestamp,
     /// End, when it ended.
     pub end: Option<Timestamp>,
-    /// `PreInService`, `MidLifecycleAction`, `MidTerminatingLifecycleAction`, `InProgress`, `Successful`, `Cancelled`.
+    /// `PreInService`, `MidLifecycleAction`, `MidTerminatingLifecycleAction`, `InProgress`,
+    /// `Successful`, `Cancelled`.
     pub status: &'static str,
     /// Percent.
     pub progress: u8,
@@ -245,7 +247,8 @@ pub struct LaunchTemplate {
 }
 
 impl LaunchTemplate {
-    /// What an instance is launched from: the only version there is stands for `$Default` and `$Latest`.
+    /// What an instance is launched from: the only version there is stands for `$Default` and
+    /// `$Latest`.
     pub(super) fn resolved(&self) -> Self {
         let mut resolved = self.clone();
         if resolved.version.starts_with('$') {
@@ -343,7 +346,8 @@ pub enum TransitionKind {
     ShuttingDown,
     /// Gone: its processes get SIGKILL.
     Terminated,
-    /// The machine died behind the group's back; the group goes through the termination all the same.
+    /// The machine died behind the group's back; the group goes through the termination all the
+    /// same.
     Lost,
 }
 
@@ -362,7 +366,8 @@ pub struct Transition {
     pub instance: String,
     /// What happened.
     pub kind: TransitionKind,
-    /// The scaling activity it belongs to, as it is at that moment; none for a machine that just dies.
+    /// The scaling activity it belongs to, as it is at that moment; none for a machine that just
+    /// dies.
     pub activity: Option<Activity>,
     /// The hooks that wait, for the two wait kinds.
     pub actions: Vec<HookAction>,

@@ -28,7 +28,8 @@ impl RunCommand {
         if let Some(v) = self.invocation_mut(seq, index)
             && v.state == State::Cancelling
         {
-            // The agent reports the end of what it killed, in place of the end that would have come.
+            // The agent reports the end of what it killed, in place of the end that would have
+            // come.
             v.report = Some((now, CommandOutput::exit(-1)));
         }
     }

@@ -60,7 +60,8 @@ impl RunCommand {
 
     fn settle(&mut self) {
         for seq in self.open.iter().copied().collect::<Vec<_>>() {
-            // One thing leads to the next within the same instant: a host that fails at once ends its wave.
+            // One thing leads to the next within the same instant: a host that fails at once ends
+            // its wave.
             while self.step(seq) {}
             self.conclude(seq);
         }

@@ -1,4 +1,5 @@
-//! `MaxConcurrency` and `MaxErrors`: numbers or percentages, and the ramp that leads to the concurrency.
+//! `MaxConcurrency` and `MaxErrors`: numbers or percentages, and the ramp that leads to the
+//! concurrency.
 
 use serde::Serialize;
 
@@ -46,8 +47,9 @@ fn parse(field: &str, text: &str, least: usize) -> Result<Limit, ApiError> {
 }
 
 impl Rate {
-    /// Rate control over `targets` hosts. A concurrency of P percent is rounded up, at least 1. `MaxErrors` N stops
-    /// at error N + 1; P percent stops when that share of the hosts, rounded down, has failed, at the latest at the first for 0.
+    /// Rate control over `targets` hosts. A concurrency of P percent is rounded up, at least 1.
+    /// `MaxErrors` N stops at error N + 1; P percent stops when that share of the hosts, rounded
+    /// down, has failed, at the latest at the first for 0.
     pub(super) fn new(
         max_concurrency: &str,
         max_errors: &str,

@@ -1,12 +1,16 @@
-//! SSM Run Command as a pure state machine: calls, agents and the passing of time go in; runs to begin, runs to kill
-//! and status changes come out.
+//! SSM Run Command as a pure state machine: calls, agents and the passing of time go in; runs to
+//! begin, runs to kill and status changes come out.
 //!
-//! Where AWS's documentation is silent or leaves room, the double takes the reading that is harder on the caller:
-//! - One host gets a command first, then waves of 2, 4, … up to `MaxConcurrency`, which from then on is a sliding window.
-//! - The delivery window (`TimeoutSeconds`) of an invocation begins when rate control lets it go. Not picked up by then, it
-//!   never runs and is `DeliveryTimedOut`, or `Undeliverable` when its machine is gone.
-//! - `ExpiresAfter`, the request's time plus delivery window plus execution limit, holds for the command as a whole:
-//!   whatever is pending, delayed or in progress then is `DeliveryTimedOut`, hosts whose wave never came included.
+//! Where AWS's documentation is silent or leaves room, the double takes the reading that is harder
+//! on the caller:
+//! - One host gets a command first, then waves of 2, 4, … up to `MaxConcurrency`, which from then
+//!   on is a sliding window.
+//! - The delivery window (`TimeoutSeconds`) of an invocation begins when rate control lets it go.
+//!   Not picked up by then, it never runs and is `DeliveryTimedOut`, or `Undeliverable` when its
+//!   machine is gone.
+//! - `ExpiresAfter`, the request's time plus delivery window plus execution limit, holds for the
+//!   command as a whole: whatever is pending, delayed or in progress then is `DeliveryTimedOut`,
+//!   hosts whose wave never came included.
 //! - An agent that dies with a command in its hands leaves it `InProgress` until then.
 //! - A tag that nobody has gives a command that succeeded nowhere.
 
@@ -45,8 +49,9 @@ pub struct CommandSettings {
     pub listed_after: Duration,
     /// Most entries on a page, whatever the caller allows.
     pub page_size: usize,
-    /// AWS's words for `DeliveryTimedOut` ("before the total timeout expired") allow that it shows only when the whole
-    /// command expires: true tests that reading. Nothing starts after its delivery window either way.
+    /// AWS's words for `DeliveryTimedOut` ("before the total timeout expired") allow that it shows
+    /// only when the whole command expires: true tests that reading. Nothing starts after its
+    /// delivery window either way.
     pub timeout_verdict_at_expiry: bool,
 }
 

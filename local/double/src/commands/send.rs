@@ -185,7 +185,8 @@ impl RunCommand {
         Ok(seq)
     }
 
-    /// `CancelCommand`: what was not picked up is cancelled, what runs is killed; none named means all.
+    /// `CancelCommand`: what was not picked up is cancelled, what runs is killed; none named means
+    /// all.
     pub(crate) fn cancel(&mut self, id: &str, instances: &[String]) -> Result<(), ApiError> {
         let unique: BTreeSet<&String> = instances.iter().collect();
         if unique.len() != instances.len() {
@@ -220,7 +221,8 @@ impl RunCommand {
                 }
                 InvocationState::InProgress => {
                     self.change(seq, index, InvocationState::Cancelling);
-                    // Best effort: an agent that is away does not hear of it, and its result comes as cancelled.
+                    // Best effort: an agent that is away does not hear of it, and its result comes
+                    // as cancelled.
                     if self.hears(seq, index) {
                         self.kill(seq, index);
                     }

@@ -1,4 +1,5 @@
-//! The control plane, for tests that are not written in Rust: JSON under `/_double`. README.md lists the requests.
+//! The control plane, for tests that are not written in Rust: JSON under `/_double`. README.md
+//! lists the requests.
 
 mod commands;
 mod events;

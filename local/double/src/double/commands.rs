@@ -9,13 +9,15 @@ use crate::error::ApiError;
 use crate::runner::CommandRunner;
 
 impl Double {
-    /// Gives every instance that has no runner of its own an agent that runs commands by this one. Until an instance
-    /// has a runner, its agent is not registered: it is in no listing and cannot be sent commands.
+    /// Gives every instance that has no runner of its own an agent that runs commands by this one.
+    /// Until an instance has a runner, its agent is not registered: it is in no listing and cannot
+    /// be sent commands.
     pub fn set_runner(&self, runner: impl CommandRunner + 'static) {
         self.account.set_runner(None, Arc::new(runner));
     }
 
-    /// Gives one instance an agent that runs commands by this runner. The instance need not exist yet.
+    /// Gives one instance an agent that runs commands by this runner. The instance need not exist
+    /// yet.
     pub fn set_runner_of(&self, instance: &str, runner: impl CommandRunner + 'static) {
         self.account.set_runner(Some(instance), Arc::new(runner));
     }
@@ -48,19 +50,20 @@ impl Double {
         Ok(())
     }
 
-    /// Plans a fault for the next command that is sent to this instance, or to any for `*`. Faults strike once each, in the
-    /// order in which they were planned.
+    /// Plans a fault for the next command that is sent to this instance, or to any for `*`. Faults
+    /// strike once each, in the order in which they were planned.
     pub fn plan_command_fault(&self, instance: &str, fault: CommandFault) {
         self.account.with_commands(|commands| commands.plan_fault(instance, fault));
     }
 
-    /// An agent loses its connection or regains it. What it runs goes on; its result waits until it is back.
+    /// An agent loses its connection or regains it. What it runs goes on; its result waits until it
+    /// is back.
     pub fn set_agent_online(&self, instance: &str, online: bool) {
         self.account.with_commands(|commands| commands.set_online(instance, online));
     }
 
-    /// An agent dies with everything it runs, of which nothing will be reported. It is offline until
-    /// [`Double::set_agent_online`] brings it back.
+    /// An agent dies with everything it runs, of which nothing will be reported. It is offline
+    /// until [`Double::set_agent_online`] brings it back.
     pub fn kill_agent(&self, instance: &str) {
         self.account.with_commands(|commands| commands.kill_agent(instance));
     }

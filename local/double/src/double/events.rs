@@ -9,8 +9,9 @@ use crate::disturb::{Disturbance, DisturbanceError};
 use crate::error::ApiError;
 
 impl Double {
-    /// EC2 announces that it takes a spot machine back: the warning goes out now, the metadata show it, and the machine
-    /// dies at the end of `notice` (AWS: two minutes) unless it has ended by itself.
+    /// EC2 announces that it takes a spot machine back: the warning goes out now, the metadata show
+    /// it, and the machine dies at the end of `notice` (AWS: two minutes) unless it has ended by
+    /// itself.
     ///
     /// # Errors
     /// No such instance, or its machine does not run.
@@ -26,8 +27,9 @@ impl Double {
         self.account.recommend_rebalance(id)
     }
 
-    /// How deliveries of events with this detail-type go from now on: `*` for all that have no disturbance of their own,
-    /// schedules excepted, which are disturbed as `Scheduled Event` only. The default disturbance is none.
+    /// How deliveries of events with this detail-type go from now on: `*` for all that have no
+    /// disturbance of their own, schedules excepted, which are disturbed as `Scheduled Event` only.
+    /// The default disturbance is none.
     ///
     /// # Errors
     /// A share is not between 0 and 1, or the delays are not two rising numbers.
@@ -44,7 +46,8 @@ impl Double {
         self.account.with_bus(|bus, _| bus.disturbances.clear());
     }
 
-    /// The asynchronous invocations that Lambda gave up, oldest first, as it tells an on-failure destination.
+    /// The asynchronous invocations that Lambda gave up, oldest first, as it tells an on-failure
+    /// destination.
     pub fn given_up(&self) -> Vec<Value> {
         self.account.with_bus(|bus, _| bus.given_up().to_vec())
     }

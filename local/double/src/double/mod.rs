@@ -65,7 +65,8 @@ impl Default for DoubleConfig {
     }
 }
 
-/// A running double. Clones are the same double; it ends with the last one, and its functions with it.
+/// A running double. Clones are the same double; it ends with the last one, and its functions with
+/// it.
 #[derive(Debug, Clone)]
 pub struct Double {
     account: Arc<Account>,
@@ -134,8 +135,8 @@ impl Double {
         self.account.clock.now()
     }
 
-    /// Moves a manual clock. Every boot, hook timeout and schedule on the way happens in order and at its own time; the
-    /// functions that are invoked finish before time goes on.
+    /// Moves a manual clock. Every boot, hook timeout and schedule on the way happens in order and
+    /// at its own time; the functions that are invoked finish before time goes on.
     ///
     /// # Errors
     /// The clock is the machine's, or the step is too long.
@@ -241,7 +242,8 @@ impl Double {
         self.account.faults.clone()
     }
 
-    /// Makes a function known: to the Invoke API, schedules, events and HTTP APIs. It replaces one of the same name.
+    /// Makes a function known: to the Invoke API, schedules, events and HTTP APIs. It replaces one
+    /// of the same name.
     pub fn add_function(&self, function: &Function) {
         self.account.add_function(function.clone());
     }
@@ -251,7 +253,8 @@ impl Double {
         self.account.function(name)
     }
 
-    /// Invokes a function by `rate(…)`, first one interval from now, with EventBridge's scheduled event.
+    /// Invokes a function by `rate(…)`, first one interval from now, with EventBridge's scheduled
+    /// event.
     ///
     /// # Errors
     /// The expression or the function is unknown.

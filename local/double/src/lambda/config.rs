@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-/// A function: name, binary, environment and limits. The environment's values are left out of Debug.
+/// A function: name, binary, environment and limits. The environment's values are left out of
+/// Debug.
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FunctionConfig {

@@ -38,7 +38,8 @@ pub enum InvokeError {
     Stopped,
 }
 
-/// A Lambda function. Clones are the same function; the processes die with the last one or with [`Function::stop`].
+/// A Lambda function. Clones are the same function; the processes die with the last one or with
+/// [`Function::stop`].
 #[derive(Debug, Clone)]
 pub struct Function(Arc<Inner>);
 
@@ -100,8 +101,8 @@ impl Function {
         self.0.logs.subscribe()
     }
 
-    /// Runs the function on a JSON payload and returns its JSON response. The invocation goes on when this future is
-    /// dropped, as it does on AWS when the caller hangs up.
+    /// Runs the function on a JSON payload and returns its JSON response. The invocation goes on
+    /// when this future is dropped, as it does on AWS when the caller hangs up.
     ///
     /// # Errors
     /// See [`InvokeError`].
@@ -127,8 +128,8 @@ impl Function {
         running.await.unwrap_or(Err(InvokeError::Stopped))
     }
 
-    /// Kills its processes; invocations, those that are running too, fail from now on. Idle processes are gone when it
-    /// returns, busy ones have been killed.
+    /// Kills its processes; invocations, those that are running too, fail from now on. Idle
+    /// processes are gone when it returns, busy ones have been killed.
     pub async fn stop(&self) {
         for environment in self.take_down() {
             environment.stop().await;

@@ -234,7 +234,8 @@ fn flatten(headers: &HeaderMap) -> (BTreeMap<String, String>, Vec<String>) {
     (flat, cookies)
 }
 
-/// What the function returned as an HTTP response: an object with a `statusCode`, or any other JSON as a 200 body.
+/// What the function returned as an HTTP response: an object with a `statusCode`, or any other JSON
+/// as a 200 body.
 fn response(payload: &[u8]) -> Option<Response> {
     let value: Value = serde_json::from_slice(payload).ok()?;
     let Some(status) = value.get("statusCode") else {

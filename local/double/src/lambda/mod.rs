@@ -1,8 +1,9 @@
-//! A Lambda function: a real binary behind the real Runtime API, with the limits and failures of the service.
+//! A Lambda function: a real binary behind the real Runtime API, with the limits and failures of
+//! the service.
 //!
-//! Not modelled: the freeze between invocations, memory limits (the size is only told to the process), the network
-//! and the read-only file system. Deadlines and timeouts are real time whatever the double's clock says, because the
-//! process has no other.
+//! Not modelled: the freeze between invocations, memory limits (the size is only told to the
+//! process), the network and the read-only file system. Deadlines and timeouts are real time
+//! whatever the double's clock says, because the process has no other.
 
 mod config;
 mod environment;

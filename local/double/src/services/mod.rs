@@ -1,4 +1,5 @@
-//! Every AWS API call: which service and action, faults, the call itself, the journal, the answer in its wire format.
+//! Every AWS API call: which service and action, faults, the call itself, the journal, the answer
+//! in its wire format.
 
 pub(crate) mod autoscaling;
 mod ec2;
@@ -217,7 +218,8 @@ fn caller_identity(account: &str) -> Xml {
     x
 }
 
-/// The service a request was signed for. The signature itself is not checked: there is no secret to check it with.
+/// The service a request was signed for. The signature itself is not checked: there is no secret to
+/// check it with.
 fn signed_service(headers: &HeaderMap) -> Result<Service, ApiError> {
     let Some(authorization) = header(headers, "authorization") else {
         return Err(ApiError::new(

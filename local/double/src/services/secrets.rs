@@ -1,4 +1,5 @@
-//! Secrets Manager over JSON 1.1: text secrets with versions and staging labels. No rotation, no deletion.
+//! Secrets Manager over JSON 1.1: text secrets with versions and staging labels. No rotation, no
+//! deletion.
 
 use std::collections::{BTreeMap, BTreeSet};
 

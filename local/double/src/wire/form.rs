@@ -1,5 +1,5 @@
-//! AWS Query parameters. What a handler does not take is refused in the end: a parameter the double would ignore
-//! is one the caller believes in.
+//! AWS Query parameters. What a handler does not take is refused in the end: a parameter the double
+//! would ignore is one the caller believes in.
 
 use std::collections::BTreeMap;
 

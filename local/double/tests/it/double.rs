@@ -1,4 +1,5 @@
-//! The double as a library: a virtual clock, events and schedules that reach real functions, HTTP APIs.
+//! The double as a library: a virtual clock, events and schedules that reach real functions, HTTP
+//! APIs.
 
 use std::time::Duration;
 

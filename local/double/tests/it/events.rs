@@ -1,4 +1,5 @@
-//! Events on their way to real functions: command status, spot and lifecycle, filtered by rules and disturbed on request.
+//! Events on their way to real functions: command status, spot and lifecycle, filtered by rules and
+//! disturbed on request.
 
 use std::time::Duration;
 
@@ -18,7 +19,8 @@ const DOCUMENT: &str = r#"{
     "mainSteps": [{ "action": "aws:runShellScript", "name": "host", "inputs": { "runCommand": ["host {{ action }}"] } }]
 }"#;
 
-/// Three instances in service behind a terminate hook, commands that succeed after a second, and a function.
+/// Three instances in service behind a terminate hook, commands that succeed after a second, and a
+/// function.
 async fn fleet() -> (Double, Function, Vec<String>) {
     let clock = ClockMode::Manual("2026-01-01T00:00:00Z".parse().expect("a time"));
     let config = DoubleConfig { clock, ..DoubleConfig::default() };

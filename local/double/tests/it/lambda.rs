@@ -92,7 +92,8 @@ async fn a_response_of_more_than_six_megabytes_is_the_functions_error() {
     let error = invoke(&function, &fill(7_000_000)).await.expect_err("too large");
     let InvokeError::Function(error) = error else { panic!("{error:?}") };
     assert_eq!(error.error_type, "Function.ResponseSizeTooLarge");
-    // A process that was cut off in the middle of its answer may end over it, and takes the call along that it got meanwhile.
+    // A process that was cut off in the middle of its answer may end over it, and takes the call
+    // along that it got meanwhile.
     if invoke(&function, &json!({})).await.is_err() {
         invoke(&function, &json!({})).await.expect("its successor serves on");
     }

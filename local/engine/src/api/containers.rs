@@ -1,4 +1,5 @@
-//! Containers: list, inspect, create, start, stop, restart, kill, wait, rename, update, logs, remove.
+//! Containers: list, inspect, create, start, stop, restart, kill, wait, rename, update, logs,
+//! remove.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -306,7 +307,8 @@ fn with_tag(image: &str) -> String {
     if last.contains([':', '@']) { image.to_owned() } else { format!("{image}:latest") }
 }
 
-/// What Docker would run: the entry point (an image here has none, and `[""]` means none) and the command.
+/// What Docker would run: the entry point (an image here has none, and `[""]` means none) and the
+/// command.
 fn command(local: &Local, wish: &Create) -> Result<Command, Refusal> {
     let entry = wish.entrypoint.iter().flatten().filter(|word| !word.is_empty());
     let own = wish.cmd.as_ref().unwrap_or(&local.image.command);

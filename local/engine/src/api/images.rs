@@ -10,7 +10,8 @@ use crate::container::Record;
 use crate::image::{Local, Pull};
 use crate::state::{Shared, State};
 
-/// The answer is a stream of messages behind a 200; an image that the registry does not have is refused before it.
+/// The answer is a stream of messages behind a 200; an image that the registry does not have is
+/// refused before it.
 pub(super) fn pull(shared: &Shared, mut query: Query) -> Answer {
     let from = query.take("fromImage").ok_or_else(|| {
         Refusal::bad("fromImage is missing: this engine makes images of nothing else")

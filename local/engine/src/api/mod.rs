@@ -1,4 +1,5 @@
-//! The Engine API, as far as a deploy-server uses it: one table of calls, and the errors in Docker's words.
+//! The Engine API, as far as a deploy-server uses it: one table of calls, and the errors in
+//! Docker's words.
 
 mod containers;
 mod images;

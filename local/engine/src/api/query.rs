@@ -1,4 +1,5 @@
-//! Query parameters, each of which must be asked for: one that nobody reads is refused, not ignored.
+//! Query parameters, each of which must be asked for: one that nobody reads is refused, not
+//! ignored.
 
 use std::collections::BTreeMap;
 

@@ -1,7 +1,7 @@
 //! The same calls to the process engine and to a real Docker Engine, and the same answers.
 //!
-//! The client is the deploy-server's own. `scripts/with-docker.sh` runs it with an engine; without one the comparison
-//! says that it was skipped, and the story is told to the process engine alone.
+//! The client is the deploy-server's own. `scripts/with-docker.sh` runs it with an engine; without
+//! one the comparison says that it was skipped, and the story is told to the process engine alone.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

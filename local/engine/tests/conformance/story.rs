@@ -1,5 +1,5 @@
-//! The calls of the comparison, and what is written down of each answer: the status, the engine's words, and the fields
-//! that a deploy-server reads.
+//! The calls of the comparison, and what is written down of each answer: the status, the engine's
+//! words, and the fields that a deploy-server reads.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -13,7 +13,8 @@ const NAMES: [&str; 2] = ["conformance-a", "conformance-b"];
 struct Story<'a> {
     engine: &'a Engine,
     repository: &'a str,
-    /// Whether refusals are compared to the letter. Another release of Docker has other words for the same.
+    /// Whether refusals are compared to the letter. Another release of Docker has other words for
+    /// the same.
     words: bool,
     lines: Vec<String>,
 }

@@ -110,7 +110,8 @@ impl Behaviour {
     }
 }
 
-/// A registry that offers these versions. More can be pushed at any time: `images.push(version.image()?)`.
+/// A registry that offers these versions. More can be pushed at any time:
+/// `images.push(version.image()?)`.
 ///
 /// # Errors
 /// As [`Version::image`].

@@ -1,8 +1,10 @@
-//! One host of the fleet: the shipped deploy-server, and the two services of the host as its containers.
+//! One host of the fleet: the shipped deploy-server, and the two services of the host as its
+//! containers.
 //!
-//! A host has a folder, ports and a unix socket of its own. Its Docker Engine is a [`process_engine`], so no root and no
-//! Docker is needed; the deploy-server is the real binary and does not know the difference. What is in service came there
-//! by a real `deploy-server bootstrap` or `deploy`.
+//! A host has a folder, ports and a unix socket of its own. Its Docker Engine is a
+//! [`process_engine`], so no root and no Docker is needed; the deploy-server is the real binary and
+//! does not know the difference. What is in service came there by a real `deploy-server bootstrap`
+//! or `deploy`.
 //!
 //! ```no_run
 //! use fleet_local::host::{Host, HostOptions, Version, registry};
@@ -14,9 +16,10 @@
 //! # Ok::<(), fleet_local::Error>(())
 //! ```
 //!
-//! Commands of the AWS double run on it when the double gets [`Host::runner`] for the instance. Every call here blocks;
-//! asynchronous code uses `spawn_blocking`. Dropping a host is a power cut: everything of it is killed and its folder
-//! removed. [`Host::power_off`] is how a machine shuts down.
+//! Commands of the AWS double run on it when the double gets [`Host::runner`] for the instance.
+//! Every call here blocks; asynchronous code uses `spawn_blocking`. Dropping a host is a power cut:
+//! everything of it is killed and its folder removed. [`Host::power_off`] is how a machine shuts
+//! down.
 
 mod images;
 mod options;
@@ -104,10 +107,12 @@ impl std::fmt::Debug for Host {
 }
 
 impl Host {
-    /// Starts a host and waits until its deploy-server answers and, with an image tag, until that version is in service.
+    /// Starts a host and waits until its deploy-server answers and, with an image tag, until that
+    /// version is in service.
     ///
     /// # Errors
-    /// A program is missing (the text says how to build it), or the first version does not come into service.
+    /// A program is missing (the text says how to build it), or the first version does not come
+    /// into service.
     pub fn start(options: HostOptions) -> Result<Self, Error> {
         let program = options.deploy_server()?;
         if let WorkerKind::Queue { .. } = options.worker {
@@ -207,7 +212,8 @@ impl Host {
         InService { api: tag(Service::Api), worker: tag(Service::Worker) }
     }
 
-    /// Runs `deploy-server ARGUMENTS --json` on the host, as an operator's shell does, and waits for its end.
+    /// Runs `deploy-server ARGUMENTS --json` on the host, as an operator's shell does, and waits
+    /// for its end.
     ///
     /// # Errors
     /// The command cannot be started. That it fails is no error here: see its exit code.
@@ -240,8 +246,8 @@ impl Host {
         Ok(Ran { exit_code: status.code().unwrap_or(-1), reply })
     }
 
-    /// Brings the version into service that the fleet has proven, as a machine does when it boots: `deploy-server bootstrap`, which
-    /// reads the `stable` pointer by the host's settings of AWS.
+    /// Brings the version into service that the fleet has proven, as a machine does when it boots:
+    /// `deploy-server bootstrap`, which reads the `stable` pointer by the host's settings of AWS.
     ///
     /// # Errors
     /// As [`Host::command`].
@@ -251,7 +257,8 @@ impl Host {
         self.run(&["bootstrap"], settings)
     }
 
-    /// What a shell on this host has in its environment: `deploy-server` on its `PATH`, and the socket of this host.
+    /// What a shell on this host has in its environment: `deploy-server` on its `PATH`, and the
+    /// socket of this host.
     #[must_use]
     pub fn shell_environment(&self) -> Vec<(String, String)> {
         server::shell_environment(self.folder.path())
@@ -283,7 +290,8 @@ impl Host {
         }
     }
 
-    /// Starts the deploy-server if it does not run, as systemd does after a crash, and waits until it answers.
+    /// Starts the deploy-server if it does not run, as systemd does after a crash, and waits until
+    /// it answers.
     ///
     /// # Errors
     /// It ends again, or does not answer.
@@ -311,7 +319,8 @@ impl Host {
         Ok(())
     }
 
-    /// Sends a signal to a service's process: `KILL` is a crash (its restart policy applies), `STOP` makes it silent.
+    /// Sends a signal to a service's process: `KILL` is a crash (its restart policy applies),
+    /// `STOP` makes it silent.
     ///
     /// # Errors
     /// It does not run.

@@ -25,7 +25,8 @@ pub struct HostOptions {
     pub environment: String,
     /// What it pulls from; hosts of one fleet share it.
     pub images: Registry,
-    /// What it boots to, by `deploy-server bootstrap`; without it nothing is in service until a deploy.
+    /// What it boots to, by `deploy-server bootstrap`; without it nothing is in service until a
+    /// deploy.
     pub image_tag: Option<String>,
     /// What runs as its worker.
     pub worker: WorkerKind,
@@ -35,7 +36,8 @@ pub struct HostOptions {
     pub metadata: Option<String>,
     /// The settings of AWS, such as `double.aws_env()`; without them the host finds no credentials.
     pub aws: Vec<(String, String)>,
-    /// What `/opt/ghosthands/.env` holds beside what a host's options say. It wins over Secrets Manager.
+    /// What `/opt/ghosthands/.env` holds beside what a host's options say. It wins over Secrets
+    /// Manager.
     pub variables: BTreeMap<String, String>,
     /// Who is told what its workers do.
     pub report: Option<Report>,

@@ -8,7 +8,8 @@ use process_engine::{Container, Happening, Observer};
 use super::options::Report;
 use crate::worker::Event;
 
-/// Reads the lines of the worker's containers. A job that a container takes along to its end is reported as interrupted.
+/// Reads the lines of the worker's containers. A job that a container takes along to its end is
+/// reported as interrupted.
 pub(super) fn observer(report: Report) -> Observer {
     let running: Mutex<BTreeMap<String, String>> = Mutex::default();
     Arc::new(move |container: &Container, happening| {

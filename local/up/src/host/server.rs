@@ -20,7 +20,8 @@ pub(super) struct Ports {
     pub(super) worker: u16,
 }
 
-/// Makes what a machine image has: the program on the `PATH`, and folders of the host's own for what `cleanup` cleans.
+/// Makes what a machine image has: the program on the `PATH`, and folders of the host's own for
+/// what `cleanup` cleans.
 pub(super) fn furnish(folder: &Path, program: &Path) -> Result<(), Error> {
     for name in ["bin", "tmp", "logs"] {
         fs::create_dir(folder.join(name)).map_err(Error::io("furnish the host's folder"))?;

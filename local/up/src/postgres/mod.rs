@@ -267,7 +267,8 @@ impl Postgres {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        // Immediate: the data is about to be removed. What fails here, the process's own drop kills.
+        // Immediate: the data is about to be removed. What fails here, the process's own drop
+        // kills.
         self.stop_immediate().ok();
     }
 }

@@ -142,8 +142,8 @@ async fn bursts(
     Ok(())
 }
 
-/// Somebody outside takes an instance away in the middle of its job, as a person or another policy of the group might. It is not the
-/// one with its own job, which is the first to have done.
+/// Somebody outside takes an instance away in the middle of its job, as a person or another policy
+/// of the group might. It is not the one with its own job, which is the first to have done.
 async fn end_a_busy_worker(
     options: &Options,
     stage: &Stage,

@@ -1,4 +1,5 @@
-//! Two rollouts through the fleet's API, as CI would order them: a second version, and one that does not work.
+//! Two rollouts through the fleet's API, as CI would order them: a second version, and one that
+//! does not work.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -93,7 +94,8 @@ async fn one(stage: &Stage, image_tag: &str, narrator: Narrator) -> Result<Rollo
     }
 }
 
-/// A call of the fleet's API by the operator; anything but a success is an error in the API's own words.
+/// A call of the fleet's API by the operator; anything but a success is an error in the API's own
+/// words.
 async fn call(
     stage: &Stage,
     method: &str,

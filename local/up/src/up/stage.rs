@@ -20,7 +20,8 @@ pub(crate) const AUTOSCALE: &str = "autoscale";
 pub(crate) const DRAIN: &str = "drain";
 const DEPLOY: &str = "deploy";
 const FLEET_STATUS: &str = "fleet-status";
-/// What the fleet has proven before it begins, what is rolled out while one watches, and what does not work.
+/// What the fleet has proven before it begins, what is rolled out while one watches, and what does
+/// not work.
 pub(crate) const FIRST_VERSION: &str = "v1";
 pub(crate) const SECOND_VERSION: &str = "v2";
 pub(crate) const BROKEN_VERSION: &str = "v3-broken";
@@ -29,7 +30,8 @@ pub(crate) const ENVIRONMENT: &str = "staging";
 const SECRET: &str = "ghosthands/staging";
 /// The pointer to the version that new hosts boot to.
 pub(crate) const STABLE: &str = "/ghosthands/staging/stable";
-/// The hook and the document, as a site names them, and the hook's time without a heartbeat: the seed's.
+/// The hook and the document, as a site names them, and the hook's time without a heartbeat: the
+/// seed's.
 const HOOK: &str = "ghosthands-drain-hook";
 const DOCUMENT: &str = "GhostHands-Host";
 const HEARTBEAT_SECONDS: u32 = 300;

@@ -101,7 +101,8 @@ fn decision(record: &Value) -> String {
     text
 }
 
-/// What a pass of the drain function did; `None` where nobody is leaving, or nothing is new about them.
+/// What a pass of the drain function did; `None` where nobody is leaving, or nothing is new about
+/// them.
 fn drain(record: &Value) -> Option<String> {
     let verdicts = record["decision"]["verdicts"].as_array().filter(|all| !all.is_empty())?;
     // How long ago the last heartbeat was is new with every pass, and no news.

@@ -315,7 +315,8 @@ async fn twenty_hosts_at_once_start_deploy_and_leave_nothing_behind() {
     assert_eq!(left.count(), 0);
 }
 
-// --- What the tests share ---------------------------------------------------------------------------
+// --- What the tests share
+// ---------------------------------------------------------------------------
 
 /// A database with the registry and the queue.
 fn queue() -> (Postgres, pgboss::Boss) {

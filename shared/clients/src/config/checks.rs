@@ -15,7 +15,8 @@ pub(super) fn environment(text: &str) -> Checked {
     )
 }
 
-/// The characters that Auto Scaling takes in a group's name, without the few that only ever get there by mistake.
+/// The characters that Auto Scaling takes in a group's name, without the few that only ever get
+/// there by mistake.
 pub(super) fn group(text: &str) -> Checked {
     let fits = text.chars().all(|c| !c.is_control() && !c.is_whitespace() && c != ':');
     ensure(

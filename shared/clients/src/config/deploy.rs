@@ -31,10 +31,12 @@ pub const DEPLOY_NAMES: [&str; 20] = [
 ];
 const PREFIXES: [&str; 3] = ["AWS_ASG_", "FLEET_", "VALET_DEPLOY_"];
 
-/// The key of the secret, and the variable that wins over it, that the deploy webhook is signed with.
+/// The key of the secret, and the variable that wins over it, that the deploy webhook is signed
+/// with.
 pub const WEBHOOK_KEY: &str = "VALET_DEPLOY_WEBHOOK_SECRET";
 
-/// Everything the deploy function is told from outside. Secrets are in secret types, so `Debug` shows none.
+/// Everything the deploy function is told from outside. Secrets are in secret types, so `Debug`
+/// shows none.
 #[derive(Clone, Debug)]
 pub struct DeployConfig {
     /// The deployment, such as `staging`: part of the names of the three parameters.
@@ -64,7 +66,8 @@ impl DeployConfig {
         reader.finish(config, &DEPLOY_NAMES, &PREFIXES).map(|(config, _)| config)
     }
 
-    /// `None` only after a problem was noted. Every setting is read before the first `?`, so that all problems are found.
+    /// `None` only after a problem was noted. Every setting is read before the first `?`, so that
+    /// all problems are found.
     fn read(reader: &mut Reader<'_, impl Lookup>) -> Option<Self> {
         let environment = reader.required("GH_ENVIRONMENT", checks::environment);
         // The name below derives from it; a stand-in lets its own problem be found in the same run.

@@ -30,7 +30,8 @@ pub const DRAIN_NAMES: [&str; 19] = [
 ];
 const PREFIXES: [&str; 2] = ["AWS_ASG_", "DRAIN_"];
 
-/// Everything the drain function is told from outside. Secrets are in secret types, so `Debug` shows none.
+/// Everything the drain function is told from outside. Secrets are in secret types, so `Debug`
+/// shows none.
 #[derive(Clone, Debug)]
 pub struct DrainConfig {
     /// Decide and record with the same code, and change nothing: not even a heartbeat is sent.
@@ -59,7 +60,8 @@ impl DrainConfig {
         Ok(Self { hash: hash(&settings), ..config })
     }
 
-    /// `None` only after a problem was noted. Every setting is read before the first `?`, so that all problems are found.
+    /// `None` only after a problem was noted. Every setting is read before the first `?`, so that
+    /// all problems are found.
     fn read(reader: &mut Reader<'_, impl Lookup>) -> Option<Self> {
         let dry_run = reader.flag("DRY_RUN");
         let environment = reader.required("GH_ENVIRONMENT", checks::environment);
@@ -84,7 +86,8 @@ impl DrainConfig {
         })
     }
 
-    /// Twelve hex digits over every setting that is not a secret: two records with the same hash were decided under the same settings.
+    /// Twelve hex digits over every setting that is not a secret: two records with the same hash
+    /// were decided under the same settings.
     pub fn hash(&self) -> &str {
         &self.hash
     }

@@ -1,4 +1,5 @@
-//! Where settings come from. Tests hand in a map, the function its environment; nothing else in this crate reads the environment.
+//! Where settings come from. Tests hand in a map, the function its environment; nothing else in
+//! this crate reads the environment.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +12,8 @@ pub trait Lookup {
     fn names(&self) -> Vec<String>;
 }
 
-/// The environment of this process. A value that is not UTF-8 reads as its lossy form, which no check here accepts.
+/// The environment of this process. A value that is not UTF-8 reads as its lossy form, which no
+/// check here accepts.
 #[derive(Clone, Copy, Debug)]
 pub struct Environment;
 

@@ -1,6 +1,8 @@
-//! The settings of the autoscale function, by the names the fleet has always used. `docs/CONFIGURATION.md` lists them.
+//! The settings of the autoscale function, by the names the fleet has always used.
+//! `docs/CONFIGURATION.md` lists them.
 //!
-//! A value that cannot be used is never replaced by a default: it stops the start, and all of them are reported at once.
+//! A value that cannot be used is never replaced by a default: it stops the start, and all of them
+//! are reported at once.
 
 mod checks;
 mod deploy;
@@ -37,14 +39,16 @@ pub const OPERATOR_TOKEN_KEY: &str = "FLEET_OPERATOR_TOKEN";
 /// The same for those who only look.
 pub const READER_TOKEN_KEY: &str = "FLEET_READER_TOKEN";
 
-/// Everything the autoscale function is told from outside. Secrets are in secret types, so `Debug` shows none.
+/// Everything the autoscale function is told from outside. Secrets are in secret types, so `Debug`
+/// shows none.
 #[derive(Clone, Debug)]
 pub struct AutoscaleConfig {
     /// Whether a tick does anything at all.
     pub enabled: bool,
     /// Decide and record with the same code, and change nothing.
     pub dry_run: bool,
-    /// The deployment, such as `staging`: part of the default names of the secret and of the state parameter.
+    /// The deployment, such as `staging`: part of the default names of the secret and of the state
+    /// parameter.
     pub environment: String,
     pub group: GroupName,
     pub policy: Policy,
@@ -72,7 +76,8 @@ pub struct DatabaseConfig {
     pub url: Option<SecretString>,
     /// The secret with the database's address and the operator's token, by name or ARN.
     pub secret_id: String,
-    /// The only authorities the database's certificate may come from, in PEM form; `None` trusts the public ones.
+    /// The only authorities the database's certificate may come from, in PEM form; `None` trusts
+    /// the public ones.
     pub ca_pem: Option<String>,
 }
 
@@ -91,7 +96,8 @@ pub struct AwsConfig {
     pub secret_access_key: SecretString,
     pub session_token: Option<SecretString>,
     pub endpoints: Endpoints,
-    /// Authorities to trust in place of Amazon's own, in PEM form, for a site whose proxy opens TLS.
+    /// Authorities to trust in place of Amazon's own, in PEM form, for a site whose proxy opens
+    /// TLS.
     pub ca_bundle_pem: Option<String>,
 }
 
@@ -118,12 +124,14 @@ impl AutoscaleConfig {
         Ok(Self { hash: hash(&settings), ..config })
     }
 
-    /// `None` only after a problem was noted. Every setting is read before the first `?`, so that all problems are found.
+    /// `None` only after a problem was noted. Every setting is read before the first `?`, so that
+    /// all problems are found.
     fn read(reader: &mut Reader<'_, impl Lookup>) -> Option<Self> {
         let enabled = reader.flag("AUTOSCALE_ASG_ENABLED");
         let dry_run = reader.flag("DRY_RUN");
         let environment = reader.required("GH_ENVIRONMENT", checks::environment);
-        // The names below derive from it; a stand-in lets their own problems be found in the same run.
+        // The names below derive from it; a stand-in lets their own problems be found in the same
+        // run.
         let name = environment.as_deref().unwrap_or("environment");
         let group = reader.required("AWS_ASG_NAME", checks::group);
         let state_parameter = reader.text(
@@ -155,7 +163,8 @@ impl AutoscaleConfig {
         })
     }
 
-    /// Twelve hex digits over every setting that is not a secret: two records with the same hash were decided under the same settings.
+    /// Twelve hex digits over every setting that is not a secret: two records with the same hash
+    /// were decided under the same settings.
     pub fn hash(&self) -> &str {
         &self.hash
     }
@@ -166,7 +175,8 @@ impl AutoscaleConfig {
     }
 }
 
-/// An address in the environment is taken apart now, so that its problems are in the report; one in the secret, when it is fetched.
+/// An address in the environment is taken apart now, so that its problems are in the report; one in
+/// the secret, when it is fetched.
 fn read_database_url(
     reader: &mut Reader<'_, impl Lookup>,
     ca_pem: Option<&str>,

@@ -1,4 +1,5 @@
-//! Which variables exist, so that a misspelled one is an error instead of a setting that silently has no effect.
+//! Which variables exist, so that a misspelled one is an error instead of a setting that silently
+//! has no effect.
 
 use super::lookup::Lookup;
 use super::report::Problem;

@@ -17,7 +17,8 @@ type Check = fn(&str) -> Result<(), &'static str>;
 pub(super) struct Reader<'a, L> {
     env: &'a L,
     pub(super) problems: Vec<Problem>,
-    /// What each setting came to, defaults included; a secret only as whether it is set. The configuration's hash is over this.
+    /// What each setting came to, defaults included; a secret only as whether it is set. The
+    /// configuration's hash is over this.
     pub(super) settings: BTreeMap<&'static str, String>,
 }
 
@@ -26,8 +27,8 @@ impl<'a, L: Lookup> Reader<'a, L> {
         Self { env, problems: Vec::new(), settings: BTreeMap::new() }
     }
 
-    /// Ends the reading: what was read, and what each setting came to. Variables with one of the prefixes that are not known are
-    /// problems too.
+    /// Ends the reading: what was read, and what each setting came to. Variables with one of the
+    /// prefixes that are not known are problems too.
     ///
     /// # Errors
     /// Every problem of all settings, sorted by their names.
@@ -46,7 +47,8 @@ impl<'a, L: Lookup> Reader<'a, L> {
         }
     }
 
-    /// The value of `name`. Of AWS's own variables an empty one counts as not set, as it does for AWS's own programs.
+    /// The value of `name`. Of AWS's own variables an empty one counts as not set, as it does for
+    /// AWS's own programs.
     fn get(&self, name: &str) -> Option<String> {
         let awss_own = name.starts_with("AWS_") && name != "AWS_ASG_NAME";
         self.env.get(name).filter(|text| !(awss_own && text.is_empty()))
@@ -133,8 +135,8 @@ impl<'a, L: Lookup> Reader<'a, L> {
         self.checked(name, text, check)
     }
 
-    /// The same, where an empty text counts as left out: a template's parameter has no other way to say so, and `sam local` sets what
-    /// `AWS::NoValue` leaves out.
+    /// The same, where an empty text counts as left out: a template's parameter has no other way to
+    /// say so, and `sam local` sets what `AWS::NoValue` leaves out.
     pub(super) fn optional_or_empty(&mut self, name: &'static str, check: Check) -> Option<String> {
         let text = self.get(name).filter(|text| !text.is_empty())?;
         self.checked(name, text, check)
@@ -215,7 +217,8 @@ impl<'a, L: Lookup> Reader<'a, L> {
     }
 }
 
-/// A value for a report. What looks like an address with a password in it got into the wrong variable and is not shown.
+/// A value for a report. What looks like an address with a password in it got into the wrong
+/// variable and is not shown.
 fn shown(text: &str) -> String {
     if text.contains("://") && text.contains('@') {
         "an address with credentials (not shown)".to_owned()

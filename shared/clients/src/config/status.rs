@@ -51,7 +51,8 @@ pub const STATUS_NAMES: [&str; 35] = [
 ];
 const PREFIXES: [&str; 6] = ["AUTOSCALE_", "AWS_ASG_", "COST_", "DATABASE_", "FLEET_", "PGBOSS_"];
 
-/// Everything the fleet-status function is told from outside. Secrets are in secret types, so `Debug` shows none.
+/// Everything the fleet-status function is told from outside. Secrets are in secret types, so
+/// `Debug` shows none.
 #[derive(Clone, Debug)]
 pub struct StatusConfig {
     /// What the scaling function is told too.
@@ -82,10 +83,12 @@ impl StatusConfig {
         reader.finish(config, &STATUS_NAMES, &PREFIXES).map(|(config, _)| config)
     }
 
-    /// `None` only after a problem was noted. Every setting is read before the first `?`, so that all problems are found.
+    /// `None` only after a problem was noted. Every setting is read before the first `?`, so that
+    /// all problems are found.
     fn read(reader: &mut Reader<'_, impl Lookup>) -> Option<Self> {
         let environment = reader.required("GH_ENVIRONMENT", checks::environment);
-        // The names below derive from it; a stand-in lets their own problems be found in the same run.
+        // The names below derive from it; a stand-in lets their own problems be found in the same
+        // run.
         let name = environment.as_deref().unwrap_or("environment").to_owned();
         let state_parameter = reader.text(
             "AUTOSCALE_STATE_PARAMETER",

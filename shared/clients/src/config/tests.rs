@@ -92,7 +92,8 @@ fn what_is_set_is_used() {
     assert_eq!(config.aws.session_token.unwrap().expose_secret(), "hunter2-session");
 }
 
-/// The bad inputs that the fleet's operators really produce, all in one start: one report names every one of them.
+/// The bad inputs that the fleet's operators really produce, all in one start: one report names
+/// every one of them.
 #[test]
 fn every_problem_is_reported_at_once_and_no_secret_is_shown() {
     let mut env = env(&[

@@ -12,7 +12,8 @@ use std::sync::Arc;
 /// The workers' table, as the workers' own migrations create it.
 const REGISTRY: &str = "public.gh_worker_registry";
 
-/// A queue source that is kept from one invocation to the next, and built anew when the URL is rotated.
+/// A queue source that is kept from one invocation to the next, and built anew when the URL is
+/// rotated.
 #[derive(Debug)]
 pub struct KeptSource {
     database: DatabaseConfig,
@@ -27,9 +28,11 @@ impl KeptSource {
         Self { database, queue, secrets, kept: None }
     }
 
-    /// The source for the URL in force. `anew` fetches the URL even where one is cached: after a failed reading it may have been rotated.
+    /// The source for the URL in force. `anew` fetches the URL even where one is cached: after a
+    /// failed reading it may have been rotated.
     ///
-    /// While Secrets Manager does not answer, the URL before it is used on: the database may well be there.
+    /// While Secrets Manager does not answer, the URL before it is used on: the database may well
+    /// be there.
     ///
     /// # Errors
     /// Where there is no URL, or none that can be used.

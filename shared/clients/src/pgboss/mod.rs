@@ -1,7 +1,9 @@
-//! The queue as pg-boss keeps it in Postgres, and the worker registry beside it: read only, by one statement in a tick.
+//! The queue as pg-boss keeps it in Postgres, and the worker registry beside it: read only, by one
+//! statement in a tick.
 //!
-//! pg-boss moves its tables between versions, often within a major one. What is there is looked up in the catalog ([`probe`]) and the statement is
-//! written for it ([`sql`]). pg-boss's own cached counters are never used: they are refreshed by workers, and a fleet at zero has none.
+//! pg-boss moves its tables between versions, often within a major one. What is there is looked up
+//! in the catalog ([`probe`]) and the statement is written for it ([`sql`]). pg-boss's own cached
+//! counters are never used: they are refreshed by workers, and a fleet at zero has none.
 
 mod kept;
 mod names;

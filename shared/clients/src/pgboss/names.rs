@@ -1,4 +1,5 @@
-//! Names of the schema, the queue and the registry table, checked before they are put into a statement.
+//! Names of the schema, the queue and the registry table, checked before they are put into a
+//! statement.
 
 /// A name that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -25,7 +26,8 @@ pub struct Names {
 }
 
 impl Names {
-    /// `schema`: pg-boss's, usually `pgboss`. `queue`: the general queue. `registry`: `gh_worker_registry`, in `public` unless qualified.
+    /// `schema`: pg-boss's, usually `pgboss`. `queue`: the general queue. `registry`:
+    /// `gh_worker_registry`, in `public` unless qualified.
     pub fn new(schema: &str, queue: &str, registry: &str) -> Result<Names, NameProblem> {
         let word = |c: char| c.is_ascii_alphanumeric() || "_.-/".contains(c);
         if queue.is_empty() || !queue.chars().all(word) {
@@ -58,8 +60,9 @@ impl Names {
         format!("{}/", self.queue)
     }
 
-    /// The LIKE pattern of the targeted queues. A range of names (`>= 'q/' AND < 'q0'`) would be wrong wherever the collation ignores punctuation;
-    /// from LIKE Postgres derives the index range itself where the collation allows it.
+    /// The LIKE pattern of the targeted queues. A range of names (`>= 'q/' AND < 'q0'`) would be
+    /// wrong wherever the collation ignores punctuation; from LIKE Postgres derives the index range
+    /// itself where the collation allows it.
     pub(super) fn target_pattern(&self) -> String {
         let mut pattern = String::new();
         for c in self.target_prefix().chars() {

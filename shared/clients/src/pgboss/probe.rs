@@ -1,11 +1,13 @@
-//! What is in the database: which columns, whether a queue table, whether counting active jobs is cheap, and whether the registry can be read.
+//! What is in the database: which columns, whether a queue table, whether counting active jobs is
+//! cheap, and whether the registry can be read.
 
 use super::names::Names;
 use fleet_core::scaling::{Unknown, UnknownCause};
 use serde::Deserialize;
 
-/// Tables up to this size without an index for active jobs are scanned: about 200,000 rows, a tenth of a second. It is the size that is asked for because
-/// it is always current, while the planner's estimate of rows is -1 on a table that was never analysed.
+/// Tables up to this size without an index for active jobs are scanned: about 200,000 rows, a tenth
+/// of a second. It is the size that is asked for because it is always current, while the planner's
+/// estimate of rows is -1 on a table that was never analysed.
 const SCAN_LIMIT_BYTES: i64 = 128 * 1024 * 1024;
 
 /// What the statement is written for.
@@ -13,7 +15,8 @@ const SCAN_LIMIT_BYTES: i64 = 128 * 1024 * 1024;
 pub(super) struct Shape {
     pub(super) version: u32,
     pub(super) columns: Columns,
-    /// `blocked` jobs wait for others; the ready index leaves them out (and only matches where the statement does too).
+    /// `blocked` jobs wait for others; the ready index leaves them out (and only matches where the
+    /// statement does too).
     pub(super) blocked: bool,
     pub(super) heartbeat: bool,
     pub(super) queue_table: bool,
@@ -71,10 +74,12 @@ struct Column {
     readable: bool,
 }
 
-/// Reads the catalog. Parameters: `$1` job, `$2` queue, `$3` archive, `$4` registry, as quoted qualified names (text). One row, one JSON document as text.
+/// Reads the catalog. Parameters: `$1` job, `$2` queue, `$3` archive, `$4` registry, as quoted
+/// qualified names (text). One row, one JSON document as text.
 ///
-/// An index serves the active count where it begins with the name and its predicate is `state = 'active'` or a list of states with `active` in it;
-/// the ones pg-boss has for its queue policies have further conditions and do not.
+/// An index serves the active count where it begins with the name and its predicate is `state =
+/// 'active'` or a list of states with `active` in it; the ones pg-boss has for its queue policies
+/// have further conditions and do not.
 pub(super) fn statement() -> String {
     let table = |parameter: &str| {
         format!(

@@ -16,7 +16,8 @@ use tokio_postgres::types::{ToSql, Type};
 
 /// How long we wait for the server to begin or end a transaction.
 const TURNAROUND_LIMIT: Duration = Duration::from_millis(1500);
-/// How long we wait for a statement: its own limit in [`sql::BEGIN`] and time for the way, so that it is the server that says it took too long.
+/// How long we wait for a statement: its own limit in [`sql::BEGIN`] and time for the way, so that
+/// it is the server that says it took too long.
 const STATEMENT_LIMIT: Duration = Duration::from_millis(2500);
 /// The longest [`QueueSource::begin`] may take, second attempt included.
 const BEGIN_LIMIT: Duration = Duration::from_secs(8);
@@ -28,8 +29,8 @@ const SHAPE_LIFETIME: Duration = Duration::from_secs(300);
 pub struct QueueSource {
     database: Database,
     names: Names,
-    /// Kept from one tick to the next. Taken out while in use and put back only after a clean end, so that an error, a panic or a
-    /// dropped future closes it.
+    /// Kept from one tick to the next. Taken out while in use and put back only after a clean end,
+    /// so that an error, a panic or a dropped future closes it.
     connection: Option<Connection>,
     shape: Option<(Shape, Instant)>,
 }
@@ -42,7 +43,8 @@ pub enum Begun<'a> {
     Busy,
 }
 
-/// A tick that holds the lock, and what it saw. The transaction stays open until [`finish`](Tick::finish); dropped, the connection closes and the lock goes too.
+/// A tick that holds the lock, and what it saw. The transaction stays open until
+/// [`finish`](Tick::finish); dropped, the connection closes and the lock goes too.
 #[derive(Debug)]
 pub struct Tick<'a> {
     source: &'a mut QueueSource,
@@ -50,7 +52,8 @@ pub struct Tick<'a> {
     snapshot: Box<QueueSnapshot>,
 }
 
-/// The lock that keeps ticks on `group` apart: the first eight bytes of a hash, since Postgres names such locks by number.
+/// The lock that keeps ticks on `group` apart: the first eight bytes of a hash, since Postgres
+/// names such locks by number.
 pub fn lock_key(group: &GroupName) -> i64 {
     let hash = Sha256::digest(format!("ghosthands-fleet autoscale {group}"));
     let mut key = [0; 8];
@@ -129,9 +132,11 @@ impl QueueSource {
         QueueSource { database, names, connection: None, shape: None }
     }
 
-    /// Takes the lock and the snapshot in one statement. `look_ahead`: seconds within which a waiting job counts as due soon.
+    /// Takes the lock and the snapshot in one statement. `look_ahead`: seconds within which a
+    /// waiting job counts as due soon.
     ///
-    /// A connection that died between ticks, or tables that changed under a cached shape, get one second attempt. All in all it takes 8 s at most.
+    /// A connection that died between ticks, or tables that changed under a cached shape, get one
+    /// second attempt. All in all it takes 8 s at most.
     pub async fn begin(&mut self, lock: i64, look_ahead: u32) -> Result<Begun<'_>, Unknown> {
         match self.answer(Question::of_tick(lock, look_ahead), BEGIN_LIMIT).await? {
             (connection, Some(Look { snapshot, .. })) => {
@@ -144,7 +149,8 @@ impl QueueSource {
         }
     }
 
-    /// The same snapshot for people, with more about the workers, within `limit`. It takes no lock and is in no tick's way.
+    /// The same snapshot for people, with more about the workers, within `limit`. It takes no lock
+    /// and is in no tick's way.
     ///
     /// # Errors
     /// As for a tick.
@@ -236,7 +242,8 @@ impl QueueSource {
         Ok(connection)
     }
 
-    /// The version is read before the catalog: should a migration come between, the snapshot's own version then differs and gives it away.
+    /// The version is read before the catalog: should a migration come between, the snapshot's own
+    /// version then differs and gives it away.
     async fn current_shape(&mut self, connection: &Connection) -> Result<Shape, Trouble> {
         if let Some((shape, read)) = &self.shape
             && read.elapsed() < SHAPE_LIFETIME
@@ -302,7 +309,8 @@ impl QueueSource {
         Ok(lines.join("\n"))
     }
 
-    /// Ends the transaction and keeps the connection. Nothing was written, so a failure loses nothing but the connection.
+    /// Ends the transaction and keeps the connection. Nothing was written, so a failure loses
+    /// nothing but the connection.
     async fn end(&mut self, connection: Connection, how: &str) {
         if connection.execute(how, TURNAROUND_LIMIT).await.is_ok() {
             self.connection = Some(connection);
@@ -326,7 +334,8 @@ impl QueueSource {
         connection.query(statement, &parameters, STATEMENT_LIMIT).await
     }
 
-    /// Drops the cached shape where `failure` says that a table or a column in it is gone or may not be read any more. True where a second attempt makes sense.
+    /// Drops the cached shape where `failure` says that a table or a column in it is gone or may
+    /// not be read any more. True where a second attempt makes sense.
     fn forget_changed_tables(&mut self, failure: &Failure) -> bool {
         let changed = failure
             .sqlstate()
@@ -334,7 +343,8 @@ impl QueueSource {
         changed && self.shape.take().is_some()
     }
 
-    /// After a snapshot that scanned for active jobs took too long, leaves them out until the catalog is read again: the ready jobs can then still be seen.
+    /// After a snapshot that scanned for active jobs took too long, leaves them out until the
+    /// catalog is read again: the ready jobs can then still be seen.
     fn avoid_slow_scan(&mut self, failure: &Failure) {
         let slow = failure.sqlstate().is_some_and(|state| state.code() == "57014");
         if let Some((shape, _)) = &mut self.shape

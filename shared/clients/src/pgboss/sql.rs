@@ -3,10 +3,12 @@
 use super::names::Names;
 use super::probe::{ActivePlan, Columns, Shape};
 
-/// Runs first in every transaction. Limits are `LOCAL` because a session's settings do not survive a transaction pooler.
+/// Runs first in every transaction. Limits are `LOCAL` because a session's settings do not survive
+/// a transaction pooler.
 ///
-/// `row_security = off` makes a table whose policies would hide rows from this role an error: silence would read as an empty queue.
-/// The transaction is idle while the tick acts; Postgres ends it before the next minute's tick, so that a frozen function cannot keep the lock.
+/// `row_security = off` makes a table whose policies would hide rows from this role an error:
+/// silence would read as an empty queue. The transaction is idle while the tick acts; Postgres ends
+/// it before the next minute's tick, so that a frozen function cannot keep the lock.
 pub(super) const BEGIN: &str = "BEGIN READ ONLY; \
     SET LOCAL statement_timeout = '1500ms'; \
     SET LOCAL lock_timeout = '750ms'; \
@@ -14,7 +16,8 @@ pub(super) const BEGIN: &str = "BEGIN READ ONLY; \
     SET LOCAL row_security = off; \
     SET LOCAL jit = off";
 
-/// Registry rows are never deleted. A worker reports every 30 s, so after an hour's silence its row says nothing about a living instance.
+/// Registry rows are never deleted. A worker reports every 30 s, so after an hour's silence its row
+/// says nothing about a living instance.
 const REGISTRY_WINDOW: &str = "1 hour";
 
 /// pg-boss's version, which is one row.
@@ -22,11 +25,14 @@ pub(super) fn version(names: &Names) -> String {
     format!("SELECT max(version)::int4 FROM {}", names.pgboss("version"))
 }
 
-/// The snapshot, with `detail` also what only people look at. Parameters: `$1` lock key (int8; NULL takes no lock), `$2` general queue (text), `$3` pattern of the targeted queues (text), `$4` look-ahead in seconds (int4).
-/// One row, one column: NULL where another tick holds the lock (nothing else is then evaluated), else one JSON document as text.
+/// The snapshot, with `detail` also what only people look at. Parameters: `$1` lock key (int8; NULL
+/// takes no lock), `$2` general queue (text), `$3` pattern of the targeted queues (text), `$4`
+/// look-ahead in seconds (int4). One row, one column: NULL where another tick holds the lock
+/// (nothing else is then evaluated), else one JSON document as text.
 ///
-/// Of waiting jobs each queue condition is in a branch of its own, because an OR of both would lose the index's order by time; active jobs are
-/// few, and one pass over their index takes both. States are literals, because the partial indexes are matched against them.
+/// Of waiting jobs each queue condition is in a branch of its own, because an OR of both would lose
+/// the index's order by time; active jobs are few, and one pass over their index takes both. States
+/// are literals, because the partial indexes are matched against them.
 pub(super) fn snapshot(names: &Names, shape: &Shape, detail: bool) -> String {
     let version = names.pgboss("version");
     let exists = queue_exists(names, shape);
@@ -53,8 +59,8 @@ pub(super) fn snapshot(names: &Names, shape: &Shape, detail: bool) -> String {
     )
 }
 
-/// Before version 10 a queue is no row of its own. One that never had a job looks like one that does not exist,
-/// so a job of any state, there or in the archive, is the proof.
+/// Before version 10 a queue is no row of its own. One that never had a job looks like one that
+/// does not exist, so a job of any state, there or in the archive, is the proof.
 fn queue_exists(names: &Names, shape: &Shape) -> String {
     if shape.queue_table {
         return format!("EXISTS (SELECT FROM {} WHERE name = $2)", names.pgboss("queue"));
@@ -66,8 +72,9 @@ fn queue_exists(names: &Names, shape: &Shape) -> String {
     )
 }
 
-/// Jobs that become due later than the look-ahead are counted for people only: a tick has no use for them, and there may be many. A
-/// worker's own queue is read whole, because any job in it keeps that worker.
+/// Jobs that become due later than the look-ahead are counted for people only: a tick has no use
+/// for them, and there may be many. A worker's own queue is read whole, because any job in it keeps
+/// that worker.
 fn waiting(names: &Names, shape: &Shape, detail: bool) -> String {
     let job = names.pgboss("job");
     let start_after = shape.columns.start_after();
@@ -98,7 +105,8 @@ fn waiting(names: &Names, shape: &Shape, detail: bool) -> String {
     ))
 }
 
-/// A job is past its time exactly where pg-boss's own sweep would say so; where it cannot be told, the job counts as live.
+/// A job is past its time exactly where pg-boss's own sweep would say so; where it cannot be told,
+/// the job counts as live.
 fn active(names: &Names, shape: &Shape) -> String {
     let job = names.pgboss("job");
     let (started, expire) = match shape.columns {

@@ -15,7 +15,8 @@ use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Config, Row};
 
-/// The longest a connection may take from the name look-up to the end of authentication. A shorter `connect_timeout` in the URL is kept.
+/// The longest a connection may take from the name look-up to the end of authentication. A shorter
+/// `connect_timeout` in the URL is kept.
 pub const CONNECT_LIMIT: Duration = Duration::from_secs(3);
 
 const APPLICATION_NAME: &str = "ghosthands-fleet";
@@ -36,7 +37,8 @@ pub struct Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        // A driver whose peer went silent would otherwise live until the kernel gives the socket up.
+        // A driver whose peer went silent would otherwise live until the kernel gives the socket
+        // up.
         self.driver.abort();
     }
 }
@@ -61,7 +63,8 @@ impl Database {
             let tls = MakeTlsConnect::<TcpStream>::make_tls_connect(&mut connector, &self.url.host)
                 .unwrap_or_else(|never| match never {});
             let (client, connection) = self.config().connect_raw(socket, tls).await?;
-            // How it ends is not looked at: whoever uses the connection next is told, and between ticks nobody cares.
+            // How it ends is not looked at: whoever uses the connection next is told, and between
+            // ticks nobody cares.
             let driver = tokio::spawn(async move { drop(connection.await) });
             Ok(Connection { client, driver })
         })
@@ -121,8 +124,9 @@ impl Connection {
         .await
     }
 
-    /// Runs one statement that is never prepared by name, because a transaction pooler hands the next one to another server process.
-    /// Results must be of built-in types for the same reason: the driver would look others up with a prepared statement.
+    /// Runs one statement that is never prepared by name, because a transaction pooler hands the
+    /// next one to another server process. Results must be of built-in types for the same reason:
+    /// the driver would look others up with a prepared statement.
     pub async fn query(
         &self,
         statement: &str,

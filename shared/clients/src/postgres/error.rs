@@ -76,7 +76,8 @@ impl Failure {
         }
     }
 
-    /// This failure as the reason why a source is unknown. `database` gives the endpoint and takes the password out of the server's words.
+    /// This failure as the reason why a source is unknown. `database` gives the endpoint and takes
+    /// the password out of the server's words.
     pub fn into_unknown(self, database: &Database) -> Unknown {
         let endpoint = database.url.endpoint();
         let (cause, what) = match self {
@@ -144,7 +145,8 @@ fn tls_words(error: &rustls::Error, trusted: &str) -> String {
 /// Whether the server ends the session with this error.
 fn ends_session(code: &SqlState) -> bool {
     let code = code.code();
-    // 57P01-57P03 shutting down, crashed, starting up; 08 connection; 25P03, 57P05 idle for too long.
+    // 57P01-57P03 shutting down, crashed, starting up; 08 connection; 25P03, 57P05 idle for too
+    // long.
     code.starts_with("57P") || code.starts_with("08") || code == "25P03"
 }
 

@@ -1,7 +1,8 @@
 //! A verified connection to Postgres, and a clear word for every way it can fail.
 //!
-//! TLS is not optional here: the certificate chain and the host name are always verified, whatever weaker mode a URL asks for is rejected.
-//! Nothing is prepared by name and nothing is set for the session, so that a transaction pooler between us and the database changes nothing.
+//! TLS is not optional here: the certificate chain and the host name are always verified, whatever
+//! weaker mode a URL asks for is rejected. Nothing is prepared by name and nothing is set for the
+//! session, so that a transaction pooler between us and the database changes nothing.
 
 mod connect;
 mod error;

@@ -1,4 +1,5 @@
-//! Whom we believe to be the database: certificate authorities, and a rustls client that verifies chain and host name.
+//! Whom we believe to be the database: certificate authorities, and a rustls client that verifies
+//! chain and host name.
 
 use super::url::DatabaseUrl;
 use rustls::pki_types::CertificateDer;
@@ -8,7 +9,8 @@ use std::sync::Arc;
 use std::{fmt, fs};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-/// Why the configured authority cannot be used. A certificate is public, so paths and parser words may be shown.
+/// Why the configured authority cannot be used. A certificate is public, so paths and parser words
+/// may be shown.
 #[derive(Debug, thiserror::Error)]
 pub enum TrustProblem {
     #[error("{origin}: cannot read {path}: {source}")]
@@ -40,8 +42,9 @@ impl fmt::Debug for Trust {
 }
 
 impl Trust {
-    /// The authority in `database_ca` (PEM text, or the path of a PEM file), else the one the URL's `sslrootcert` names, else the public web roots.
-    /// A configured authority is the only one believed: a certificate from a public root is then refused.
+    /// The authority in `database_ca` (PEM text, or the path of a PEM file), else the one the URL's
+    /// `sslrootcert` names, else the public web roots. A configured authority is the only one
+    /// believed: a certificate from a public root is then refused.
     pub fn load(database_ca: Option<&str>, url: &DatabaseUrl) -> Result<Trust, TrustProblem> {
         match (database_ca, url.root_certificate()) {
             (Some(_), Some(_)) => Err(TrustProblem::TwoAuthorities),
@@ -87,7 +90,8 @@ impl Trust {
     }
 
     fn from_roots(roots: RootCertStore, name: &'static str) -> Trust {
-        // The provider is spelled out: rustls panics where two are linked in and neither was chosen.
+        // The provider is spelled out: rustls panics where two are linked in and neither was
+        // chosen.
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()

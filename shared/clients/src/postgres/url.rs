@@ -9,8 +9,8 @@ use tokio_postgres::config::ChannelBinding;
 
 const DEFAULT_PORT: u16 = 5432;
 
-/// What is wrong with a database URL. Every message is made of fixed words only, so that no piece of the URL, and with it
-/// no piece of a password in an unexpected place, can ever be printed.
+/// What is wrong with a database URL. Every message is made of fixed words only, so that no piece
+/// of the URL, and with it no piece of a password in an unexpected place, can ever be printed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UrlProblem {
     #[error("must begin with postgres:// or postgresql://, without quotation marks around it")]
@@ -78,7 +78,8 @@ impl fmt::Debug for DatabaseUrl {
 impl DatabaseUrl {
     /// Reads a URL; on failure every problem in it at once.
     ///
-    /// Each parameter is honoured, or satisfied by the way this program works anyway, or rejected with the reason: none is dropped in silence.
+    /// Each parameter is honoured, or satisfied by the way this program works anyway, or rejected
+    /// with the reason: none is dropped in silence.
     pub fn parse(url: &SecretString) -> Result<DatabaseUrl, Vec<UrlProblem>> {
         // A secret pasted into a console often ends in a newline.
         let text = url.expose_secret().trim();

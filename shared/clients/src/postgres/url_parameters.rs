@@ -6,7 +6,8 @@ use tokio_postgres::config::ChannelBinding;
 
 type Verdict = Result<(), &'static str>;
 
-/// A parameter's name and what is done with its value. Names come from this table alone, so messages can show them.
+/// A parameter's name and what is done with its value. Names come from this table alone, so
+/// messages can show them.
 type Parameter = (&'static str, fn(&str, &mut Settings) -> Verdict);
 
 const PARAMETERS: &[Parameter] = &[

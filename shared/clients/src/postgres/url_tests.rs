@@ -157,7 +157,8 @@ proptest! {
         query in "(\\?(sslmode=(disable|require)|who=me|schema=a&schema=b))?",
     ) {
         let outcome = parse(&format!("postgres://fleet:{head}qzxkw{tail}@db.example.com:6543/gh{query}"));
-        // A password cut at an unescaped @ or / ends up in the host's place; it must then have been refused.
+        // A password cut at an unescaped @ or / ends up in the host's place; it must then have been
+        // refused.
         prop_assert!(!printed(&outcome).contains("qzxkw"), "{}", printed(&outcome));
     }
 

@@ -1,4 +1,5 @@
-//! The stable pointer, the record of the rollout in progress and the wish to cancel it, each one parameter.
+//! The stable pointer, the record of the rollout in progress and the wish to cancel it, each one
+//! parameter.
 
 use super::{Rollouts, done};
 use crate::aws::{AwsError, AwsErrorKind, explain};
@@ -48,7 +49,8 @@ impl Rollouts {
         }
     }
 
-    /// Writes the record. Where somebody else wrote it since it had this `version`, that is a failure, and the next pass looks anew.
+    /// Writes the record. Where somebody else wrote it since it had this `version`, that is a
+    /// failure, and the next pass looks anew.
     pub async fn write(&self, record: &Record, version: i64) -> Done {
         done(match self.put(&self.record, record.write()).await {
             Ok(written) if written == version + 1 => Ok(()),

@@ -1,4 +1,5 @@
-//! Rollouts through SSM: the commands that carry them, the agents that take them, and the three parameters that are kept.
+//! Rollouts through SSM: the commands that carry them, the agents that take them, and the three
+//! parameters that are kept.
 
 mod kept;
 mod read;
@@ -19,9 +20,11 @@ use std::collections::BTreeMap;
 
 /// The most that SSM gives at a time.
 const PAGE: i32 = 50;
-/// Our newest commands: drains use the same document, one command for each leaving instance every four minutes.
+/// Our newest commands: drains use the same document, one command for each leaving instance every
+/// four minutes.
 const RECENT_PAGES: usize = 4;
-/// SSM's own window for handing a command to an agent. An agent that is online takes it in a second.
+/// SSM's own window for handing a command to an agent. An agent that is online takes it in a
+/// second.
 const DELIVERY_S: i32 = 60;
 /// What one order other than a deploy may take on one host.
 const ACTION_S: u32 = 900;
@@ -100,7 +103,8 @@ impl Rollouts {
         Reading::Known(found)
     }
 
-    /// A command of ours and what came of it on each host; `Known(None)` where SSM does not list it.
+    /// A command of ours and what came of it on each host; `Known(None)` where SSM does not list
+    /// it.
     pub async fn evidence(&self, id: &CommandId) -> Reading<Option<Evidence>> {
         let (command, invocations) = tokio::join!(self.command(id), self.invocations(id));
         match (command, invocations) {
@@ -191,7 +195,8 @@ impl Rollouts {
         Reading::Known(managed)
     }
 
-    /// Sends a command. SSM has no idempotency token, so it is sent again only where SSM said that it did nothing.
+    /// Sends a command. SSM has no idempotency token, so it is sent again only where SSM said that
+    /// it did nothing.
     pub async fn send(&self, sending: &Sending) -> SendResult {
         let Sending { order, image_tag, force, targets, pace } = sending;
         let mut call = self
@@ -247,7 +252,8 @@ impl Rollouts {
         }
     }
 
-    /// Takes a command back: from these hosts, or from all where none is named. What a host has begun it finishes or undoes by itself.
+    /// Takes a command back: from these hosts, or from all where none is named. What a host has
+    /// begun it finishes or undoes by itself.
     pub async fn cancel(&self, id: &CommandId, instances: &[InstanceId]) -> Done {
         let instances: Vec<String> = instances.iter().map(ToString::to_string).collect();
         let answer = self

@@ -6,7 +6,8 @@ use fleet_core::ids::GroupName;
 use fleet_core::time::UnixMs;
 use serde_json::Value;
 
-/// What one pass saw and did, in numbers. `None` is a number nobody knows; it is left out, because 0 would be a claim.
+/// What one pass saw and did, in numbers. `None` is a number nobody knows; it is left out, because
+/// 0 would be a claim.
 #[derive(Clone, Debug)]
 pub struct DeployMetrics {
     pub at: UnixMs,

@@ -6,7 +6,8 @@ use fleet_core::ids::GroupName;
 use fleet_core::time::UnixMs;
 use serde_json::Value;
 
-/// What one pass saw and did, in numbers. `None` is a number nobody knows; it is left out, because 0 would be a claim.
+/// What one pass saw and did, in numbers. `None` is a number nobody knows; it is left out, because
+/// 0 would be a claim.
 #[derive(Clone, Debug)]
 pub struct DrainMetrics {
     /// When the pass saw the group, by AWS's clock.
@@ -35,7 +36,8 @@ pub struct DrainMetrics {
     pub jobs_interrupted: u32,
     /// Something is wrong with the hook; `None` where it was not looked at.
     pub hook_drift: Option<bool>,
-    /// The group, the commands or the machines could not be read; `None` where there was no reason yet to ask again.
+    /// The group, the commands or the machines could not be read; `None` where there was no reason
+    /// yet to ask again.
     pub source_down: Option<bool>,
     /// Instances in a state that is not supported, or not known: nobody looks after them.
     pub left_alone: Option<u32>,

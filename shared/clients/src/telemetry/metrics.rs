@@ -1,4 +1,5 @@
-//! The metrics of one tick in CloudWatch's embedded metric format: a log line from which CloudWatch makes metrics by itself.
+//! The metrics of one tick in CloudWatch's embedded metric format: a log line from which CloudWatch
+//! makes metrics by itself.
 //! <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
 
 use super::emit_line;
@@ -35,7 +36,8 @@ pub(super) fn embedded(
     line
 }
 
-/// What one tick saw and did, in numbers. `None` is a number nobody knows; it is left out, because 0 would be a claim.
+/// What one tick saw and did, in numbers. `None` is a number nobody knows; it is left out, because
+/// 0 would be a claim.
 #[derive(Clone, Debug)]
 pub struct TickMetrics {
     /// When the tick began.

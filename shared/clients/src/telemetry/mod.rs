@@ -1,4 +1,5 @@
-//! What the functions say about themselves: log lines, decision records and metrics, each one JSON line on stdout.
+//! What the functions say about themselves: log lines, decision records and metrics, each one JSON
+//! line on stdout.
 //!
 //! Nothing here can fail its caller: a line that cannot be written is lost, and scaling goes on.
 
@@ -23,9 +24,10 @@ use tracing_subscriber::layer::SubscriberExt;
 
 /// Starts logging; call it once, before anything else can fail.
 ///
-/// The subscriber of the Lambda runtime itself would print no timestamp, and without one Lambda takes every line for INFO
-/// whatever its level says. The level is `AWS_LAMBDA_LOG_LEVEL`, else `RUST_LOG`, else INFO; one that cannot be used is reported with
-/// the rest of the configuration and until then reads as INFO, so that the report itself is seen.
+/// The subscriber of the Lambda runtime itself would print no timestamp, and without one Lambda
+/// takes every line for INFO whatever its level says. The level is `AWS_LAMBDA_LOG_LEVEL`, else
+/// `RUST_LOG`, else INFO; one that cannot be used is reported with the rest of the configuration
+/// and until then reads as INFO, so that the report itself is seen.
 pub fn init(env: &impl Lookup) {
     let lines = tracing_subscriber::fmt::layer()
         .json()
@@ -35,10 +37,12 @@ pub fn init(env: &impl Lookup) {
         // Its complaint would go to stderr by a macro that panics where stderr is closed.
         .log_internal_errors(false);
     let filter = log_filter(env).unwrap_or_else(|_| usual());
-    // TRACE shows what came over the wire, such as the event with the caller's token; nothing of ours is told at that level.
+    // TRACE shows what came over the wire, such as the event with the caller's token; nothing of
+    // ours is told at that level.
     let subscriber =
         tracing_subscriber::registry().with(filter).with(LevelFilter::DEBUG).with(lines);
-    // An error means that somebody, a test perhaps, already listens; then there is nothing left to do.
+    // An error means that somebody, a test perhaps, already listens; then there is nothing left to
+    // do.
     drop(tracing::subscriber::set_global_default(subscriber));
 }
 
@@ -61,7 +65,8 @@ fn usual() -> Targets {
     Targets::new().with_default(LevelFilter::INFO)
 }
 
-/// An error and all its causes on one line, outermost first: `Display` alone shows only the outermost.
+/// An error and all its causes on one line, outermost first: `Display` alone shows only the
+/// outermost.
 pub fn error_chain(error: &dyn Error) -> String {
     let mut chain = error.to_string();
     let mut cause = error.source();
@@ -73,7 +78,8 @@ pub fn error_chain(error: &dyn Error) -> String {
     chain
 }
 
-/// Prints `record` as one JSON line on stdout, in a single write so that no other line lands in its middle.
+/// Prints `record` as one JSON line on stdout, in a single write so that no other line lands in its
+/// middle.
 pub fn emit_line(record: &impl Serialize) {
     match serde_json::to_vec(record) {
         Ok(mut line) => {

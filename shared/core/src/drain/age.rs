@@ -11,7 +11,8 @@ pub struct Age {
 }
 
 impl Age {
-    /// Reads all that is known; `notice` is when the worker has to stop because of an event that came just now.
+    /// Reads all that is known; `notice` is when the worker has to stop because of an event that
+    /// came just now.
     pub fn of(invocations: &[Invocation], notice: Option<UnixMs>, now: UnixMs) -> Age {
         let told = Chain { until: notice, ..Chain::default() };
         let chain = invocations.iter().fold(told, |chain, invocation| {
@@ -30,8 +31,9 @@ impl Age {
         self.chain.asked.map_or(0, |asked| self.now.since(asked).max(0))
     }
 
-    /// When no job may run any longer. The job limit counts from the moment the host took no more work, because a job may have
-    /// begun just before; where the host never said so, from the first command.
+    /// When no job may run any longer. The job limit counts from the moment the host took no more
+    /// work, because a job may have begun just before; where the host never said so, from the first
+    /// command.
     pub fn limit_at(&self, policy: &Policy) -> Option<UnixMs> {
         let since = self.chain.closed.or(self.chain.asked);
         since.map(|since| since.plus_seconds(policy.job_limit_s))

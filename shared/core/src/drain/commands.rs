@@ -46,8 +46,8 @@ pub enum Output {
 }
 
 impl Status {
-    /// `Status` and `StatusDetails` of an invocation as SSM spells them. A command that never reached its host is `Failed` too, and
-    /// only the details tell.
+    /// `Status` and `StatusDetails` of an invocation as SSM spells them. A command that never
+    /// reached its host is `Failed` too, and only the details tell.
     pub fn read(word: &str, detail: &str) -> Status {
         match word {
             "Pending" | "InProgress" | "Delayed" | "Cancelling" => Status::Live,
@@ -60,12 +60,14 @@ impl Status {
 }
 
 impl Invocation {
-    /// Whether it may still come to something at `now`. An agent that dies with a command in hand leaves it in progress for long.
+    /// Whether it may still come to something at `now`. An agent that dies with a command in hand
+    /// leaves it in progress for long.
     pub(super) fn is_awaited(&self, now: UnixMs) -> bool {
         matches!(self.status, Status::Live | Status::Other) && now < self.lost_at()
     }
 
-    /// From when on the host should have done what it says; one that never reached its host has nothing to wait for.
+    /// From when on the host should have done what it says; one that never reached its host has
+    /// nothing to wait for.
     pub(super) fn due_at(&self) -> UnixMs {
         let undelivered = matches!(self.detail.as_str(), "DeliveryTimedOut" | "Undeliverable");
         self.requested.plus_seconds(if undelivered { 0 } else { self.order.window_s })
@@ -85,7 +87,8 @@ impl Invocation {
         }
     }
 
-    /// Whether the host said that the intake is closed: then it stays so for good, whatever the worker did since.
+    /// Whether the host said that the intake is closed: then it stays so for good, whatever the
+    /// worker did since.
     pub(super) fn closed_the_intake(&self) -> bool {
         matches!(&self.output, Output::Report(report) if report.closed_the_intake())
     }

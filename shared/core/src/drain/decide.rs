@@ -15,7 +15,8 @@ use crate::time::UnixMs;
 pub(super) const WAIT: &str = "Terminating:Wait";
 const RETAINED: &str = "Terminating:Retained";
 const WARM_POOL: &str = "Warmed:";
-/// It is gone, going, or in the hands of a person or of Auto Scaling itself: nothing is asked of a drain.
+/// It is gone, going, or in the hands of a person or of Auto Scaling itself: nothing is asked of a
+/// drain.
 const NOT_OURS: [&str; 12] = [
     "Terminating",
     "Terminating:Proceed",
@@ -273,7 +274,8 @@ impl Pass<'_> {
         (calls, verdict)
     }
 
-    /// Asks for the completion, and where there was no action to complete looks again before it asks again.
+    /// Asks for the completion, and where there was no action to complete looks again before it
+    /// asks again.
     fn complete(&self, instance: &InstanceId, evidence: &Evidence, young: bool) -> Option<Call> {
         let asked = evidence.completions.len();
         let complete = Call::Complete { instance: instance.clone() };
@@ -309,7 +311,8 @@ impl Pass<'_> {
         }
     }
 
-    /// The verdict on an instance whose action ended while this pass looked, by this pass or by somebody else.
+    /// The verdict on an instance whose action ended while this pass looked, by this pass or by
+    /// somebody else.
     fn over(&self, member: &Member) -> Verdict {
         Verdict {
             instance: member.id.clone(),

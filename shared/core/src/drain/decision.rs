@@ -1,4 +1,5 @@
-//! What is to be asked or done next, and why, in a form that a machine can compare and a person can read.
+//! What is to be asked or done next, and why, in a form that a machine can compare and a person can
+//! read.
 
 use super::Order;
 use crate::ids::InstanceId;
@@ -37,7 +38,8 @@ pub enum Call {
     Send { instance: InstanceId, order: Order },
     /// `CompleteLifecycleAction` with `CONTINUE`. There is no way to spell `ABANDON`.
     Complete { instance: InstanceId },
-    /// `TerminateInstanceInAutoScalingGroup` without decrement: the desired capacity is another function's.
+    /// `TerminateInstanceInAutoScalingGroup` without decrement: the desired capacity is another
+    /// function's.
     Replace { instance: InstanceId },
 }
 
@@ -67,7 +69,8 @@ pub struct Verdict {
     pub because: Reason,
     /// Seconds since it was first told to take no more work.
     pub waited_s: Option<u32>,
-    /// Seconds until no job may run there any longer; 0 once that is over. A notice by AWS, which may end it sooner, does not count.
+    /// Seconds until no job may run there any longer; 0 once that is over. A notice by AWS, which
+    /// may end it sooner, does not count.
     pub left_s: Option<u32>,
     /// This pass let it go.
     pub released: bool,

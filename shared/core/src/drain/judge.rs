@@ -1,4 +1,5 @@
-//! How it stands with one instance: may it go, must its host be asked, or is there nothing to do but wait?
+//! How it stands with one instance: may it go, must its host be asked, or is there nothing to do
+//! but wait?
 
 use super::policy::{
     PROOF_MAX_AGE_S, RESEND_AFTER_S, SPOT_MARGIN_S, SPOT_NOTICE_S, TICK_S, UNLISTED_S, WINDOW_S,
@@ -88,14 +89,16 @@ impl Case<'_> {
         (Step::Ask(order), Reason::Ask { last: self.last_answer(newest) })
     }
 
-    /// Whether a command will be over before the next tick. A job that ends between two commands would wait for two ticks, one to be
-    /// asked about and one to be heard, should the events be lost; so the next command begins before this one ends.
+    /// Whether a command will be over before the next tick. A job that ends between two commands
+    /// would wait for two ticks, one to be asked about and one to be heard, should the events be
+    /// lost; so the next command begins before this one ends.
     fn is_due(&self, command: &Invocation) -> bool {
         let left = i64::from(command.order.window_s) * 1000 - self.now.since(command.requested);
         !command.order.stop && left <= i64::from(TICK_S) * 1000
     }
 
-    /// The newest answer of all decides: a worker that somebody revived is busy whatever was proven before.
+    /// The newest answer of all decides: a worker that somebody revived is busy whatever was proven
+    /// before.
     fn proof(&self, commands: &[Invocation]) -> Option<Reason> {
         let answered = commands.iter().filter(|command| command.finding(self.instance).is_some());
         let newest = answered.max_by_key(|command| command.requested)?;
@@ -118,8 +121,9 @@ impl Case<'_> {
         newest: Option<&Invocation>,
         age: &Age,
     ) -> (Step, Reason) {
-        // After an outage of ours, or of the agent, the worker may not know that it is to end. Should it hear it now, its job has all
-        // its time: so it is told once more before it is stopped.
+        // After an outage of ours, or of the agent, the worker may not know that it is to end.
+        // Should it hear it now, its job has all its time: so it is told once more before it is
+        // stopped.
         let last_calls = || commands.iter().filter(|c| !c.order.stop && c.requested >= stop_at);
         if let Some(call) = last_calls().max_by_key(|call| call.requested)
             && call.is_awaited(self.now)
@@ -128,7 +132,8 @@ impl Case<'_> {
             let asked_s = self.now.since(call.requested) / 1000;
             return (Step::Wait, Reason::Waiting { asked_s, window_s: call.order.window_s });
         }
-        // The grace counts from the order to stop, or from a last call of which nothing came at all.
+        // The grace counts from the order to stop, or from a last call of which nothing came at
+        // all.
         let stops = commands.iter().filter(|command| command.order.stop);
         let told = stops.map(Invocation::due_at).min();
         let told = told.or_else(|| {
@@ -171,7 +176,8 @@ impl Case<'_> {
         commands.iter().any(|c| c.status == Status::Ended && c.requested.0 >= lately)
     }
 
-    /// A host that answers at once, and wrongly, would otherwise be asked in a circle: each answer is an event.
+    /// A host that answers at once, and wrongly, would otherwise be asked in a circle: each answer
+    /// is an event.
     fn too_soon(&self, newest: Option<&Invocation>) -> Option<Reason> {
         if let Some(newest) = newest {
             let age = self.now.since(newest.requested);

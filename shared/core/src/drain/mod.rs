@@ -1,12 +1,15 @@
 //! How an instance leaves its group without taking a job with it.
 //!
-//! [`decide()`] takes everything one pass knows so far as [`Inputs`] and returns the calls to make next. Their answers go back into the
-//! inputs, and it is asked again, until it asks for nothing: look at the group, hold every leaving instance by a heartbeat, look at its
-//! commands and at its machine, and only then act. Every trigger makes the same pass, and nothing has to be remembered between passes:
-//! what a pass needs to know of earlier ones is in the commands that they sent. So a pass may die after any of its calls.
+//! [`decide()`] takes everything one pass knows so far as [`Inputs`] and returns the calls to make
+//! next. Their answers go back into the inputs, and it is asked again, until it asks for nothing:
+//! look at the group, hold every leaving instance by a heartbeat, look at its commands and at its
+//! machine, and only then act. Every trigger makes the same pass, and nothing has to be remembered
+//! between passes: what a pass needs to know of earlier ones is in the commands that they sent. So
+//! a pass may die after any of its calls.
 //!
-//! An instance leaves on proof: its machine is gone, or its host says freshly that nothing runs and nothing more will be taken. A host
-//! that cannot say so is asked again, until the longest time that a job may take is over.
+//! An instance leaves on proof: its machine is gone, or its host says freshly that nothing runs and
+//! nothing more will be taken. A host that cannot say so is asked again, until the longest time
+//! that a job may take is over.
 
 mod age;
 mod commands;

@@ -13,7 +13,8 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Inputs {
     pub policy: Policy,
-    /// The function's clock when the pass began. Ages are not taken by it but by AWS's, see [`Group::at`].
+    /// The function's clock when the pass began. Ages are not taken by it but by AWS's, see
+    /// [`Group::at`].
     pub now: UnixMs,
     pub memory: Memory,
     /// What the event said. It is where to look first, and never a fact about the group.
@@ -26,11 +27,13 @@ pub struct Inputs {
 pub struct Memory {
     /// When each waiting instance was last held by a heartbeat.
     pub held: BTreeMap<InstanceId, UnixMs>,
-    /// Whom the last pass could not tell anything: it is not left to the next pass's luck, however lately it was held.
+    /// Whom the last pass could not tell anything: it is not left to the next pass's luck, however
+    /// lately it was held.
     pub untold: BTreeSet<InstanceId>,
     /// When each was last sent a command.
     pub sent: BTreeMap<InstanceId, UnixMs>,
-    /// When this environment last looked at the hook and found nothing wrong, by its own clock: the look comes before AWS's.
+    /// When this environment last looked at the hook and found nothing wrong, by its own clock: the
+    /// look comes before AWS's.
     pub hook_seen: Option<UnixMs>,
 }
 
@@ -82,7 +85,8 @@ pub struct Group {
     /// AWS's clock at the answer. Everything that is compared with it was dated by AWS too.
     pub at: UnixMs,
     pub members: Vec<Member>,
-    /// An instance whose hook ran out is kept running instead of ended (`TerminateHookAbandon` is `retain`).
+    /// An instance whose hook ran out is kept running instead of ended (`TerminateHookAbandon` is
+    /// `retain`).
     pub retains: bool,
     /// The group itself replaces instances that AWS may take back.
     pub rebalances: bool,
@@ -112,7 +116,8 @@ pub struct Hook {
 #[serde(rename_all = "snake_case")]
 pub enum Machine {
     Running,
-    /// `shutting-down`, `terminated`, `stopping` or `stopped`: no job runs on it any more, or will in a moment.
+    /// `shutting-down`, `terminated`, `stopping` or `stopped`: no job runs on it any more, or will
+    /// in a moment.
     Gone(String),
     /// `pending`, or a word that this version does not know.
     Other(String),
@@ -123,7 +128,8 @@ pub enum Machine {
 #[serde(tag = "result", rename_all = "snake_case")]
 pub enum Done {
     Done,
-    /// Auto Scaling knows no action of our hook on this instance: completed, run out, another hook's, or not there yet.
+    /// Auto Scaling knows no action of our hook on this instance: completed, run out, another
+    /// hook's, or not there yet.
     NoAction,
     /// SSM does not know the instance: its agent never registered, or the machine does not run.
     NotManaged,
@@ -197,7 +203,8 @@ impl Inputs {
         self.group().map_or(self.now, |group| group.at)
     }
 
-    /// Whether nothing was wrong with the hook a short time ago: a hook that is right rarely changes.
+    /// Whether nothing was wrong with the hook a short time ago: a hook that is right rarely
+    /// changes.
     pub(super) fn is_hook_known(&self) -> bool {
         let ago = self.memory.hook_seen.map(|at| self.now.since(at));
         ago.is_some_and(|ago| (0..i64::from(HOOK_EVERY_S) * 1000).contains(&ago))
@@ -229,7 +236,8 @@ impl Inputs {
             let waits = |instance: &InstanceId| {
                 group.members.iter().any(|m| m.id == *instance && m.lifecycle == WAIT)
             };
-            // Whoever ran out of its hook and waits again does so on a new hook, whatever the last one had left.
+            // Whoever ran out of its hook and waits again does so on a new hook, whatever the last
+            // one had left.
             memory.held.retain(|instance, _| waits(instance));
             memory.untold.retain(&is_member);
             memory.sent.retain(|instance, _| is_member(instance));

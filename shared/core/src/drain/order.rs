@@ -17,8 +17,8 @@ pub struct Order {
     pub chain: Chain,
 }
 
-/// What earlier commands to the same host established. The comment of each command holds it, so the newest one tells everything, and
-/// no table of ours has to.
+/// What earlier commands to the same host established. The comment of each command holds it, so the
+/// newest one tells everything, and no table of ours has to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Chain {
     /// When the first command was sent, by AWS's clock.
@@ -60,7 +60,8 @@ impl Order {
         comment
     }
 
-    /// Reads a comment; `None` where the command is not one of these. A word that a later version added is passed over.
+    /// Reads a comment; `None` where the command is not one of these. A word that a later version
+    /// added is passed over.
     pub fn read(comment: &str) -> Option<Order> {
         let words = comment.strip_prefix(MARK)?;
         let mut order = Order { window_s: 0, stop: false, chain: Chain::default() };

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The host waits at most this long for a job before it answers. Each command's end is a fresh reading, and an agent that died with a
-/// command in hand is found out after one.
+/// The host waits at most this long for a job before it answers. Each command's end is a fresh
+/// reading, and an agent that died with a command in hand is found out after one.
 pub(super) const WINDOW_S: u32 = 240;
 /// How often a pass is made at least, while nothing is wrong.
 pub(super) const TICK_S: u32 = 60;
@@ -15,21 +15,26 @@ pub(super) const COMMAND_SLACK_S: u32 = 60;
 pub(super) const RESEND_AFTER_S: u32 = 20;
 /// A command that was sent may be missing from the list for this long.
 pub(super) const UNLISTED_S: u32 = 60;
-/// A proof counts when its command was sent at most this long ago: one window, its delivery, and one tick to read it.
+/// A proof counts when its command was sent at most this long ago: one window, its delivery, and
+/// one tick to read it.
 pub(super) const PROOF_MAX_AGE_S: u32 = WINDOW_S + DELIVERY_S + 60;
-/// An instance that this environment held by a heartbeat this recently is left to the next pass, unless an event names it.
+/// An instance that this environment held by a heartbeat this recently is left to the next pass,
+/// unless an event names it.
 pub(super) const HOLD_EVERY_S: u32 = 30;
 /// How often an environment looks at a hook with which nothing is wrong, while nobody leaves.
 pub(super) const HOOK_EVERY_S: u32 = 3600;
-/// Time for AWS to take a machine back after the notice. <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-instance-termination-notices.html>
+/// Time for AWS to take a machine back after the notice.
+/// <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-instance-termination-notices.html>
 pub(super) const SPOT_NOTICE_S: u32 = 120;
 /// A notice that is older says nothing any more about a machine that still runs.
 pub(super) const NOTICE_COUNTS_S: u32 = 300;
-/// The worker is stopped this long before its machine is taken back, so that it can release its job.
+/// The worker is stopped this long before its machine is taken back, so that it can release its
+/// job.
 pub(super) const SPOT_MARGIN_S: u32 = 60;
 /// After the order to stop: three ticks to send it, to send it again and to read its answer.
 const STOP_SLACK_S: u32 = 180;
-/// Auto Scaling may show an instance as waiting some seconds before it takes a completion. While an action is this young, it is asked again.
+/// Auto Scaling may show an instance as waiting some seconds before it takes a completion. While an
+/// action is this young, it is asked again.
 pub(super) const YOUNG_ACTION_S: u32 = 120;
 /// How often, and how far apart, a completion is asked for within one pass.
 pub(super) const COMPLETIONS: usize = 6;
@@ -42,7 +47,8 @@ pub(super) const HEARTBEAT_AT_LEAST_S: u32 = 240;
 pub struct Policy {
     /// `DRAIN_JOB_LIMIT_SECONDS`: the longest time that a job may take.
     pub job_limit_s: u32,
-    /// `DRAIN_WORKER_GRACE_SECONDS`: what the worker gets between SIGTERM and SIGKILL to release its job.
+    /// `DRAIN_WORKER_GRACE_SECONDS`: what the worker gets between SIGTERM and SIGKILL to release
+    /// its job.
     pub worker_grace_s: u32,
 }
 

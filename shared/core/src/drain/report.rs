@@ -8,11 +8,13 @@ const FORM: u32 = 1;
 /// A report's words are kept up to this length.
 const WORDS: usize = 200;
 
-/// The line of JSON that `deploy-server drain --terminating --json` prints. Fields that this version does not need are passed over.
+/// The line of JSON that `deploy-server drain --terminating --json` prints. Fields that this
+/// version does not need are passed over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HostReport {
-    /// The report's form; one without is of the first. A later form may mean something else by the same words.
+    /// The report's form; one without is of the first. A later form may mean something else by the
+    /// same words.
     #[serde(default)]
     pub v: Option<u32>,
     pub drained: bool,
@@ -27,10 +29,12 @@ pub struct HostReport {
     /// No worker runs: it was stopped by the drain, or there was none.
     #[serde(default)]
     pub worker_stopped: bool,
-    /// Jobs that a worker which cannot close its intake took between its last idle answer and its end.
+    /// Jobs that a worker which cannot close its intake took between its last idle answer and its
+    /// end.
     #[serde(default)]
     pub caught_jobs: u32,
-    /// Jobs that ran when the worker was stopped because its time was up; `None` where it could not be asked.
+    /// Jobs that ran when the worker was stopped because its time was up; `None` where it could not
+    /// be asked.
     #[serde(default)]
     pub stopped_jobs: Option<u32>,
     #[serde(default)]
@@ -69,8 +73,8 @@ impl HostReport {
         Ok(HostReport { message: clip(&report.message).to_owned(), ..report })
     }
 
-    /// Whether the worker takes no more work, for good, as far as it can be believed. Where the host could not ask it, or was at
-    /// something else, the worker may begin jobs still.
+    /// Whether the worker takes no more work, for good, as far as it can be believed. Where the
+    /// host could not ask it, or was at something else, the worker may begin jobs still.
     pub(super) fn closed_the_intake(&self) -> bool {
         let contradicts =
             self.drained && (self.active_jobs, self.accepting) != (Some(0), Some(false));

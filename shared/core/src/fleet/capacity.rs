@@ -1,14 +1,17 @@
-//! What an operator may ask of the capacity: a floor and a pause, each until a moment. They become tags on the group.
+//! What an operator may ask of the capacity: a floor and a pause, each until a moment. They become
+//! tags on the group.
 
 use crate::scaling::{FLOOR_TAG, Override, Overrides, PAUSED_TAG};
 use crate::time::UnixMs;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-/// A wish ends by itself after this at the latest, so that nothing stays overridden because somebody forgot.
+/// A wish ends by itself after this at the latest, so that nothing stays overridden because
+/// somebody forgot.
 const LONGEST_MINUTES: i64 = 7 * 24 * 60;
 
-/// The body of `PUT /api/v1/admin/capacity`. A field that is left out stays as it is; null removes the override.
+/// The body of `PUT /api/v1/admin/capacity`. A field that is left out stays as it is; null removes
+/// the override.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CapacityWish {
@@ -62,7 +65,8 @@ pub struct Changes {
 }
 
 impl CapacityWish {
-    /// Reads a body. Objects only: a list of values in the fields' order is no wish, although serde would take it for one.
+    /// Reads a body. Objects only: a list of values in the fields' order is no wish, although serde
+    /// would take it for one.
     ///
     /// # Errors
     /// What is wrong with the text.
@@ -260,7 +264,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever is granted is read back by the scaling as just that, and is in force for at most 7 days.
+        /// Whatever is granted is read back by the scaling as just that, and is in force for at
+        /// most 7 days.
         #[test]
         fn what_is_granted_is_what_the_scaling_reads(
             workers in 0_u32..=12,

@@ -1,7 +1,9 @@
-//! What the fleet is like right now, for those who look: from readings to one status, with everything that is unknown said to be so.
+//! What the fleet is like right now, for those who look: from readings to one status, with
+//! everything that is unknown said to be so.
 //!
-//! [`assemble()`] takes [`Readings`] and returns a [`Status`]. It guesses nothing: a source that failed leaves its fields empty and is
-//! named, and a host that has not proved its version has none.
+//! [`assemble()`] takes [`Readings`] and returns a [`Status`]. It guesses nothing: a source that
+//! failed leaves its fields empty and is named, and a host that has not proved its version has
+//! none.
 
 mod assemble;
 mod capacity;

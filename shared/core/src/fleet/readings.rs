@@ -14,7 +14,8 @@ pub struct Readings {
     pub site: Site,
     pub group: Reading<Group>,
     pub queue: Reading<QueueSnapshot>,
-    /// What the registry says of workers beside what is decided on, where the database's role may read it.
+    /// What the registry says of workers beside what is decided on, where the database's role may
+    /// read it.
     pub details: BTreeMap<WorkerId, WorkerDetail>,
     /// What the scaling function remembers.
     pub memory: Reading<Memory>,

@@ -1,4 +1,5 @@
-//! The answer to "how is the fleet": what `GET /api/v1/admin/fleet-status` returns. `None` is always "nobody knows", never "none".
+//! The answer to "how is the fleet": what `GET /api/v1/admin/fleet-status` returns. `None` is
+//! always "nobody knows", never "none".
 
 use super::{Cost, Stable};
 use crate::ids::{GroupName, InstanceId, WorkerId};
@@ -34,7 +35,8 @@ pub struct Status {
     pub instances: Option<Vec<InstanceView>>,
     pub workers: Option<Vec<WorkerView>>,
     pub versions: Versions,
-    /// The last decisions that changed something or were bound by another rule than the one before, newest first.
+    /// The last decisions that changed something or were bound by another rule than the one before,
+    /// newest first.
     pub decisions: Option<Vec<DecisionView>>,
     /// The last hour, a row a minute, oldest first.
     pub series: Option<Series>,
@@ -72,8 +74,8 @@ pub struct Targeted {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Capacity {
-    /// What the scaling function keeps to: its settings, narrowed by the group's own bounds, raised by a floor.
-    /// Null where the two have no number in common.
+    /// What the scaling function keeps to: its settings, narrowed by the group's own bounds, raised
+    /// by a floor. Null where the two have no number in common.
     pub min: Option<u32>,
     pub max: Option<u32>,
     pub configured: MinMax,
@@ -154,7 +156,8 @@ pub enum WorkerState {
 pub struct Versions {
     /// What hosts boot to. Null where it is unknown and before the first deployment.
     pub stable: Option<Stable>,
-    /// Hosts that run another version, and hosts that have proved none. Null where the instances are unknown.
+    /// Hosts that run another version, and hosts that have proved none. Null where the instances
+    /// are unknown.
     pub drifted: Option<u32>,
     pub unknown: Option<u32>,
 }
@@ -170,7 +173,8 @@ pub struct DecisionView {
     pub failed: bool,
 }
 
-/// Columns, because five names a minute are most of an hour's bytes. What was unknown in a minute is null.
+/// Columns, because five names a minute are most of an hour's bytes. What was unknown in a minute
+/// is null.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Series {
     /// The beginning of each minute, in seconds since 1970.

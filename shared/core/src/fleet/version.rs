@@ -35,7 +35,8 @@ pub enum Runs {
     Version(String),
     /// Its last deploy left nothing running.
     Nothing,
-    /// Its last deploy ended without a word that can be read: it may run the old or the new version.
+    /// Its last deploy ended without a word that can be read: it may run the old or the new
+    /// version.
     Unsaid,
 }
 
@@ -49,8 +50,9 @@ pub enum Word {
     Unreadable,
 }
 
-/// What a command of the host document printed: the one line that `deploy-server … --fleet` writes, or `--json`. The first has looked
-/// what is in service after all was done, and names a version only where every service runs it.
+/// What a command of the host document printed: the one line that `deploy-server … --fleet` writes,
+/// or `--json`. The first has looked what is in service after all was done, and names a version
+/// only where every service runs it.
 pub fn word_of(output: &str) -> Word {
     let lines = output.lines().map(str::trim).filter(|line| line.starts_with('{'));
     let Some(said) = lines.filter_map(|line| serde_json::from_str::<Value>(line).ok()).next()
@@ -76,7 +78,8 @@ fn version_or_unsaid(tag: &Value) -> Runs {
     }
 }
 
-/// `deploy`, `rollback` and `bootstrap` print the deploy's record. What did not come about leaves what was there before.
+/// `deploy`, `rollback` and `bootstrap` print the deploy's record. What did not come about leaves
+/// what was there before.
 fn after_deploy(said: &Value) -> Runs {
     match said["status"].as_str() {
         Some("deployed") => version_or_unsaid(&said["imageTag"]),

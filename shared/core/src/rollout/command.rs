@@ -30,7 +30,8 @@ pub enum CommandStatus {
 }
 
 impl CommandStatus {
-    /// A command's `Status` as SSM spells it. A word that this version does not know may mean that it still runs.
+    /// A command's `Status` as SSM spells it. A word that this version does not know may mean that
+    /// it still runs.
     pub fn read(word: &str) -> CommandStatus {
         match word {
             "Success" | "Failed" | "TimedOut" => CommandStatus::Ended,
@@ -83,7 +84,8 @@ pub enum Output {
 }
 
 impl InvocationStatus {
-    /// `Status` and `StatusDetails` as SSM spells them; the details are the finer ones, with spaces or without.
+    /// `Status` and `StatusDetails` as SSM spells them; the details are the finer ones, with spaces
+    /// or without.
     pub fn read(word: &str, detail: &str) -> InvocationStatus {
         let detail: String = detail.chars().filter(|c| !c.is_whitespace()).collect();
         match (word, detail.as_str()) {

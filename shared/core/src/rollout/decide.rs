@@ -1,4 +1,5 @@
-//! Drives the rollout in progress: find its commands, look what became of them, and take the next step.
+//! Drives the rollout in progress: find its commands, look what became of them, and take the next
+//! step.
 
 use super::host::Standing;
 use super::next::{Case, Next, count, targets};
@@ -82,7 +83,8 @@ impl Pass<'_> {
         self.kept.stable.as_ref().is_some_and(over)
     }
 
-    /// The record of a rollout that lost it; not of one that a person cancelled, for then there is nothing left to drive.
+    /// The record of a rollout that lost it; not of one that a person cancelled, for then there is
+    /// nothing left to drive.
     fn rebuilt(&self, root: &Evidence) -> Option<Record> {
         let command = &root.command;
         let old = self.inputs.now >= command.requested.plus_seconds(REBUILD_S);
@@ -100,7 +102,8 @@ impl Pass<'_> {
         one(Call::Tell { stable: Box::new(stable.clone()) }, Reason::Telling)
     }
 
-    /// VALET was told, which may have taken long: only what was read since is written back, and the pass is over.
+    /// VALET was told, which may have taken long: only what was read since is written back, and the
+    /// pass is over.
     fn told(&self, told: &Told) -> Decision {
         if let Done::Failed { detail } = &told.done {
             return over(Reason::TellFailed { detail: detail.clone() });
@@ -256,7 +259,8 @@ impl Pass<'_> {
         calls
     }
 
-    /// Whether SSM still works on it. Hosts that left the group with the order in hand are not waited for: SSM hears of them in hours.
+    /// Whether SSM still works on it. Hosts that left the group with the order in hand are not
+    /// waited for: SSM hears of them in hours.
     fn is_live(&self, evidence: &Evidence) -> bool {
         let open = evidence.invocations.iter().filter(|invocation| invocation.status.is_live());
         let mut open = open.peekable();
@@ -296,7 +300,8 @@ impl Pass<'_> {
         self.rest(because)
     }
 
-    /// Writes down what is about to be sent, and then sends it: a pass that dies in between leaves a trace of what it may have sent.
+    /// Writes down what is about to be sent, and then sends it: a pass that dies in between leaves
+    /// a trace of what it may have sent.
     fn send(&self, record: &Record, step: Step, round: u8, hosts: Vec<InstanceId>) -> Decision {
         let hosts_n = count(hosts.iter());
         let (because, tag) = match step {
@@ -382,7 +387,8 @@ impl Pass<'_> {
     }
 }
 
-/// The version to go back to from the new one: deploying the same version twice does not forget the one before it.
+/// The version to go back to from the new one: deploying the same version twice does not forget the
+/// one before it.
 fn before(record: &Record, old: Option<&Stable>) -> Option<ImageTag> {
     match old {
         Some(old) if old.image_tag == record.image_tag => old.before.clone(),

@@ -28,7 +28,8 @@ pub enum State {
 pub enum Targets {
     /// At most fifty, by their ids: a fixed set that can be checked.
     Hosts(Vec<InstanceId>),
-    /// More than SSM takes by id: the whole group, by the tag that Auto Scaling gives its instances.
+    /// More than SSM takes by id: the whole group, by the tag that Auto Scaling gives its
+    /// instances.
     Group,
 }
 

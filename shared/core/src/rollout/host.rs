@@ -158,7 +158,8 @@ impl Host {
 
     fn read(instance: &InstanceId, success: bool, report: &HostReport, wanted: Wanted<'_>) -> Host {
         let proves = success && wanted.tag.is_none_or(|tag| report.runs(tag));
-        // A host that failed with the version and still runs it has to go back like one that is down.
+        // A host that failed with the version and still runs it has to go back like one that is
+        // down.
         let runs_it = wanted.tag.is_some_and(|tag| report.runs(tag));
         let failed = if runs_it { Standing::Down } else { Standing::Failed };
         let (state, standing) = match report.result {

@@ -1,4 +1,5 @@
-//! What to run, in the registry's own grammar: it ends up in a command line, so nothing else gets in.
+//! What to run, in the registry's own grammar: it ends up in a command line, so nothing else gets
+//! in.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;

@@ -60,10 +60,12 @@ pub struct Told {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Kept {
     pub record: Option<Record>,
-    /// The version of the record's parameter: whoever writes it learns whether somebody else did meanwhile.
+    /// The version of the record's parameter: whoever writes it learns whether somebody else did
+    /// meanwhile.
     pub version: i64,
     pub stable: Option<Stable>,
-    /// The rollout that somebody cancelled last. It is beside the record, so that a pass that writes what it read earlier takes no wish back.
+    /// The rollout that somebody cancelled last. It is beside the record, so that a pass that
+    /// writes what it read earlier takes no wish back.
     pub cancelled: Option<CommandId>,
 }
 

@@ -35,7 +35,8 @@ impl Kind {
         Self::ALL.into_iter().find(|kind| kind.as_str() == text)
     }
 
-    /// The `Action` of the hosts' document. A rollback names its version like any deploy: what each host had before may differ.
+    /// The `Action` of the hosts' document. A rollback names its version like any deploy: what each
+    /// host had before may differ.
     pub fn action(self) -> &'static str {
         match self {
             Kind::Deploy | Kind::Rollback => "deploy",

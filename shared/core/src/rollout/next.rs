@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 
 /// How often hosts are asked again, and how often they are told to go back.
 pub(super) const ROUNDS: u8 = 3;
-/// An instance that boots while the pointer moves may have read the old one, and one in service may be ahead of its agent: each is waited
-/// for this long.
+/// An instance that boots while the pointer moves may have read the old one, and one in service may
+/// be ahead of its agent: each is waited for this long.
 const BOOT_S: u32 = 600;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,7 +46,8 @@ pub(super) struct Case<'a> {
 }
 
 impl Case<'_> {
-    /// The step, where `online` is asked only if a command would follow. `None`: it has to be known first.
+    /// The step, where `online` is asked only if a command would follow. `None`: it has to be known
+    /// first.
     pub(super) fn next(&self, online: Option<&BTreeMap<InstanceId, bool>>) -> Option<Next> {
         let record = self.record;
         if self.is_moved() {
@@ -67,7 +68,8 @@ impl Case<'_> {
             return self.undo(online);
         }
         let swept = self.sweep(online)?;
-        // A host that never proves anything, however often it is asked, may hide a version that does not work.
+        // A host that never proves anything, however often it is asked, may hide a version that
+        // does not work.
         let unsure =
             |host: &Host| host.standing == Standing::Unsure && host.state == HostState::Refused;
         match swept {
@@ -83,7 +85,8 @@ impl Case<'_> {
             .is_some_and(|id| self.stable.is_some_and(|stable| stable.deployment_id == *id))
     }
 
-    /// Whether the wait that began at `since`, or when the pointer moved, if that was later, goes on.
+    /// Whether the wait that began at `since`, or when the pointer moved, if that was later, goes
+    /// on.
     fn waits(&self, since: UnixMs) -> bool {
         let stable = self.stable.filter(|_| self.is_moved());
         let moved = stable.zip(self.record.id()).and_then(|(stable, id)| stable.ended(id));
@@ -123,7 +126,8 @@ impl Case<'_> {
         Some(self.send(Step::Sweep, &hosts, online?))
     }
 
-    /// The pointer has moved. Hosts that were born before that may have begun with the version before.
+    /// The pointer has moved. Hosts that were born before that may have begun with the version
+    /// before.
     fn settle(&self, online: Option<&BTreeMap<InstanceId, bool>>) -> Option<Next> {
         if self.cancelled {
             return Some(Next::End(State::Succeeded));
@@ -140,7 +144,8 @@ impl Case<'_> {
         Some(Next::End(State::Succeeded))
     }
 
-    /// A command for those of `hosts` that can get one; `None` where nobody can for a while, or it was tried often enough.
+    /// A command for those of `hosts` that can get one; `None` where nobody can for a while, or it
+    /// was tried often enough.
     fn send(
         &self,
         step: Step,
@@ -175,7 +180,8 @@ impl Case<'_> {
     }
 }
 
-/// By id where SSM takes as many, else the whole group: hosts that have the version already say so at once.
+/// By id where SSM takes as many, else the whole group: hosts that have the version already say so
+/// at once.
 pub(super) fn targets(hosts: Vec<InstanceId>) -> Targets {
     if hosts.len() <= LISTED { Targets::Hosts(hosts) } else { Targets::Group }
 }

@@ -1,5 +1,5 @@
-//! What a command of ours was sent for, by its comment. So SSM's own list of commands tells the whole rollout, and what is kept beside
-//! it may be lost.
+//! What a command of ours was sent for, by its comment. So SSM's own list of commands tells the
+//! whole rollout, and what is kept beside it may be lost.
 
 use super::{Kind, Strategy};
 use crate::ids::CommandId;
@@ -38,7 +38,8 @@ pub enum Part {
 pub enum Step {
     /// Brings the version to the hosts that were there.
     Apply,
-    /// Brings it to those that lack it for a reason that is not the version: born meanwhile, not reached, busy.
+    /// Brings it to those that lack it for a reason that is not the version: born meanwhile, not
+    /// reached, busy.
     Sweep,
     /// Brings the version before back to hosts that may have the new one.
     Undo,

@@ -1,7 +1,8 @@
 //! The small texts that are kept in SSM's Parameter Store.
 //!
-//! The stable pointer says what is proven, and hosts boot to it. The record exists while a rollout is in progress: creating it is the
-//! lock, and it can be rebuilt from the rollout's first command. Beside them is the id of the rollout that somebody cancelled last.
+//! The stable pointer says what is proven, and hosts boot to it. The record exists while a rollout
+//! is in progress: creating it is the lock, and it can be rebuilt from the rollout's first command.
+//! Beside them is the id of the rollout that somebody cancelled last.
 
 use super::{Command, ImageTag, Key, Kind, Part, State, Step, Strategy};
 use crate::ids::{CommandId, InstanceId};
@@ -70,7 +71,8 @@ pub struct Record {
     pub expected: Vec<InstanceId>,
     /// Its commands, the first one first.
     pub commands: Vec<Sent>,
-    /// When a host was first missed: it is in service, it has to be asked, and its agent is not online.
+    /// When a host was first missed: it is in service, it has to be asked, and its agent is not
+    /// online.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub missed: Option<UnixMs>,
 }
@@ -81,7 +83,8 @@ pub struct Sent {
     pub step: Step,
     #[serde(default)]
     pub round: u8,
-    /// `None` between the intent and SSM's answer. A command by this comment may exist all the same.
+    /// `None` between the intent and SSM's answer. A command by this comment may exist all the
+    /// same.
     pub id: Option<CommandId>,
     pub at: UnixMs,
 }

@@ -9,7 +9,8 @@ const FORM: u32 = 1;
 const WORDS: usize = 300;
 const LINES: usize = 20;
 
-/// The line of JSON that `deploy-server … --fleet` prints. Fields that this version does not need are passed over.
+/// The line of JSON that `deploy-server … --fleet` prints. Fields that this version does not need
+/// are passed over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HostReport {

@@ -20,7 +20,8 @@ const SEARCHED_S: i64 = 3600;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Start {
     pub key: Key,
-    /// Stands for this one invocation of the function, and never for another: so it knows its own record again.
+    /// Stands for this one invocation of the function, and never for another: so it knows its own
+    /// record again.
     pub attempt: Key,
     pub kind: Kind,
     /// The version; `None` for what is not about one.
@@ -103,7 +104,8 @@ impl Begin<'_> {
         calls
     }
 
-    /// Once the record is created, something was begun, and the same request again tells what became of it.
+    /// Once the record is created, something was begun, and the same request again tells what
+    /// became of it.
     fn reserved_or(&self, why: Started) -> Started {
         match why {
             Started::Unavailable { detail } if self.seen.reserved.is_some() => {
@@ -237,8 +239,8 @@ impl Begin<'_> {
         Ok(vec![self.sending(hosts)])
     }
 
-    /// Somebody reserved it with this key and died, perhaps after sending: SSM's list tells, in a while. Then it is written down whose it
-    /// is now, so that of two who come for it one sends.
+    /// Somebody reserved it with this key and died, perhaps after sending: SSM's list tells, in a
+    /// while. Then it is written down whose it is now, so that of two who come for it one sends.
     fn take_over(&self, kept: &Kept, record: &Record) -> Result<Vec<Call>, Started> {
         let intended = record.commands.first().map_or(record.at, |sent| sent.at);
         let wait_s = i64::from(UNLISTED_S) - self.now.since(intended) / 1000;

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// One host's turn, retries included: a job's end is waited for, the image is pulled, and the new container proves itself.
+/// One host's turn, retries included: a job's end is waited for, the image is pulled, and the new
+/// container proves itself.
 const TURN_S: u32 = 1200;
 /// The least and the most that one command may take as a whole; SSM takes two days.
 const WHOLE_S: (u32, u32) = (3600, 172_800);
@@ -54,7 +55,8 @@ impl Strategy {
         })
     }
 
-    /// The numbers for so many hosts. Never all of them at a time, unless there is one or all at once is what was asked for.
+    /// The numbers for so many hosts. Never all of them at a time, unless there is one or all at
+    /// once is what was asked for.
     pub fn pace(self, hosts: u32) -> Pace {
         let hosts = hosts.max(1);
         let half = hosts.div_ceil(2).min((hosts - 1).max(1));

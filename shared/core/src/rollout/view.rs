@@ -73,7 +73,8 @@ impl View {
         view
     }
 
-    /// A tag may be pushed again in the middle of a rollout: the hosts then prove the same name and different images.
+    /// A tag may be pushed again in the middle of a rollout: the hosts then prove the same name and
+    /// different images.
     fn compare_digests(&mut self) {
         let mut counts: BTreeMap<String, usize> = BTreeMap::new();
         let proven =

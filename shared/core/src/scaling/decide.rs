@@ -104,7 +104,8 @@ impl Tick<'_> {
         decision
     }
 
-    /// Capacity that somebody else raised, and all of it when the memory is lost, counts as needed now: it is held for a full hold.
+    /// Capacity that somebody else raised, and all of it when the memory is lost, counts as needed
+    /// now: it is held for a full hold.
     fn accept_what_others_did(&self, state: &mut State, notes: &mut Vec<Note>) {
         let desired = self.group.desired;
         let unanswered = state.unanswered.take();

@@ -25,7 +25,8 @@ pub struct Decision {
     pub desired: Option<u32>,
 }
 
-/// What to do, with no choices left in it. There is no way to spell "lower the desired capacity": a worker goes by name or not at all.
+/// What to do, with no choices left in it. There is no way to spell "lower the desired capacity": a
+/// worker goes by name or not at all.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case")]
 pub enum Plan {
@@ -34,7 +35,8 @@ pub enum Plan {
     SetDesired {
         desired: u32,
     },
-    /// Everything allows ending a worker; look whether an instance refresh is in progress, and decide again.
+    /// Everything allows ending a worker; look whether an instance refresh is in progress, and
+    /// decide again.
     LookForRefresh,
     /// `TerminateInstanceInAutoScalingGroup` with decrement.
     Terminate {

@@ -13,15 +13,17 @@ pub struct Demand {
     pub due_soon: u32,
     /// Running, in the general and the targeted queues, as pg-boss says.
     pub active: u32,
-    /// How many of `active` can really be running: the rest is more than all machines together could hold, so it belongs to dead
-    /// workers whose jobs have not expired, or to workers outside the group.
+    /// How many of `active` can really be running: the rest is more than all machines together
+    /// could hold, so it belongs to dead workers whose jobs have not expired, or to workers outside
+    /// the group.
     pub running: u32,
     /// How many of `running` are on instances that are on their way out and finish them there.
     pub draining: u32,
     /// Jobs waiting for one particular idle worker: they keep it, and never ask for another.
     pub pinned: u32,
     pub jobs: u32,
-    /// Whether `active` is what pg-boss says. Otherwise it is the number of busy workers in the registry: a lower bound.
+    /// Whether `active` is what pg-boss says. Otherwise it is the number of busy workers in the
+    /// registry: a lower bound.
     pub exact: bool,
 }
 
@@ -33,7 +35,8 @@ impl Demand {
             None => (fleet.count(|work| work.busy), false),
         };
         let running = active.min(fleet.machines().saturating_mul(jobs_per_worker));
-        // Who stays runs its own: a leaving worker whose job is not counted as running must not cover one of theirs.
+        // Who stays runs its own: a leaving worker whose job is not counted as running must not
+        // cover one of theirs.
         let staying = fleet.count(|work| !work.leaving && work.busy);
         let draining =
             fleet.count(|work| work.leaving && work.busy).min(running.saturating_sub(staying));

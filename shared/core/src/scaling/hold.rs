@@ -1,15 +1,16 @@
 //! For how long capacity that is no longer needed is kept, level by level.
 //!
-//! The first spare worker is likely to be needed again soon, the tenth is not: level `k` is held for
-//! `max(hold_min, boot * (1 + wait_value) / 2^(k - needed - 1))`, which is the ski-rental break-even for the first spare
-//! level and decays with depth (`autoscaling.md` 6.2 with g = 1/2, in integers).
+//! The first spare worker is likely to be needed again soon, the tenth is not: level `k` is held
+//! for `max(hold_min, boot * (1 + wait_value) / 2^(k - needed - 1))`, which is the ski-rental
+//! break-even for the first spare level and decays with depth (`autoscaling.md` 6.2 with g = 1/2,
+//! in integers).
 
 use super::Policy;
 use crate::time::UnixMs;
 use serde::{Deserialize, Serialize};
 
-/// When each level of capacity was last needed. Levels are needed from the bottom up, so the moments never grow with
-/// the level, and a staircase of `(highest level, moment)` holds them all.
+/// When each level of capacity was last needed. Levels are needed from the bottom up, so the
+/// moments never grow with the level, and a staircase of `(highest level, moment)` holds them all.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct HoldMemory(Vec<(u32, UnixMs)>);
@@ -52,8 +53,8 @@ impl HoldMemory {
         self.0.retain(|(_, at)| now.since(*at) < longest);
     }
 
-    /// Merges the oldest steps until at most `steps` are left; a merged level counts as needed at the later moment, so
-    /// capacity is kept rather a little longer than less.
+    /// Merges the oldest steps until at most `steps` are left; a merged level counts as needed at
+    /// the later moment, so capacity is kept rather a little longer than less.
     pub fn shorten(&mut self, steps: usize) {
         while self.0.len() > steps.max(1) {
             if let Some((top, _)) = self.0.pop()

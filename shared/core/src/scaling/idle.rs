@@ -1,7 +1,8 @@
 //! What the workers of the group are doing, and which of them is proven idle.
 //!
-//! A registry row is up to a heartbeat old, so "no job" in it is no proof by itself: the worker may have taken one since. The proof
-//! is the order of two moments of the database's clock: the worker said "no job" *after* the most recent start of any job that still runs.
+//! A registry row is up to a heartbeat old, so "no job" in it is no proof by itself: the worker may
+//! have taken one since. The proof is the order of two moments of the database's clock: the worker
+//! said "no job" *after* the most recent start of any job that still runs.
 
 use super::{Group, Instance, QueueSnapshot, Reading, WorkerRow, WorkerStatus};
 use crate::ids::{InstanceId, WorkerId};
@@ -11,7 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Three of the workers' heartbeats of 30 s: an older row says nothing about now.
 const FRESH_MS: i64 = 90_000;
-/// A worker notes its job some moments after pg-boss marked it active, and a heartbeat may carry the moment before.
+/// A worker notes its job some moments after pg-boss marked it active, and a heartbeat may carry
+/// the moment before.
 const CLAIM_LAG_MS: i64 = 5_000;
 /// Beyond this the last tick says nothing about what happened in between.
 const CONTINUITY_MS: i64 = 180_000;

@@ -1,9 +1,11 @@
 //! How many workers there should be, and which one may go.
 //!
-//! [`decide()`] takes everything one tick knows as [`Inputs`] and returns a [`Decision`] and the memory for the next tick. It follows
-//! two asymmetric rules. Capacity grows at once, by an absolute number, on whatever is known. Capacity shrinks by one named worker at
-//! a time, and only when every input is known, nothing forbids it, the level has been unneeded for its hold, and the worker was
-//! proven idle twice. `docs/SEMANTICS.md` states the guarantees, and each has a test that names it.
+//! [`decide()`] takes everything one tick knows as [`Inputs`] and returns a [`Decision`] and the
+//! memory for the next tick. It follows two asymmetric rules. Capacity grows at once, by an
+//! absolute number, on whatever is known. Capacity shrinks by one named worker at a time, and only
+//! when every input is known, nothing forbids it, the level has been unneeded for its hold, and the
+//! worker was proven idle twice. `docs/SEMANTICS.md` states the guarantees, and each has a test
+//! that names it.
 
 mod bounds;
 mod decide;

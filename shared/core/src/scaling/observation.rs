@@ -1,10 +1,12 @@
-//! What one tick saw. Every source can be unknown, and an unknown source is never the same value as an empty one.
+//! What one tick saw. Every source can be unknown, and an unknown source is never the same value as
+//! an empty one.
 
 use crate::ids::{GroupName, InstanceId, WorkerId};
 use crate::time::UnixMs;
 use serde::{Deserialize, Serialize};
 
-/// A source's answer, or why there is none. There is no default on purpose: a failure cannot turn into a zero.
+/// A source's answer, or why there is none. There is no default on purpose: a failure cannot turn
+/// into a zero.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reading<T> {
@@ -38,7 +40,8 @@ pub enum UnknownCause {
     TimedOut,
     /// It answered with an error.
     Failed,
-    /// What was asked for does not exist: a missing queue, schema or group. A configuration error, never a zero.
+    /// What was asked for does not exist: a missing queue, schema or group. A configuration error,
+    /// never a zero.
     Missing,
     /// It answered with something this version cannot read.
     Unreadable,
@@ -53,11 +56,13 @@ pub struct Observation {
     pub now: UnixMs,
     pub queue: Reading<QueueSnapshot>,
     pub group: Reading<Group>,
-    /// Whether an instance refresh is in progress. Looked at only when a scale-in would follow, because it costs a call.
+    /// Whether an instance refresh is in progress. Looked at only when a scale-in would follow,
+    /// because it costs a call.
     pub refresh: Option<Reading<RefreshStatus>>,
 }
 
-/// The queue and the worker registry, read by one SQL statement, so that a job moving from ready to active is counted once.
+/// The queue and the worker registry, read by one SQL statement, so that a job moving from ready to
+/// active is counted once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QueueSnapshot {
     /// The database's clock at the statement; all ages of database facts are against it.
@@ -73,7 +78,8 @@ pub struct QueueSnapshot {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Schema {
     pub version: u32,
-    /// Within the range this program was tested with (20 to 46). A newer one still has the columns that are read, but may mean something else by them.
+    /// Within the range this program was tested with (20 to 46). A newer one still has the columns
+    /// that are read, but may mean something else by them.
     pub tested: bool,
 }
 
@@ -104,7 +110,8 @@ pub struct QueueCounts {
 pub struct ActiveCounts {
     /// Inside their expiry and, where pg-boss keeps one, their heartbeat.
     pub live: u32,
-    /// Past it, and not yet swept by pg-boss: nobody may be working on it, so nothing is kept alive for it.
+    /// Past it, and not yet swept by pg-boss: nobody may be working on it, so nothing is kept alive
+    /// for it.
     pub expired: u32,
     /// When the most recently started live job was taken.
     pub newest_start: Option<UnixMs>,

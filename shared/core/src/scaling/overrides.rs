@@ -1,7 +1,9 @@
-//! What a person asked for, as tags on the group: `ghosthands:floor = 3@2026-11-24T08:00:00Z`, `ghosthands:paused = true@…`.
+//! What a person asked for, as tags on the group: `ghosthands:floor = 3@2026-11-24T08:00:00Z`,
+//! `ghosthands:paused = true@…`.
 //!
-//! Tags show in the console, cost no extra call and need no table. Each carries its own expiry, so nothing stays overridden because somebody
-//! forgot. A tag that cannot be read is named and forbids scaling in: somebody wanted something, and we do not know what.
+//! Tags show in the console, cost no extra call and need no table. Each carries its own expiry, so
+//! nothing stays overridden because somebody forgot. A tag that cannot be read is named and forbids
+//! scaling in: somebody wanted something, and we do not know what.
 
 use super::observation::Tag;
 use crate::time::UnixMs;

@@ -11,11 +11,13 @@ pub struct Policy {
     pub max: u32,
     /// `JOBS_PER_WORKER`: how many jobs one worker runs at a time.
     pub jobs_per_worker: NonZeroU32,
-    /// `WAIT_VALUE`: how many instance-seconds one second of a job's waiting is worth. 0 keeps to the seed's formula: nothing is held.
+    /// `WAIT_VALUE`: how many instance-seconds one second of a job's waiting is worth. 0 keeps to
+    /// the seed's formula: nothing is held.
     pub wait_value: u32,
     /// Seconds from a launch to the first job it can take.
     pub boot_s: u32,
-    /// No level of capacity is given back before it was unneeded for this long, unless `wait_value` is 0.
+    /// No level of capacity is given back before it was unneeded for this long, unless `wait_value`
+    /// is 0.
     pub hold_min_s: u32,
     /// The two readings that prove a worker idle are at least this far apart.
     pub idle_confirm_s: u32,

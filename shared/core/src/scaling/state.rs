@@ -1,4 +1,5 @@
-//! What one tick remembers for the next. Losing it is safe: everything is then held for one full hold.
+//! What one tick remembers for the next. Losing it is safe: everything is then held for one full
+//! hold.
 
 use super::told::{TOLD_KEPT, Told};
 use super::{Decision, HoldMemory, IdleSince};
@@ -11,7 +12,8 @@ pub const STATE_LIMIT_BYTES: usize = 4096;
 const LAYOUT: u32 = 1;
 /// One sample a minute, for the page's last hour.
 const RING_SAMPLES: usize = 60;
-/// Idle workers remembered at a time; one worker is ended a tick, so the rest can wait for its turn.
+/// Idle workers remembered at a time; one worker is ended a tick, so the rest can wait for its
+/// turn.
 const IDLE_REMEMBERED: usize = 40;
 const HOLD_STEPS: usize = 32;
 
@@ -122,8 +124,8 @@ impl From<Sample> for SampleRow {
 }
 
 impl State {
-    /// The memory as text of at most [`STATE_LIMIT_BYTES`]. Where it would be longer, what people only look at goes first: all but
-    /// the newest decision, then the oldest samples.
+    /// The memory as text of at most [`STATE_LIMIT_BYTES`]. Where it would be longer, what people
+    /// only look at goes first: all but the newest decision, then the oldest samples.
     pub fn encode(&self) -> String {
         let mut encoded = Encoded { v: LAYOUT, state: self.clone() };
         encoded.state.idle.truncate(IDLE_REMEMBERED);
@@ -152,7 +154,8 @@ impl State {
         self.ring.push(sample);
     }
 
-    /// Keeps the decision if it is worth telling: it changes something, or another rule binds than did last.
+    /// Keeps the decision if it is worth telling: it changes something, or another rule binds than
+    /// did last.
     pub(super) fn tell(&mut self, decision: &Decision, now: UnixMs) {
         let told = Told::of(decision, now);
         let news = self.told.last().is_none_or(|last| last.rule != told.rule);
@@ -163,13 +166,15 @@ impl State {
         }
     }
 
-    /// Corrects the expectation after a change that was not made, so that the next tick does not take it for somebody else's.
+    /// Corrects the expectation after a change that was not made, so that the next tick does not
+    /// take it for somebody else's.
     pub fn change_failed(&mut self, desired_before: Option<u32>) {
         self.desired = desired_before;
         self.mark_failed();
     }
 
-    /// The same after a change that may have been made or not: whichever the next tick finds is ours.
+    /// The same after a change that may have been made or not: whichever the next tick finds is
+    /// ours.
     pub fn change_unanswered(&mut self, desired_before: Option<u32>) {
         self.unanswered = self.desired;
         self.desired = desired_before;
@@ -265,7 +270,8 @@ mod tests {
         let before = r#"{"v":1,"seq":7,"at":5,"desired":3,"hold":[[3,5]],"idle":[],"ring":[]}"#;
         let Memory::Kept(mut state) = Memory::decode(before) else { panic!("lost") };
         assert_eq!((state.seq, state.told.len()), (7, 0));
-        // The version before passes over fields that it does not know, so the layout keeps its number.
+        // The version before passes over fields that it does not know, so the layout keeps its
+        // number.
         state.told.push(told(1));
         assert!(state.encode().starts_with("{\"v\":1,"));
     }

@@ -1,4 +1,5 @@
-//! Tens of thousands of whole lives of instances, each under one fault or two, and what holds for every one of them.
+//! Tens of thousands of whole lives of instances, each under one fault or two, and what holds for
+//! every one of them.
 
 use crate::sim::draw::Window;
 use crate::sim::ours::{LIMIT_S, policy};
@@ -55,7 +56,8 @@ impl Drop for Wrong {
     }
 }
 
-/// When the instance has to be gone: the job limit and all grace after it was told, or after things calmed down.
+/// When the instance has to be gone: the job limit and all grace after it was told, or after things
+/// calmed down.
 fn latest(scenario: &Scenario, life: &Life) -> i64 {
     let has = |fault| scenario.faults.contains(&fault);
     let told = life.closed_at.or(life.asked_at).unwrap_or(0).max(life.calm_after);
@@ -66,7 +68,8 @@ fn latest(scenario: &Scenario, life: &Life) -> i64 {
     let lost = if has(Fault::AgentDies) || has(Fault::Lies) { 3 * LOST_S } else { 0 };
     // Half of all passes die: twenty in a row are one in a million.
     let died = if has(Fault::Crashes) { 20 * 60 } else { 0 };
-    // Of a machine that SSM does not know only the group tells since when it leaves, and that begins anew with each wait.
+    // Of a machine that SSM does not know only the group tells since when it leaves, and that
+    // begins anew with each wait.
     let waits = if has(Fault::NeverManaged) { i64::from(life.waits) } else { 1 };
     told + waits * (i64::from(LIMIT_S) + grace + steps) + lost + died
 }
@@ -75,8 +78,9 @@ fn latest(scenario: &Scenario, life: &Life) -> i64 {
 fn wrong(scenario: &Scenario, life: &Life) -> Option<String> {
     let has = |fault| scenario.faults.contains(&fault);
     for (at, loss) in &life.losses {
-        // A job that hangs, or whose machine AWS takes back, is stopped so that it can be released; and a machine that cannot be told
-        // at all is let go when no job may run any longer. Everything else is a job that we killed.
+        // A job that hangs, or whose machine AWS takes back, is stopped so that it can be released;
+        // and a machine that cannot be told at all is let go when no job may run any longer.
+        // Everything else is a job that we killed.
         let excused = match loss {
             Loss::BeyondUs => scenario.faults.iter().any(|fault| fault.is_beyond_us()),
             Loss::Stopped => has(Fault::Spot) || has(Fault::JobHangs),
@@ -235,10 +239,12 @@ fn all_events_dropped_for_an_hour_no_job_is_lost_and_the_tick_does_it_alone() {
     assert!(percentile(&waits, 99) <= 65, "drained to completed: {} s", percentile(&waits, 99));
 }
 
-/// A job may begin at any moment before the intake is closed, and take all the time that a job may take.
+/// A job may begin at any moment before the intake is closed, and take all the time that a job may
+/// take.
 #[test]
 fn row_20_a_job_that_begins_while_the_worker_cannot_be_reached_has_all_its_time() {
-    // Within the very command that closes the intake, nobody knows when: so much less than the limit is promised.
+    // Within the very command that closes the intake, nobody knows when: so much less than the
+    // limit is promised.
     let longest = i64::from(LIMIT_S) - LOST_S;
     let mut long = 0;
     for seed in seeds(1_000, 7) {
@@ -295,7 +301,8 @@ fn the_controller_is_down_for_an_hour_and_the_machine_is_kept_until_it_is_back()
         let life = live_in(world, &mut Ours::new());
         assert_eq!(life.losses, [], "{seed}");
         let gone = life.over_at.expect("swept");
-        // A tick, a command whose window is over at once for a worker at rest, and the hook once more.
+        // A tick, a command whose window is over at once for a worker at rest, and the hook once
+        // more.
         let latest = life.idle_at.expect("at rest").max(back) + 2 * 60 + WINDOW_S;
         assert!(gone <= latest, "{seed}: gone after {gone} s, at rest and back by {latest} s");
         retained += u32::from(life.retained);

@@ -1,4 +1,5 @@
-//! `drain::decide`, from outside: the failure matrix row by row, and whole lives of instances under every pair of faults.
+//! `drain::decide`, from outside: the failure matrix row by row, and whole lives of instances under
+//! every pair of faults.
 
 mod lives;
 mod order;

@@ -131,7 +131,8 @@ fn the_record_decides_again_bit_for_bit() {
     assert_eq!(decide(&again), scene.decide());
 }
 
-/// One that SSM did not know yet, or whose order was refused, is not passed over as held by the passes that follow.
+/// One that SSM did not know yet, or whose order was refused, is not passed over as held by the
+/// passes that follow.
 #[test]
 fn an_order_that_reached_nobody_is_told_and_repeated_by_the_next_pass() {
     for (sent, says) in [

@@ -1,7 +1,8 @@
 //! The failure matrix: events, the function, the hook and the group.
 //!
-//! Rows that are not here are whole lives (7 and 46, in `lives.rs`) or about other programs (31, 32 and 34 are autoscale's). Rows 21 to
-//! 28 are the host's to prove; what the decision needs of them is in `rows_host.rs`. `docs/SEMANTICS.md` lists all fifty.
+//! Rows that are not here are whole lives (7 and 46, in `lives.rs`) or about other programs (31, 32
+//! and 34 are autoscale's). Rows 21 to 28 are the host's to prove; what the decision needs of them
+//! is in `rows_host.rs`. `docs/SEMANTICS.md` lists all fifty.
 
 use crate::scene::*;
 use fleet_core::drain::*;
@@ -11,7 +12,8 @@ use fleet_core::scaling::Reading;
 fn row_01_a_doubled_event_finds_the_action_over() {
     let scene = Scene::waiting(vec![answered(10, drained())]).hint(HintKind::Look);
     assert!(scene.is_completed());
-    // The second pass of the same event: completed already, so the group no longer shows it as waiting.
+    // The second pass of the same event: completed already, so the group no longer shows it as
+    // waiting.
     let second = scene
         .then(Answer::Completed(id(0), Done::NoAction))
         .then(Answer::Group(Reading::Known(group(vec![member(0, "Terminating:Proceed")]))));
@@ -42,7 +44,8 @@ fn row_04_a_lost_command_event_is_made_up_for_by_the_tick() {
 
 #[test]
 fn row_05_a_pass_that_died_left_nothing_behind_that_the_next_one_needs() {
-    // Died after the heartbeat, after the command, after the completion: each time the world alone tells the next step.
+    // Died after the heartbeat, after the command, after the completion: each time the world alone
+    // tells the next step.
     assert_eq!(Scene::waiting(vec![]).sent(), order());
     let sent = Scene::waiting(vec![command(70, Status::Live, Output::None)]);
     assert_eq!(sent.because(), Reason::Waiting { asked_s: 70, window_s: 240 });
@@ -62,7 +65,8 @@ fn row_06_an_outage_longer_than_the_hook_keeps_the_machine_and_the_next_pass_dra
 
 #[test]
 fn row_06_a_host_that_never_answered_is_told_once_more_before_its_worker_is_stopped() {
-    // Asked once, the command died on its way, and then nothing of ours ran for longer than any job may take.
+    // Asked once, the command died on its way, and then nothing of ours ran for longer than any job
+    // may take.
     let limit = i64::from(LIMIT_S);
     let first = || command(limit + 900, Status::Broken, Output::None);
     let last_call = |asked_s, status, output| {
@@ -79,7 +83,8 @@ fn row_06_a_host_that_never_answered_is_told_once_more_before_its_worker_is_stop
     assert!(!last_call(250, Status::Ended, Output::Report(busy(1))).sent().stop);
     assert!(!last_call(100, Status::Broken, Output::None).sent().stop);
     assert!(last_call(250, Status::Ended, Output::None).sent().stop);
-    // Its agent stays away: given up when a worker that was told to stop would be, and not while a call is at work.
+    // Its agent stays away: given up when a worker that was told to stop would be, and not while a
+    // call is at work.
     assert!(!last_call(239, Status::Broken, Output::None).sent().stop);
     assert!(last_call(240, Status::Broken, Output::None).is_completed());
     assert!(last_call(240, Status::Live, Output::None).is_left_alone());

@@ -32,7 +32,8 @@ fn row_16_a_command_that_its_agent_took_into_the_grave_is_sent_again() {
 
 #[test]
 fn row_16_the_next_command_begins_before_the_last_one_ends() {
-    // So a job that ends between two of them is heard of at the next tick, and not at the one after it.
+    // So a job that ends between two of them is heard of at the next tick, and not at the one after
+    // it.
     let at = |asked_s| Scene::waiting(vec![command(asked_s, Status::Live, Output::None)]);
     assert!(at(179).is_left_alone());
     assert_eq!(at(180).sent(), Order { chain: at(180).sent().chain, ..order() });
@@ -174,7 +175,8 @@ fn row_26_a_drain_that_can_be_undone_proves_nothing() {
 
 #[test]
 fn row_27_the_database_has_no_part_in_it() {
-    // The proof is the host's; there is nothing in the inputs that a database could be missing from.
+    // The proof is the host's; there is nothing in the inputs that a database could be missing
+    // from.
     assert!(Scene::waiting(vec![answered(10, drained())]).is_completed());
 }
 
@@ -308,7 +310,8 @@ fn the_limit_does_not_count_from_an_answer_that_closed_nothing() {
         assert_eq!(order.chain.closed, Some(ago(600)));
         assert_eq!(Scene::waiting(vec![first()]).sent().chain.closed, None);
     }
-    // A worker that cannot say whether it takes more was told all the same, and so was one that is stopped.
+    // A worker that cannot say whether it takes more was told all the same, and so was one that is
+    // stopped.
     let old = HostReport { accepting: None, ..busy(1) };
     for closed in [old, HostReport { worker_stopped: true, ..drained() }] {
         let scene = Scene::waiting(vec![answered(600, closed)]);

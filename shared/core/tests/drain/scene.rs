@@ -1,4 +1,5 @@
-//! One leaving instance to decide about: everything known and nothing wrong, changed by the test where it matters.
+//! One leaving instance to decide about: everything known and nothing wrong, changed by the test
+//! where it matters.
 
 use fleet_core::drain::*;
 use fleet_core::ids::{GroupName, InstanceId};

@@ -238,7 +238,8 @@ fn bounds_without_a_common_number_are_told_as_none() {
 }
 
 proptest! {
-    /// Whichever sources are down: each is named, its fields are null, and the fields of the others are as they were.
+    /// Whichever sources are down: each is named, its fields are null, and the fields of the others
+    /// are as they were.
     #[test]
     fn a_source_that_is_down_costs_its_own_fields_only(
         group in any::<bool>(), queue in any::<bool>(), registry in any::<bool>(),

@@ -1,4 +1,5 @@
-//! `rollout::decide` and `rollout::start`, from outside: whole rollouts against a fleet and an SSM that go wrong in every way.
+//! `rollout::decide` and `rollout::start`, from outside: whole rollouts against a fleet and an SSM
+//! that go wrong in every way.
 
 mod drive;
 mod random;

@@ -142,7 +142,8 @@ fn ssms_own_words_have_their_states() {
         invocation(4, Status::Cancelled, Output::None),
         invocation(5, Status::NotStarted, Output::None),
     ]);
-    // 6 was in service and SSM never heard of it, 7 came meanwhile, and of those that were asked some left.
+    // 6 was in service and SSM never heard of it, 7 came meanwhile, and of those that were asked
+    // some left.
     let view = view(
         &evidence,
         &[id(6)],
@@ -307,8 +308,8 @@ fn a_record_is_rebuilt_from_its_first_command() {
 }
 
 proptest! {
-    /// Two requests with one key, in the same millisecond, whoever gets how far before the other goes on; a third may have died
-    /// between its reservation and its order.
+    /// Two requests with one key, in the same millisecond, whoever gets how far before the other
+    /// goes on; a third may have died between its reservation and its order.
     #[test]
     fn one_key_is_one_order_however_two_requests_meet(
         died in any::<bool>(),

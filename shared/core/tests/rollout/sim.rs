@@ -186,7 +186,8 @@ impl Sim {
         };
         match state {
             State::RolledBack => {
-                // Whoever was there may run the version before; whoever has the new one got it unseen.
+                // Whoever was there may run the version before; whoever has the new one got it
+                // unseen.
                 assert_eq!(runs("v2"), 0, "{}", self.label);
             }
             State::Succeeded => assert_eq!(stable.deployment_id, id, "{}", self.label),

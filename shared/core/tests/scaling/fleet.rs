@@ -57,7 +57,8 @@ pub(crate) fn counts(ready: u32, active: u32) -> QueueCounts {
     }
 }
 
-/// A queue and `workers` workers of which the first `active` are busy, all with a heartbeat of 10 s ago.
+/// A queue and `workers` workers of which the first `active` are busy, all with a heartbeat of 10 s
+/// ago.
 pub(crate) fn queue(ready: u32, active: u32, workers: u32) -> QueueSnapshot {
     QueueSnapshot {
         db_now: NOW,

@@ -1,4 +1,5 @@
-//! Inputs that are one to three changes away from a fleet with idle workers to give back: wholly random ones next to never end anybody.
+//! Inputs that are one to three changes away from a fleet with idle workers to give back: wholly
+//! random ones next to never end anybody.
 
 use crate::fleet::*;
 use crate::properties::{any_counts, any_row, moment};

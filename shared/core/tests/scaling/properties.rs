@@ -211,7 +211,8 @@ proptest! {
         }
     }
 
-    /// What is left in service after scaling in is what is needed, and has room for every job that runs on a machine that stays.
+    /// What is left in service after scaling in is what is needed, and has room for every job that
+    /// runs on a machine that stays.
     #[test]
     fn never_below_live_active(inputs in any_or_near()) {
         let decision = decide(&inputs).decision;
@@ -287,7 +288,8 @@ proptest! {
         }
     }
 
-    /// The memory survives its parameter: what is encoded is read back, and losing it never takes a held worker away at once.
+    /// The memory survives its parameter: what is encoded is read back, and losing it never takes a
+    /// held worker away at once.
     #[test]
     fn losing_the_memory_is_safe(inputs in any_inputs()) {
         let outcome = decide(&inputs);

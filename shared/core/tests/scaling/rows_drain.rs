@@ -1,4 +1,5 @@
-//! The rows of the drain's failure matrix that are scaling's to hold: whoever leaves is no capacity, and whoever works does not leave.
+//! The rows of the drain's failure matrix that are scaling's to hold: whoever leaves is no
+//! capacity, and whoever works does not leave.
 
 use crate::fleet::*;
 use fleet_core::scaling::*;

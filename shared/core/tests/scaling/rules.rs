@@ -167,7 +167,8 @@ fn pin(queue: &mut QueueSnapshot, counts: QueueCounts) {
 
 #[test]
 fn a_job_that_started_after_the_workers_last_word_may_be_its() {
-    // The row says idle, ten seconds ago; a job started eight seconds ago and nobody has said it has it.
+    // The row says idle, ten seconds ago; a job started eight seconds ago and nobody has said it
+    // has it.
     let mut queue = queue(0, 1, 2);
     if let Reading::Known(active) = &mut queue.general.active {
         active.newest_start = Some(UnixMs(NOW.0 - 8_000));

@@ -130,8 +130,8 @@ fn page_size(asked: Option<usize>, least: usize, most: usize) -> Result<usize, A
     }
 }
 
-/// A page of what is sorted by descending keys, and the token of the next. The token is the last key of this page, so
-/// that what is added meanwhile moves nothing.
+/// A page of what is sorted by descending keys, and the token of the next. The token is the last
+/// key of this page, so that what is added meanwhile moves nothing.
 fn page<K: Ord + Copy>(
     items: Vec<(K, Value)>,
     after: Option<K>,

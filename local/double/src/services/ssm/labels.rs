@@ -29,7 +29,8 @@ fn check(labels: &[String]) -> Result<(), ApiError> {
 }
 
 impl Parameters {
-    /// `LabelParameterVersion`: all of the legal labels or none, taken away from the version that had them.
+    /// `LabelParameterVersion`: all of the legal labels or none, taken away from the version that
+    /// had them.
     pub(super) fn label(
         &mut self,
         name: &str,

@@ -1,5 +1,5 @@
-//! Systems Manager Parameter Store over JSON 1.1: `String` and `StringList` parameters of the standard tier, with their
-//! versions and labels.
+//! Systems Manager Parameter Store over JSON 1.1: `String` and `StringList` parameters of the
+//! standard tier, with their versions and labels.
 
 mod labels;
 mod parameters;

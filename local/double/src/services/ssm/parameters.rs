@@ -164,7 +164,8 @@ impl Parameters {
         Ok(answer)
     }
 
-    /// `GetParameterHistory`: the versions kept, oldest first. The token is the last version of the page.
+    /// `GetParameterHistory`: the versions kept, oldest first. The token is the last version of the
+    /// page.
     pub(super) fn history(
         &self,
         name: &str,

@@ -1,9 +1,11 @@
-//! The two services of a host, small: what runs in a local host's containers where no job of a real queue is wanted.
+//! The two services of a host, small: what runs in a local host's containers where no job of a real
+//! queue is wanted.
 //!
-//! `fleet-standin api` answers `/health`. `fleet-standin worker` answers as `local/worker/worker.mjs --no-queue` does:
-//! jobs come by `POST /standin/job`, and what happens is printed as one JSON object per line. Ports and names come from
-//! the environment that a deploy-server gives its containers; `IMAGE_TAG` is what the image says about itself.
-//! A `--fault` makes it a broken version of itself.
+//! `fleet-standin api` answers `/health`. `fleet-standin worker` answers as
+//! `local/worker/worker.mjs --no-queue` does: jobs come by `POST /standin/job`, and what happens is
+//! printed as one JSON object per line. Ports and names come from the environment that a
+//! deploy-server gives its containers; `IMAGE_TAG` is what the image says about itself. A `--fault`
+//! makes it a broken version of itself.
 
 mod api;
 mod worker;

@@ -1,10 +1,12 @@
-//! The machine as far as a drain goes: SSM's agent and its commands, the deploy-server, the worker and its job.
+//! The machine as far as a drain goes: SSM's agent and its commands, the deploy-server, the worker
+//! and its job.
 
 use super::world::{Lifecycle, Loss};
 use super::{Draw, Fault, World};
 use fleet_core::drain::{DELIVERY_S, HostReport, Order, Output, Status};
 
-/// SSM gives up on a command this long after its delivery window and its own window, as `GhostHands-Host` has it.
+/// SSM gives up on a command this long after its delivery window and its own window, as
+/// `GhostHands-Host` has it.
 const EXECUTION_SLACK_S: i64 = 60;
 /// A worker that starts again answers after this time.
 const WORKER_BOOT_S: i64 = 20;
@@ -89,7 +91,8 @@ impl Host {
         }
     }
 
-    /// Nothing runs and nothing more will be taken. An old worker is never at rest before it is stopped.
+    /// Nothing runs and nothing more will be taken. An old worker is never at rest before it is
+    /// stopped.
     pub(crate) fn is_at_rest(&self) -> bool {
         match self.worker {
             Worker::Stopped => true,
@@ -132,7 +135,8 @@ impl World {
         self.now >= self.host.worker_up_at && !self.strikes(Fault::WorkerUnreachable)
     }
 
-    /// Leaves the durable marker: from now on the host itself sees to it that the intake is closed, whatever the worker does.
+    /// Leaves the durable marker: from now on the host itself sees to it that the intake is closed,
+    /// whatever the worker does.
     pub(crate) fn mark(&mut self, why: &str) {
         if !self.host.terminating {
             self.host.terminating = true;
@@ -158,7 +162,8 @@ impl World {
         }
     }
 
-    /// What the deploy-server does every second or two on a marked host, with a command in hand or without.
+    /// What the deploy-server does every second or two on a marked host, with a command in hand or
+    /// without.
     fn close_intake(&mut self) {
         let open = self.host.worker == Worker::Up { closed: false };
         if open && self.host.terminating && self.is_server_up() && self.reaches_worker() {

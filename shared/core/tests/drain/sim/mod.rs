@@ -1,4 +1,5 @@
-//! The end of one instance on a virtual clock: group, hook, SSM, host, worker and job, and everything that can go wrong with them.
+//! The end of one instance on a virtual clock: group, hook, SSM, host, worker and job, and
+//! everything that can go wrong with them.
 //!
 //! A life is a function of its scenario alone, so a seed replays it. Each step is a second.
 
@@ -19,7 +20,8 @@ pub(crate) use world::{Life, Loss, World};
 pub(crate) struct Scenario {
     pub(crate) seed: u64,
     pub(crate) faults: Vec<Fault>,
-    /// The hook's default result keeps the machine (the peers have the classic hook, which ends it).
+    /// The hook's default result keeps the machine (the peers have the classic hook, which ends
+    /// it).
     pub(crate) retain: bool,
     /// The host watches its own metadata and begins to drain by itself.
     pub(crate) watcher: bool,
@@ -55,7 +57,8 @@ pub(crate) fn live_in(mut world: World, keeper: &mut dyn Keeper) -> Life {
     world.into_life()
 }
 
-/// Many instances of one group end at once, and one function whose environments stay warm looks after them all.
+/// Many instances of one group end at once, and one function whose environments stay warm looks
+/// after them all.
 pub(crate) fn crowd(scenarios: &[Scenario], mut ours: Ours) -> Vec<Life> {
     let mut worlds: Vec<World> = scenarios.iter().map(World::new).collect();
     worlds[0].draw.fresh = false;

@@ -1,4 +1,5 @@
-//! Ours: the loop that the function runs around `decide`, on the virtual clock, and everything that can befall it.
+//! Ours: the loop that the function runs around `decide`, on the virtual clock, and everything that
+//! can befall it.
 
 use super::draw::Random;
 use super::host::{Command, State};
@@ -30,8 +31,8 @@ pub(crate) struct Kill {
     pub(crate) after: bool,
 }
 
-/// The function, looking after one instance or after many of one group. What befalls the function or the group as a whole is drawn
-/// with the first of them.
+/// The function, looking after one instance or after many of one group. What befalls the function
+/// or the group as a whole is drawn with the first of them.
 #[derive(Debug)]
 pub(crate) struct Ours {
     kill: Option<Kill>,
@@ -84,7 +85,8 @@ impl Ours {
         Ours { kill: Some(kill), ..Ours::new() }
     }
 
-    /// So many passes at a time, as the function's reserved concurrency has it, each with so many calls a second.
+    /// So many passes at a time, as the function's reserved concurrency has it, each with so many
+    /// calls a second.
     pub(crate) fn paced(at_a_time: usize, calls_a_second: usize) -> Ours {
         Ours { pace: calls_a_second, at_a_time, ..Ours::new() }
     }

@@ -1,11 +1,11 @@
-//! The rules of others under the same faults. Each is given our worker and our host's way to drain; what is theirs is who learns of the
-//! end, who holds the instance, and who lets it go.
+//! The rules of others under the same faults. Each is given our worker and our host's way to drain;
+//! what is theirs is who learns of the end, who holds the instance, and who lets it go.
 
 use super::world::Loss;
 use super::{Fault, Keeper, World};
 
-/// The predecessor: a hook of 300 s and nobody who holds it, tells the host or completes. Nothing reaches a machine in `Terminating:Wait`,
-/// so its worker takes jobs until the hook runs out.
+/// The predecessor: a hook of 300 s and nobody who holds it, tells the host or completes. Nothing
+/// reaches a machine in `Terminating:Wait`, so its worker takes jobs until the hook runs out.
 #[derive(Debug)]
 pub(crate) struct OldSystem;
 
@@ -17,7 +17,8 @@ impl Keeper for OldSystem {
     }
 }
 
-/// When a process of theirs dies: once in the first ten minutes, where ours dies in every other pass.
+/// When a process of theirs dies: once in the first ten minutes, where ours dies in every other
+/// pass.
 fn dies_at(world: &World) -> Option<i64> {
     let mut random = world.draw.crashes.clone();
     world.draw.has(Fault::Crashes).then(|| random.between(1, 600))
@@ -45,8 +46,9 @@ fn complete(world: &mut World) -> Completion {
     }
 }
 
-/// buildkite/lifecycled: a daemon on the host reads the hook's event from a queue and the metadata's spot notice, runs a handler that
-/// waits for the job, holds every 10 s and always completes, once.
+/// buildkite/lifecycled: a daemon on the host reads the hook's event from a queue and the
+/// metadata's spot notice, runs a handler that waits for the job, holds every 10 s and always
+/// completes, once.
 #[derive(Debug, Default)]
 pub(crate) struct Lifecycled {
     doing: Doing,
@@ -117,8 +119,9 @@ impl Keeper for Lifecycled {
     }
 }
 
-/// aws-node-termination-handler in its queue mode, with its heartbeats switched on: a controller reads the events from a queue that keeps
-/// them for 300 s, drains, holds until the first error, and completes once; a completion that fails leaves the heartbeats on.
+/// aws-node-termination-handler in its queue mode, with its heartbeats switched on: a controller
+/// reads the events from a queue that keeps them for 300 s, drains, holds until the first error,
+/// and completes once; a completion that fails leaves the heartbeats on.
 #[derive(Debug, Default)]
 pub(crate) struct NodeTerminationHandler {
     /// When each message was sent that nobody has deleted.

@@ -84,7 +84,8 @@ pub(crate) struct World {
     pub(crate) wait_began: i64,
     traced: bool,
     heartbeat_until: i64,
-    /// Ours is completed, another hook still holds; and what a job would be lost by that is there when it lets go.
+    /// Ours is completed, another hook still holds; and what a job would be lost by that is there
+    /// when it lets go.
     completed: Option<Loss>,
     /// Since when the group is in which state.
     states: Vec<(i64, &'static str)>,
@@ -249,7 +250,8 @@ impl World {
         self.life.losses.push((self.now, loss));
     }
 
-    /// Whether our action can be held and completed: it may come later than the state that shows it.
+    /// Whether our action can be held and completed: it may come later than the state that shows
+    /// it.
     fn has_action(&self) -> bool {
         self.lifecycle == Lifecycle::Wait
             && self.completed.is_none()
