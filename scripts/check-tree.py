@@ -14,11 +14,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# All that the pure core may reach, however indirectly. Nothing here opens a file or a socket, reads
-# a clock or an environment, or starts a thread on the core's behalf.
-CORE = "fleet-core"
-CORE_MAY_USE = {
-    "itoa", "jiff", "jiff-core", "memchr", "proc-macro2", "quote", "serde", "serde_core", "serde_derive",
+# All that the pure crates may reach, however indirectly. Nothing here opens a file or a socket, reads
+# a clock or an environment, or starts a thread on their behalf.
+PURE = ("fleet-protocol", "fleet-core")
+PURE_MAY_USE = {
+    "fleet-protocol", "itoa", "jiff", "jiff-core", "memchr", "proc-macro2", "quote", "serde", "serde_core", "serde_derive",
     "serde_json", "syn", "thiserror", "thiserror-impl", "unicode-ident", "zmij",
 }  # fmt: skip
 
@@ -158,14 +158,15 @@ def check_sources(graphs: dict[str, dict], sources: dict) -> None:
     check("every dependency comes from crates.io", sorted(wrong))
 
 
-def check_core(targets: list[str]) -> None:
-    """By `cargo tree`: it resolves the core's features alone, where metadata unites the workspace's."""
-    listed = [
-        run("cargo", "tree", "--locked", "-p", CORE, "-e", "normal,build", "--prefix", "none", "--target", target)
-        for target in targets
-    ]
-    names = {line.split()[0] for text in listed for line in text.splitlines() if line.strip()}
-    check(f"{CORE} depends on nothing that does input or output", sorted(names - {CORE} - CORE_MAY_USE))
+def check_pure(targets: list[str]) -> None:
+    """By `cargo tree`: it resolves each crate's features alone, where metadata unites the workspace's."""
+    for package in PURE:
+        listed = [
+            run("cargo", "tree", "--locked", "-p", package, "-e", "normal,build", "--prefix", "none", "--target", target)
+            for target in targets
+        ]
+        names = {line.split()[0] for text in listed for line in text.splitlines() if line.strip()}
+        check(f"{package} depends on nothing that does input or output", sorted(names - {package} - PURE_MAY_USE))
 
 
 # --- The tree itself ---------------------------------------------------------------------------------
@@ -243,7 +244,7 @@ def main() -> int:
     check_bans(graphs, deny["bans"])
     check_licences(graphs, deny["licenses"])
     check_sources(graphs, deny["sources"])
-    check_core(deny["graph"]["targets"])
+    check_pure(deny["graph"]["targets"])
 
     first = next(iter(graphs.values()))
     members = [first["packages"][id] for id in sorted(first["members"])]

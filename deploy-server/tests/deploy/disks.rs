@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use fleet_core::drain::Finding;
-use fleet_core::ids::InstanceId;
+use fleet_protocol::ids::InstanceId;
 use serde_json::json;
 
 use crate::drains::report;

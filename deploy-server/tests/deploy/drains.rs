@@ -4,7 +4,7 @@ use std::process::Output;
 use std::time::{Duration, Instant};
 
 use fleet_core::drain::{Finding, HostReport};
-use fleet_core::ids::InstanceId;
+use fleet_protocol::ids::InstanceId;
 use serde_json::{Value, json};
 
 use crate::support::host::Host;

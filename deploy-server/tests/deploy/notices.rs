@@ -67,7 +67,7 @@ fn an_instance_that_its_group_ends_drains_by_itself_and_remembers_it() {
     until("it is drained again", SOON, || (!accepts(&host)).then_some(()));
     host.worker("POST", "/test/done");
     let said = report(&host.cli(&["drain", "--terminating", "--timeout", "30", "--json"]));
-    let instance = fleet_core::ids::InstanceId::new("i-0123456789abcdef0");
+    let instance = fleet_protocol::ids::InstanceId::new("i-0123456789abcdef0");
     assert_eq!(said.finding(&instance), Finding::Drained, "{said:?}");
 }
 

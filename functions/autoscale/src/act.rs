@@ -2,8 +2,8 @@
 
 use fleet_clients::auto_scaling::AutoScaling;
 use fleet_clients::aws::{AwsError, AwsErrorKind};
-use fleet_core::ids::GroupName;
 use fleet_core::scaling::Plan;
+use fleet_protocol::ids::GroupName;
 use serde::Serialize;
 
 /// What became of a plan or of a write.

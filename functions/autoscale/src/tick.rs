@@ -6,10 +6,9 @@ use crate::record::{self, Ages, AlreadyRunning, DecisionRecord, Disabled, Done, 
 use crate::request::Trigger;
 use fleet_clients::pgboss::{Begun, lock_key};
 use fleet_clients::telemetry::emit_line;
-use fleet_core::scaling::{
-    Inputs, LossCause, Memory, Observation, Outcome, Plan, Reading, State, Unknown, decide,
-};
-use fleet_core::time::UnixMs;
+use fleet_core::scaling::{Inputs, LossCause, Memory, Observation, Outcome, Plan, State, decide};
+use fleet_protocol::reading::{Reading, Unknown};
+use fleet_protocol::time::UnixMs;
 use serde_json::Value;
 use std::sync::atomic::Ordering;
 use std::time::Instant;

@@ -3,7 +3,7 @@
 use crate::app::{App, clock};
 use fleet_clients::telemetry::error_chain;
 use fleet_core::rollout::{Answer, Call, Done, Members, Stable};
-use fleet_core::scaling::Reading;
+use fleet_protocol::reading::Reading;
 use futures_util::stream::{self, StreamExt};
 
 /// Calls under way at a time.

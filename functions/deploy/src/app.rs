@@ -7,7 +7,7 @@ use fleet_clients::config::{DeployConfig, WEBHOOK_KEY};
 use fleet_clients::rollouts::Rollouts;
 use fleet_clients::secrets::{SecretError, Secrets};
 use fleet_clients::webhook::Webhook;
-use fleet_core::time::UnixMs;
+use fleet_protocol::time::UnixMs;
 use secrecy::SecretString;
 use std::sync::Arc;
 

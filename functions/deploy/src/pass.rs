@@ -5,8 +5,8 @@ use crate::act::perform;
 use crate::app::{App, clock};
 use crate::record::{PassRecord, Told};
 use fleet_clients::telemetry::emit_line;
-use fleet_core::ids::CommandId;
 use fleet_core::rollout::{Call, Inputs, Reason, decide};
+use fleet_protocol::ids::CommandId;
 use serde_json::Value;
 use std::time::Instant;
 

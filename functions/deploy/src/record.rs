@@ -4,8 +4,8 @@
 use crate::request::Trigger;
 use fleet_clients::config::DeployConfig;
 use fleet_clients::telemetry::DeployMetrics;
-use fleet_core::ids::GroupName;
 use fleet_core::rollout::{Call, Inputs, Reason, State};
+use fleet_protocol::ids::GroupName;
 use serde::Serialize;
 use serde_json::{Value, json};
 

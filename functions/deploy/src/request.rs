@@ -4,7 +4,7 @@ use aws_lambda_events::apigw::ApiGatewayV2httpRequest;
 use aws_lambda_events::eventbridge::EventBridgeEvent;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use fleet_core::ids::CommandId;
+use fleet_protocol::ids::CommandId;
 use serde::Serialize;
 use serde_json::Value;
 

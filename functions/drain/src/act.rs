@@ -2,7 +2,7 @@
 
 use crate::app::App;
 use fleet_core::drain::{Answer, Call, Done};
-use fleet_core::time::UnixMs;
+use fleet_protocol::time::UnixMs;
 use futures_util::stream::{self, StreamExt};
 use std::time::Duration;
 

@@ -6,7 +6,7 @@ use crate::app::App;
 use crate::record::{self, Told};
 use fleet_clients::telemetry::emit_line;
 use fleet_core::drain::{Call, Inputs, decide};
-use fleet_core::time::UnixMs;
+use fleet_protocol::time::UnixMs;
 use serde_json::Value;
 use std::time::Instant;
 

@@ -5,9 +5,9 @@ use crate::request::Trigger;
 use fleet_clients::config::DrainConfig;
 use fleet_clients::telemetry::DrainMetrics;
 use fleet_core::drain::{Call, Decision, Done, Hint, Inputs, Note, Reason, Verdict};
-use fleet_core::ids::{GroupName, InstanceId};
-use fleet_core::scaling::Reading;
-use fleet_core::time::UnixMs;
+use fleet_protocol::ids::{GroupName, InstanceId};
+use fleet_protocol::reading::Reading;
+use fleet_protocol::time::UnixMs;
 use serde::Serialize;
 use serde_json::{Value, json};
 

@@ -1,6 +1,6 @@
 use super::*;
 use fleet_core::drain::{Answer, Group, HintKind, Hook, Machine, Member, Memory, decide};
-use fleet_core::scaling::{Unknown, UnknownCause};
+use fleet_protocol::reading::{Unknown, UnknownCause};
 use std::collections::BTreeMap;
 
 const NOW: UnixMs = UnixMs(1_795_478_400_000);

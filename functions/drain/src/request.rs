@@ -3,8 +3,8 @@
 
 use aws_lambda_events::eventbridge::EventBridgeEvent;
 use fleet_core::drain::{Hint, HintKind};
-use fleet_core::ids::{GroupName, InstanceId};
-use fleet_core::time::UnixMs;
+use fleet_protocol::ids::{GroupName, InstanceId};
+use fleet_protocol::time::UnixMs;
 use serde::Serialize;
 use serde_json::Value;
 

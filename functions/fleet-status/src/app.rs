@@ -9,7 +9,7 @@ use fleet_clients::pgboss::KeptSource;
 use fleet_clients::proofs::Proofs;
 use fleet_clients::secrets::Secrets;
 use fleet_clients::tags::GroupTags;
-use fleet_core::time::UnixMs;
+use fleet_protocol::time::UnixMs;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use tokio::sync::Mutex;

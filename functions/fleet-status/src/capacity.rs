@@ -5,7 +5,8 @@ use crate::app::{App, clock};
 use crate::read;
 use fleet_clients::reply::Problem;
 use fleet_core::fleet::CapacityWish;
-use fleet_core::scaling::{Overrides, Reading};
+use fleet_core::scaling::Overrides;
+use fleet_protocol::reading::Reading;
 use serde_json::{Value, json};
 
 /// Carries the wish out and returns the overrides in force. `asked` becomes the wish as soon as it

@@ -4,8 +4,9 @@
 use crate::app::{App, clock};
 use fleet_clients::pgboss::Look;
 use fleet_core::fleet::{Proof, Readings, Stable};
-use fleet_core::ids::InstanceId;
-use fleet_core::scaling::{Group, LossCause, Memory, Reading, Unknown, UnknownCause};
+use fleet_core::scaling::{Group, LossCause, Memory};
+use fleet_protocol::ids::InstanceId;
+use fleet_protocol::reading::{Reading, Unknown, UnknownCause};
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::Duration;

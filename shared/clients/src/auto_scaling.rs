@@ -6,8 +6,9 @@ use aws_sdk_autoscaling::config::Builder;
 use aws_sdk_autoscaling::types::{AutoScalingGroup, InstanceRefreshStatus};
 use aws_smithy_runtime_api::client::interceptors::context::InterceptorContext;
 use aws_smithy_runtime_api::client::retries::classifiers::{ClassifyRetry, RetryAction};
-use fleet_core::ids::{GroupName, InstanceId};
-use fleet_core::scaling::{Group, Instance, Reading, RefreshStatus, Tag, Unknown, UnknownCause};
+use fleet_core::scaling::{Group, Instance, RefreshStatus, Tag};
+use fleet_protocol::ids::{GroupName, InstanceId};
+use fleet_protocol::reading::{Reading, Unknown, UnknownCause};
 
 /// Tags that begin like this are addressed to us.
 const TAG_PREFIX: &str = "ghosthands:";

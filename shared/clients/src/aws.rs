@@ -20,7 +20,7 @@ use aws_smithy_types::timeout::TimeoutConfig;
 use aws_types::SdkConfig;
 use aws_types::region::Region;
 use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
-use fleet_core::scaling::{Unknown, UnknownCause};
+use fleet_protocol::reading::{Unknown, UnknownCause};
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use std::error::Error;

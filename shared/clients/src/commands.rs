@@ -5,9 +5,9 @@ use aws_sdk_ssm::Client;
 use aws_sdk_ssm::error::ProvideErrorMetadata;
 use aws_sdk_ssm::types::{CommandFilter, CommandFilterKey, CommandInvocation};
 use fleet_core::drain::{DELIVERY_S, Done, HostReport, Invocation, Order, Output, Status};
-use fleet_core::ids::InstanceId;
-use fleet_core::scaling::{Reading, Unknown, UnknownCause};
-use fleet_core::time::UnixMs;
+use fleet_protocol::ids::InstanceId;
+use fleet_protocol::reading::{Reading, Unknown, UnknownCause};
+use fleet_protocol::time::UnixMs;
 
 /// The most that SSM gives at a time.
 const PAGE: i32 = 50;

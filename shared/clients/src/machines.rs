@@ -17,8 +17,8 @@ use aws_smithy_runtime_api::http::Request;
 use aws_smithy_types::body::SdkBody;
 use aws_smithy_xml::decode::{Document, XmlDecodeError, try_data};
 use fleet_core::drain::Machine;
-use fleet_core::ids::InstanceId;
-use fleet_core::scaling::Reading;
+use fleet_protocol::ids::InstanceId;
+use fleet_protocol::reading::Reading;
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 

@@ -3,7 +3,7 @@
 use crate::aws::{Aws, AwsError, AwsErrorKind, explain};
 use aws_sdk_ssm::Client;
 use aws_sdk_ssm::types::ParameterType;
-use fleet_core::scaling::{Reading, Unknown, UnknownCause};
+use fleet_protocol::reading::{Reading, Unknown, UnknownCause};
 
 #[derive(Clone, Debug)]
 pub struct Parameters {

@@ -2,7 +2,7 @@
 
 use crate::aws::{Aws, AwsError, AwsErrorKind, explain};
 use aws_sdk_secretsmanager::Client;
-use fleet_core::scaling::{Unknown, UnknownCause};
+use fleet_protocol::reading::{Unknown, UnknownCause};
 use secrecy::SecretString;
 use serde_json::Value;
 use std::collections::BTreeMap;

@@ -4,7 +4,7 @@ use crate::aws::{Aws, AwsError, explain};
 use aws_sdk_autoscaling::Client;
 use aws_sdk_autoscaling::types::Tag;
 use aws_sdk_autoscaling::types::builders::TagBuilder;
-use fleet_core::ids::GroupName;
+use fleet_protocol::ids::GroupName;
 
 #[derive(Clone, Debug)]
 pub struct GroupTags {

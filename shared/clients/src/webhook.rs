@@ -13,7 +13,7 @@ use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorSettings}
 use aws_smithy_runtime_api::http::Request;
 use aws_smithy_types::body::SdkBody;
 use fleet_core::rollout::{Done, Kind, Stable};
-use fleet_core::time::UnixMs;
+use fleet_protocol::time::UnixMs;
 use hmac::{Hmac, KeyInit, Mac};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
@@ -149,8 +149,8 @@ fn signature(key: &SecretString, parts: &[&[u8]]) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fleet_core::ids::CommandId;
-    use fleet_core::rollout::ImageTag;
+    use fleet_protocol::ids::CommandId;
+    use fleet_protocol::image_tag::ImageTag;
 
     fn stable(kind: Kind) -> Stable {
         Stable {

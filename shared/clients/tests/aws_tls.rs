@@ -6,7 +6,7 @@
 use fleet_clients::aws::Aws;
 use fleet_clients::config::AutoscaleConfig;
 use fleet_clients::parameters::Parameters;
-use fleet_core::scaling::{Reading, UnknownCause};
+use fleet_protocol::reading::{Reading, UnknownCause};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};

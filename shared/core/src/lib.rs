@@ -8,8 +8,6 @@
 
 pub mod drain;
 pub mod fleet;
-pub mod ids;
 pub mod rollout;
 mod said;
 pub mod scaling;
-pub mod time;

@@ -5,13 +5,14 @@ use crate::world::*;
 use fleet_clients::aws::Aws;
 use fleet_clients::config::DeployConfig;
 use fleet_clients::rollouts::Rollouts;
-use fleet_core::ids::InstanceId;
 use fleet_core::rollout::{
-    Done, ImageTag, Key, Kind, Order, Part, Record, Reserve, SendResult, Sending, Sent, Step,
-    Strategy, Targets,
+    Done, Key, Kind, Order, Part, Record, Reserve, SendResult, Sending, Sent, Step, Strategy,
+    Targets,
 };
-use fleet_core::scaling::Reading;
-use fleet_core::time::UnixMs;
+use fleet_protocol::ids::InstanceId;
+use fleet_protocol::image_tag::ImageTag;
+use fleet_protocol::reading::Reading;
+use fleet_protocol::time::UnixMs;
 use std::collections::BTreeMap;
 
 fn rollouts(world: &World) -> Rollouts {
@@ -63,7 +64,7 @@ async fn an_order_is_sent_again_only_where_ssm_did_nothing() {
         panic!("it is listed")
     };
     assert_eq!((evidence.command.order, evidence.command.force), (sending.order, true));
-    let stranger = fleet_core::ids::CommandId::new("0831e1a8-a1ac-4257-a1fd-c831bb48c7ad");
+    let stranger = fleet_protocol::ids::CommandId::new("0831e1a8-a1ac-4257-a1fd-c831bb48c7ad");
     assert_eq!(rollouts.evidence(&stranger).await, Reading::Known(None));
 }
 

@@ -2,7 +2,7 @@
 
 use crate::world::*;
 use fleet_core::scaling::{Overrides, Tag};
-use fleet_core::time::UnixMs;
+use fleet_protocol::time::UnixMs;
 use serde_json::{Value, json};
 
 /// The group's tags, as the scaling function will read them.

@@ -3,7 +3,7 @@
 
 use crate::support::{DOWNSTREAM, LOOK_AHEAD, app_source, install, own_server, server, snapshot};
 use fleet_clients::pgboss::Begun;
-use fleet_core::scaling::{Reading, UnknownCause};
+use fleet_protocol::reading::{Reading, UnknownCause};
 use std::time::{Duration, Instant};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -3,8 +3,8 @@
 
 use crate::support::{LOOK_AHEAD, NEWEST, QUEUE, install, server, source};
 use fleet_clients::pgboss::{Begun, lock_key};
-use fleet_core::ids::GroupName;
 use fleet_local::pgbouncer::{Options, PgBouncer};
+use fleet_protocol::ids::GroupName;
 use std::sync::OnceLock;
 use std::time::Duration;
 

@@ -3,7 +3,8 @@
 use crate::support::{
     DOWNSTREAM, LOOK_AHEAD, NEWEST, QUEUE, app_source, documented, install, look, server, snapshot,
 };
-use fleet_core::scaling::{ActiveCounts, Reading, UnknownCause};
+use fleet_core::scaling::ActiveCounts;
+use fleet_protocol::reading::{Reading, UnknownCause};
 use serde_json::json;
 
 const INDEX_SQL: &str = include_str!("../../../docs/sql/active-index.sql");

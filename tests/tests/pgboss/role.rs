@@ -3,8 +3,8 @@
 use crate::support::{
     DOWNSTREAM, NEWEST, QUEUE, app_source, documented, install, server, snapshot, source,
 };
-use fleet_core::scaling::{Reading, UnknownCause};
 use fleet_local::postgres::Postgres;
+use fleet_protocol::reading::{Reading, UnknownCause};
 use serde_json::json;
 
 const ROLE_SQL: &str = include_str!("../../../docs/sql/role.sql");

@@ -2,10 +2,11 @@
 
 use fleet_clients::pgboss::{Begun, Names, QueueSource};
 use fleet_clients::postgres::{Database, DatabaseUrl, Trust};
-use fleet_core::scaling::{QueueSnapshot, Unknown};
+use fleet_core::scaling::QueueSnapshot;
 use fleet_local::pgboss::{self, Boss};
 use fleet_local::postgres::{Options, Postgres};
 use fleet_local::registry;
+use fleet_protocol::reading::Unknown;
 use std::sync::OnceLock;
 use std::time::Duration;
 

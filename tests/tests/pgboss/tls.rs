@@ -1,9 +1,9 @@
 //! A server that has not proved who it is is refused, and the message says what to do.
 
 use crate::support::{DOWNSTREAM, install, server, snapshot, source};
-use fleet_core::scaling::UnknownCause;
 use fleet_local::certs::other_ca_pem;
 use fleet_local::postgres::{Options, Postgres, Tls};
+use fleet_protocol::reading::UnknownCause;
 
 fn start(tls: Tls) -> Postgres {
     Postgres::start(Options { tls, ..Options::default() }).expect("start PostgreSQL")

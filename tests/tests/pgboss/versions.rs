@@ -7,8 +7,9 @@ use crate::support::{
     snapshot, source_of, start,
 };
 use fleet_clients::pgboss::QueueSource;
-use fleet_core::scaling::{QueueCounts, QueueSnapshot, Reading, UnknownCause, WorkerStatus};
+use fleet_core::scaling::{QueueCounts, QueueSnapshot, WorkerStatus};
 use fleet_local::pgboss::Boss;
+use fleet_protocol::reading::{Reading, UnknownCause};
 
 fn counted(counts: &QueueCounts) -> Counted {
     let active = counts.active.known().expect("active jobs were counted");

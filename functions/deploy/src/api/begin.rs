@@ -4,9 +4,9 @@ use super::{Accepted, Asked, body, no_such, no_such_yet, unavailable};
 use crate::act::perform;
 use crate::app::{App, clock};
 use fleet_clients::reply::Problem;
-use fleet_core::ids::{CommandId, InstanceId};
 use fleet_core::rollout::{Answer, Call, Kind, Seen, Start, Started, State, Strategy, start};
-use fleet_core::scaling::Reading;
+use fleet_protocol::ids::{CommandId, InstanceId};
+use fleet_protocol::reading::Reading;
 
 /// More rounds of calls than any beginning needs.
 const ROUNDS: usize = 12;

@@ -2,8 +2,9 @@
 
 use crate::request::Http;
 use fleet_clients::reply::Problem;
-use fleet_core::ids::InstanceId;
-use fleet_core::rollout::{ImageTag, Key, Strategy};
+use fleet_core::rollout::{Key, Strategy};
+use fleet_protocol::ids::InstanceId;
+use fleet_protocol::image_tag::ImageTag;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};

@@ -4,9 +4,9 @@ use super::{no_such_yet, unavailable};
 use crate::act::perform;
 use crate::app::App;
 use fleet_clients::reply::Problem;
-use fleet_core::ids::CommandId;
 use fleet_core::rollout::{Answer, Call, CommandStatus, Done, Evidence, Record, Seen};
-use fleet_core::scaling::Reading;
+use fleet_protocol::ids::CommandId;
+use fleet_protocol::reading::Reading;
 use serde_json::{Value, json};
 
 /// Hosts whose turn has not come get no order; what a host has begun it finishes, or undoes by

@@ -6,10 +6,10 @@ use crate::act::members;
 use crate::app::{App, clock};
 use fleet_clients::reply::Problem;
 use fleet_clients::rollouts::Page;
-use fleet_core::ids::{CommandId, InstanceId};
 use fleet_core::rollout::{Command, CommandStatus, Evidence, Kept, Known, Part, State, Step, View};
-use fleet_core::scaling::Reading;
-use fleet_core::time::UnixMs;
+use fleet_protocol::ids::{CommandId, InstanceId};
+use fleet_protocol::reading::Reading;
+use fleet_protocol::time::UnixMs;
 use futures_util::stream::{self, StreamExt};
 use serde_json::{Map, Value, json};
 
@@ -133,7 +133,7 @@ async fn later(app: &App, kept: &Kept, root: &Command) -> Result<Vec<Evidence>, 
 }
 
 /// The version that the rollout went back to, if it did.
-fn before(later: &[Evidence]) -> Option<&fleet_core::rollout::ImageTag> {
+fn before(later: &[Evidence]) -> Option<&fleet_protocol::image_tag::ImageTag> {
     let undo = later.iter().find(|evidence| evidence.command.order.step() == Step::Undo);
     undo.and_then(|evidence| evidence.command.image_tag.as_ref())
 }

@@ -11,8 +11,8 @@ use crate::request::Http;
 use fleet_clients::auth::{Refusal, Role};
 use fleet_clients::reply::{self, Problem};
 use fleet_clients::telemetry::Audit;
-use fleet_core::ids::CommandId;
 use fleet_core::rollout::{Kind, State};
+use fleet_protocol::ids::CommandId;
 use serde::Serialize;
 use serde_json::Value;
 

@@ -3,7 +3,7 @@
 use super::lookup::Lookup;
 use super::reader::Reader;
 use super::{AwsConfig, ConfigError, EnvironmentTokens, checks, read_aws, read_tokens};
-use fleet_core::ids::GroupName;
+use fleet_protocol::ids::GroupName;
 use secrecy::SecretString;
 
 /// Every variable that the deploy function knows.

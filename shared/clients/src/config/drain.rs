@@ -4,7 +4,7 @@ use super::lookup::Lookup;
 use super::reader::Reader;
 use super::{AwsConfig, ConfigError, checks, hash, read_aws};
 use fleet_core::drain::Policy;
-use fleet_core::ids::GroupName;
+use fleet_protocol::ids::GroupName;
 
 /// Every variable that the drain function knows.
 pub const DRAIN_NAMES: [&str; 19] = [

@@ -23,8 +23,8 @@ pub use report::{ConfigError, Problem};
 pub use status::{STATUS_NAMES, StatusConfig};
 
 use crate::postgres::{DatabaseUrl, Trust};
-use fleet_core::ids::GroupName;
 use fleet_core::scaling::Policy;
+use fleet_protocol::ids::GroupName;
 use reader::Reader;
 use secrecy::SecretString;
 use sha2::{Digest, Sha256};

@@ -7,7 +7,7 @@ use super::{
     read_database_url, read_tokens,
 };
 use fleet_core::fleet::{Prices, Site};
-use fleet_core::ids::GroupName;
+use fleet_protocol::ids::GroupName;
 
 /// Every variable that the fleet-status function knows.
 pub const STATUS_NAMES: [&str; 35] = [

@@ -5,7 +5,7 @@ use crate::config::{DATABASE_URL_KEY, DatabaseConfig, QueueConfig};
 use crate::postgres::{Database, DatabaseUrl, Trust};
 use crate::secrets::{SecretError, Secrets, Stage};
 use crate::telemetry::error_chain;
-use fleet_core::scaling::{Unknown, UnknownCause};
+use fleet_protocol::reading::{Unknown, UnknownCause};
 use secrecy::{ExposeSecret, SecretString};
 use std::sync::Arc;
 

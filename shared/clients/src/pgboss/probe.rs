@@ -2,7 +2,7 @@
 //! cheap, and whether the registry can be read.
 
 use super::names::Names;
-use fleet_core::scaling::{Unknown, UnknownCause};
+use fleet_protocol::reading::{Unknown, UnknownCause};
 use serde::Deserialize;
 
 /// Tables up to this size without an index for active jobs are scanned: about 200,000 rows, a tenth

@@ -3,12 +3,12 @@
 use super::names::Names;
 use super::probe::{ActivePlan, Shape, unknown};
 use fleet_core::fleet::WorkerDetail;
-use fleet_core::ids::{InstanceId, WorkerId};
 use fleet_core::scaling::{
-    ActiveCounts, QueueCounts, QueueSnapshot, Reading, Schema, TargetedQueue, Unknown,
-    UnknownCause, WorkerRow, WorkerStatus,
+    ActiveCounts, QueueCounts, QueueSnapshot, Schema, TargetedQueue, WorkerRow, WorkerStatus,
 };
-use fleet_core::time::UnixMs;
+use fleet_protocol::ids::{InstanceId, WorkerId};
+use fleet_protocol::reading::{Reading, Unknown, UnknownCause};
+use fleet_protocol::time::UnixMs;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,7 +1,7 @@
 //! What went wrong between us and the database, in words for the person who has to repair it.
 
 use super::Database;
-use fleet_core::scaling::{Unknown, UnknownCause};
+use fleet_protocol::reading::{Unknown, UnknownCause};
 use rustls::CertificateError;
 use std::io;
 use std::time::Duration;

@@ -5,9 +5,9 @@ use super::{Rollouts, done};
 use crate::aws::{AwsError, AwsErrorKind, explain};
 use aws_sdk_ssm::error::ProvideErrorMetadata;
 use aws_sdk_ssm::types::{Parameter, ParameterType};
-use fleet_core::ids::CommandId;
 use fleet_core::rollout::{Done, Kept, Record, Reserve, Stable};
-use fleet_core::scaling::{Reading, Unknown, UnknownCause};
+use fleet_protocol::ids::CommandId;
+use fleet_protocol::reading::{Reading, Unknown, UnknownCause};
 use serde::de::DeserializeOwned;
 
 impl Rollouts {

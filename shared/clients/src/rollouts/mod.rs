@@ -12,10 +12,10 @@ use aws_sdk_ssm::error::SdkError;
 use aws_sdk_ssm::types::{
     CommandFilter, CommandFilterKey, InstanceInformationStringFilter, PingStatus, Target,
 };
-use fleet_core::ids::{CommandId, GroupName, InstanceId};
 use fleet_core::rollout::{Command, Done, Evidence, Kind, SendResult, Sending, Targets};
-use fleet_core::scaling::{Reading, Unknown, UnknownCause};
-use fleet_core::time::UnixMs;
+use fleet_protocol::ids::{CommandId, GroupName, InstanceId};
+use fleet_protocol::reading::{Reading, Unknown, UnknownCause};
+use fleet_protocol::time::UnixMs;
 use std::collections::BTreeMap;
 
 /// The most that SSM gives at a time.

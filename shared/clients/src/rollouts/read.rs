@@ -1,11 +1,12 @@
 //! SSM's commands in the words of a decision.
 
 use aws_sdk_ssm::types;
-use fleet_core::ids::{CommandId, InstanceId};
 use fleet_core::rollout::{
-    Command, CommandStatus, HostReport, ImageTag, Invocation, InvocationStatus, Order, Output,
+    Command, CommandStatus, HostReport, Invocation, InvocationStatus, Order, Output,
 };
-use fleet_core::time::UnixMs;
+use fleet_protocol::ids::{CommandId, InstanceId};
+use fleet_protocol::image_tag::ImageTag;
+use fleet_protocol::time::UnixMs;
 
 /// `None` for a command that is not one of ours.
 pub(super) fn command(command: &types::Command) -> Option<Command> {

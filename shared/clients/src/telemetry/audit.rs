@@ -2,7 +2,7 @@
 
 use super::emit_line;
 use crate::auth::Caller;
-use fleet_core::time::UnixMs;
+use fleet_protocol::time::UnixMs;
 use serde_json::{Value, json};
 
 /// One call that changed something or was to, whether or not it was let in. Never holds a secret.

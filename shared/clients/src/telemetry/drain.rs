@@ -2,8 +2,8 @@
 
 use super::emit_line;
 use super::metrics::embedded;
-use fleet_core::ids::GroupName;
-use fleet_core::time::UnixMs;
+use fleet_protocol::ids::GroupName;
+use fleet_protocol::time::UnixMs;
 use serde_json::Value;
 
 /// What one pass saw and did, in numbers. `None` is a number nobody knows; it is left out, because

@@ -3,8 +3,8 @@
 //! <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
 
 use super::emit_line;
-use fleet_core::ids::GroupName;
-use fleet_core::time::UnixMs;
+use fleet_protocol::ids::GroupName;
+use fleet_protocol::time::UnixMs;
 use serde_json::{Value, json};
 
 const NAMESPACE: &str = "GhostHands/Fleet";

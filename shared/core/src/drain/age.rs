@@ -1,7 +1,7 @@
 //! How long an instance has been leaving, by the commands that it was sent.
 
 use super::{Chain, Invocation, Policy};
-use crate::time::UnixMs;
+use fleet_protocol::time::UnixMs;
 
 /// What the commands of one instance tell together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,8 +2,8 @@
 
 use super::policy::{COMMAND_SLACK_S, DELIVERY_S};
 use super::{Finding, HostReport, Order};
-use crate::ids::InstanceId;
-use crate::time::UnixMs;
+use fleet_protocol::ids::InstanceId;
+use fleet_protocol::time::UnixMs;
 use serde::{Deserialize, Serialize};
 
 /// One of our commands on one instance.

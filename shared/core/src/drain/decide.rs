@@ -8,9 +8,9 @@ use super::policy::{
 use super::{
     Call, Decision, Done, Evidence, Group, HintKind, Inputs, Member, Note, Reason, Verdict,
 };
-use crate::ids::InstanceId;
-use crate::scaling::Reading;
-use crate::time::UnixMs;
+use fleet_protocol::ids::InstanceId;
+use fleet_protocol::reading::Reading;
+use fleet_protocol::time::UnixMs;
 
 pub(super) const WAIT: &str = "Terminating:Wait";
 const RETAINED: &str = "Terminating:Retained";

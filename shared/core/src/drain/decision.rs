@@ -2,9 +2,9 @@
 //! read.
 
 use super::Order;
-use crate::ids::InstanceId;
 use crate::said::said;
-use crate::scaling::Unknown;
+use fleet_protocol::ids::InstanceId;
+use fleet_protocol::reading::Unknown;
 use serde::{Deserialize, Serialize};
 
 /// What one look at the inputs came to.

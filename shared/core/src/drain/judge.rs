@@ -8,9 +8,9 @@ use super::{
     Age, Chain, Done, Evidence, Finding, Invocation, LastAnswer, Machine, Order, Output, Policy,
     Reason, Status,
 };
-use crate::ids::InstanceId;
-use crate::scaling::Reading;
-use crate::time::UnixMs;
+use fleet_protocol::ids::InstanceId;
+use fleet_protocol::reading::Reading;
+use fleet_protocol::time::UnixMs;
 
 /// What an instance needs.
 #[derive(Clone, Debug, PartialEq, Eq)]

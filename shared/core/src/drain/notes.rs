@@ -2,8 +2,8 @@
 
 use super::policy::HEARTBEAT_AT_LEAST_S;
 use super::{Done, Evidence, Group, Hook, Inputs, Note, Output};
-use crate::ids::InstanceId;
-use crate::scaling::Reading;
+use fleet_protocol::ids::InstanceId;
+use fleet_protocol::reading::Reading;
 
 /// Clocks further apart than this are worth a word.
 const SKEW_MS: i64 = 30_000;

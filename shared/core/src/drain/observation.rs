@@ -3,9 +3,9 @@
 use super::decide::WAIT;
 use super::policy::HOOK_EVERY_S;
 use super::{Invocation, Policy, notes};
-use crate::ids::{GroupName, InstanceId};
-use crate::scaling::Reading;
-use crate::time::UnixMs;
+use fleet_protocol::ids::{GroupName, InstanceId};
+use fleet_protocol::reading::Reading;
+use fleet_protocol::time::UnixMs;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 

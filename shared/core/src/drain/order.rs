@@ -1,6 +1,6 @@
 //! What a host is told, and the facts that travel from one command to the next.
 
-use crate::time::UnixMs;
+use fleet_protocol::time::UnixMs;
 use serde::{Deserialize, Serialize};
 use std::fmt::Write;
 

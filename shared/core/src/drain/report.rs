@@ -1,6 +1,6 @@
 //! What a host says when its drain command ends, and what of it is proof.
 
-use crate::ids::InstanceId;
+use fleet_protocol::ids::InstanceId;
 use serde::{Deserialize, Serialize};
 
 /// The form that this version knows.

@@ -1,12 +1,13 @@
 //! From readings to the status.
 
 use super::*;
-use crate::ids::InstanceId;
 use crate::scaling::{
-    ActiveCounts, Bounds, Group, Memory, Overrides, QueueCounts, QueueSnapshot, Reading, State,
-    Unknown, UnknownCause, WorkerRow, WorkerStatus,
+    ActiveCounts, Bounds, Group, Memory, Overrides, QueueCounts, QueueSnapshot, State, WorkerRow,
+    WorkerStatus,
 };
-use crate::time::UnixMs;
+use fleet_protocol::ids::InstanceId;
+use fleet_protocol::reading::{Reading, Unknown, UnknownCause};
+use fleet_protocol::time::UnixMs;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Three of the workers' heartbeats, the same as for a decision.

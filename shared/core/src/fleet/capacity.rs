@@ -2,7 +2,7 @@
 //! tags on the group.
 
 use crate::scaling::{FLOOR_TAG, Override, Overrides, PAUSED_TAG};
-use crate::time::UnixMs;
+use fleet_protocol::time::UnixMs;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 

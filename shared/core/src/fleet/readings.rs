@@ -1,9 +1,10 @@
 //! What was read, each source by itself.
 
 use super::{Prices, Proof, Stable};
-use crate::ids::{GroupName, InstanceId, WorkerId};
-use crate::scaling::{Group, Memory, QueueSnapshot, Reading};
-use crate::time::UnixMs;
+use crate::scaling::{Group, Memory, QueueSnapshot};
+use fleet_protocol::ids::{GroupName, InstanceId, WorkerId};
+use fleet_protocol::reading::Reading;
+use fleet_protocol::time::UnixMs;
 use std::collections::BTreeMap;
 
 /// Everything that a status is made of.

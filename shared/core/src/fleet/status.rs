@@ -2,8 +2,8 @@
 //! always "nobody knows", never "none".
 
 use super::{Cost, Stable};
-use crate::ids::{GroupName, InstanceId, WorkerId};
-use crate::scaling::UnknownCause;
+use fleet_protocol::ids::{GroupName, InstanceId, WorkerId};
+use fleet_protocol::reading::UnknownCause;
 use serde::Serialize;
 
 /// The first six fields are those of the old `getFleetStatus()`, by their old names.

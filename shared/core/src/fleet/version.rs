@@ -1,6 +1,6 @@
 //! Which version a host has proved to run, from what its commands printed.
 
-use crate::time::UnixMs;
+use fleet_protocol::time::UnixMs;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 

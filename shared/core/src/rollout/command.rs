@@ -1,8 +1,9 @@
 //! Commands and invocations as SSM lists them, in the words that a decision needs.
 
-use super::{HostReport, ImageTag, Order};
-use crate::ids::{CommandId, InstanceId};
-use crate::time::UnixMs;
+use super::{HostReport, Order};
+use fleet_protocol::ids::{CommandId, InstanceId};
+use fleet_protocol::image_tag::ImageTag;
+use fleet_protocol::time::UnixMs;
 use serde::{Deserialize, Serialize};
 
 /// One of our commands.

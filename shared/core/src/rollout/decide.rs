@@ -5,12 +5,13 @@ use super::host::Standing;
 use super::next::{Case, Next, count, targets};
 use super::view::{Known, View, is_live};
 use super::{
-    Call, CommandStatus, Decision, Done, Ended, Evidence, Host, ImageTag, Inputs, Kept, Order,
-    Part, Reason, Record, Sending, Sent, Stable, State, Step, Told,
+    Call, CommandStatus, Decision, Done, Ended, Evidence, Host, Inputs, Kept, Order, Part, Reason,
+    Record, Sending, Sent, Stable, State, Step, Told,
 };
-use crate::ids::{CommandId, InstanceId};
-use crate::scaling::Reading;
-use crate::time::UnixMs;
+use fleet_protocol::ids::{CommandId, InstanceId};
+use fleet_protocol::image_tag::ImageTag;
+use fleet_protocol::reading::Reading;
+use fleet_protocol::time::UnixMs;
 
 /// A command that was sent may be missing from SSM's lists for this long.
 pub(super) const UNLISTED_S: u32 = 30;

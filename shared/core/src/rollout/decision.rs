@@ -1,9 +1,9 @@
 //! What is to be done next, and why.
 
 use super::{Call, Step};
-use crate::ids::{CommandId, InstanceId};
 use crate::said::said;
-use crate::scaling::Unknown;
+use fleet_protocol::ids::{CommandId, InstanceId};
+use fleet_protocol::reading::Unknown;
 use serde::{Deserialize, Serialize};
 
 /// How a deployment stands as a whole.

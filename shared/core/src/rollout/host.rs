@@ -1,7 +1,8 @@
 //! How it stands with one host, by one command.
 
-use super::{HostReport, ImageTag, Invocation, InvocationStatus, Outcome, Output};
-use crate::ids::InstanceId;
+use super::{HostReport, Invocation, InvocationStatus, Outcome, Output};
+use fleet_protocol::ids::InstanceId;
+use fleet_protocol::image_tag::ImageTag;
 use serde::{Deserialize, Serialize};
 
 /// What a client is told of one host.

@@ -1,10 +1,11 @@
 //! What one pass was told and has seen so far.
 
+use super::Targets;
 use super::{Command, Invocation, Members, Order, Pace, Record, Stable};
-use super::{ImageTag, Targets};
-use crate::ids::{CommandId, InstanceId};
-use crate::scaling::Reading;
-use crate::time::UnixMs;
+use fleet_protocol::ids::{CommandId, InstanceId};
+use fleet_protocol::image_tag::ImageTag;
+use fleet_protocol::reading::Reading;
+use fleet_protocol::time::UnixMs;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 

@@ -17,7 +17,6 @@ mod command;
 mod decide;
 mod decision;
 mod host;
-mod image;
 mod inputs;
 mod kind;
 mod next;
@@ -32,7 +31,6 @@ pub use command::{Command, CommandStatus, Invocation, InvocationStatus, Output};
 pub use decide::decide;
 pub use decision::{Decision, Reason, State, Targets};
 pub use host::{Host, HostState};
-pub use image::ImageTag;
 pub use inputs::{
     Answer, Call, Done, Evidence, Inputs, Kept, Reserve, Seen, SendResult, Sending, Told,
 };

@@ -4,8 +4,8 @@ use super::host::{Host, Standing};
 use super::record::LISTED;
 use super::view::View;
 use super::{HostState, Members, Record, Stable, State, Step, Targets};
-use crate::ids::InstanceId;
-use crate::time::UnixMs;
+use fleet_protocol::ids::InstanceId;
+use fleet_protocol::time::UnixMs;
 use std::collections::BTreeMap;
 
 /// How often hosts are asked again, and how often they are told to go back.

@@ -2,7 +2,7 @@
 //! whole rollout, and what is kept beside it may be lost.
 
 use super::{Kind, Strategy};
-use crate::ids::CommandId;
+use fleet_protocol::ids::CommandId;
 use serde::{Deserialize, Serialize};
 
 /// How the comment of our commands begins. Commands without it are somebody else's.

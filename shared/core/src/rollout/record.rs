@@ -4,9 +4,10 @@
 //! is in progress: creating it is the lock, and it can be rebuilt from the rollout's first command.
 //! Beside them is the id of the rollout that somebody cancelled last.
 
-use super::{Command, ImageTag, Key, Kind, Part, State, Step, Strategy};
-use crate::ids::{CommandId, InstanceId};
-use crate::time::UnixMs;
+use super::{Command, Key, Kind, Part, State, Step, Strategy};
+use fleet_protocol::ids::{CommandId, InstanceId};
+use fleet_protocol::image_tag::ImageTag;
+use fleet_protocol::time::UnixMs;
 use serde::{Deserialize, Serialize};
 
 /// What SSM takes as a parameter's value, with some room.

@@ -1,7 +1,7 @@
 //! What one host says when its order ends, and what of it is proof.
 
-use super::ImageTag;
-use crate::ids::InstanceId;
+use fleet_protocol::ids::InstanceId;
+use fleet_protocol::image_tag::ImageTag;
 use serde::{Deserialize, Serialize};
 
 /// The form that this version knows.

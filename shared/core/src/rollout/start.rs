@@ -5,12 +5,13 @@ use super::next::{count, targets};
 use super::record::LISTED;
 use super::view::is_live;
 use super::{
-    Call, Command, CommandStatus, Ended, ImageTag, Kept, Key, Kind, Order, Part, Record, Reserve,
-    Seen, SendResult, Sending, Sent, Step, Strategy, Targets,
+    Call, Command, CommandStatus, Ended, Kept, Key, Kind, Order, Part, Record, Reserve, Seen,
+    SendResult, Sending, Sent, Step, Strategy, Targets,
 };
-use crate::ids::{CommandId, InstanceId};
-use crate::scaling::Reading;
-use crate::time::UnixMs;
+use fleet_protocol::ids::{CommandId, InstanceId};
+use fleet_protocol::image_tag::ImageTag;
+use fleet_protocol::reading::Reading;
+use fleet_protocol::time::UnixMs;
 use serde::{Deserialize, Serialize};
 
 /// How far back SSM's list is searched for a key; rollouts are remembered longer.

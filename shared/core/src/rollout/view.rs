@@ -1,8 +1,9 @@
 //! One rollout as it stands: every host, by everything that is known.
 
 use super::host::{Standing, Wanted};
-use super::{Evidence, Host, HostState, ImageTag, Kind, State, Step};
-use crate::ids::InstanceId;
+use super::{Evidence, Host, HostState, Kind, State, Step};
+use fleet_protocol::ids::InstanceId;
+use fleet_protocol::image_tag::ImageTag;
 use std::collections::BTreeMap;
 
 /// The instances of the group, each with its lifecycle state as AWS spells it.

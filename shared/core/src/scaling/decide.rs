@@ -3,9 +3,10 @@
 use super::idle::{Fleet, IN_SERVICE};
 use super::{
     Bounds, Decision, Demand, Group, Memory, Note, Observation, Overrides, Plan, Policy,
-    QueueSnapshot, Reading, Reason, RefreshStatus, Sample, State, demand,
+    QueueSnapshot, Reason, RefreshStatus, Sample, State, demand,
 };
-use crate::time::UnixMs;
+use fleet_protocol::reading::Reading;
+use fleet_protocol::time::UnixMs;
 use serde::{Deserialize, Serialize};
 
 /// Clocks further apart than this make ages meaningless.

@@ -1,9 +1,10 @@
 //! What is to be done, and why, in a form that a machine can compare and a person can read.
 
-use super::{Bounds, Demand, NotIdle, Unknown};
-use crate::ids::InstanceId;
+use super::{Bounds, Demand, NotIdle};
 use crate::said::said;
-use crate::time::UnixMs;
+use fleet_protocol::ids::InstanceId;
+use fleet_protocol::reading::Unknown;
+use fleet_protocol::time::UnixMs;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -83,7 +84,7 @@ said! {
         ExternalChange { from: u32, to: u32 } => "somebody else changed the desired capacity from {from} to {to}";
         ExpiredActive { jobs: u32 } => "{jobs} running jobs are past their expiry; no worker is kept for them";
         ZombieActive { active: u32, running: u32 } => "{active} jobs are marked running, more than the {running} that all machines together could run";
-        OrphanedPin { worker: crate::ids::WorkerId, jobs: u32 } => "{jobs} jobs wait for worker {worker}, which is not in the group or is leaving";
+        OrphanedPin { worker: fleet_protocol::ids::WorkerId, jobs: u32 } => "{jobs} jobs wait for worker {worker}, which is not in the group or is leaving";
         LaunchSuspended => "the group's Launch process is suspended: new workers will not come";
         FloorAboveMax { floor: u32, max: u32 } => "the floor of {floor} is above the maximum of {max}";
         Skew { seconds: i64 } => "the database's clock and ours are {seconds} s apart";

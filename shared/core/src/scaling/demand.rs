@@ -1,7 +1,8 @@
 //! How many jobs want a worker.
 
 use super::idle::{Fleet, InstanceWork};
-use super::{Policy, QueueSnapshot, Reading};
+use super::{Policy, QueueSnapshot};
+use fleet_protocol::reading::Reading;
 use serde::{Deserialize, Serialize};
 
 /// The jobs that want a worker, by kind. `jobs` is what capacity is computed from.

@@ -6,7 +6,7 @@
 //! in integers).
 
 use super::Policy;
-use crate::time::UnixMs;
+use fleet_protocol::time::UnixMs;
 use serde::{Deserialize, Serialize};
 
 /// When each level of capacity was last needed. Levels are needed from the bottom up, so the

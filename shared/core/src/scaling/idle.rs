@@ -4,9 +4,10 @@
 //! have taken one since. The proof is the order of two moments of the database's clock: the worker
 //! said "no job" *after* the most recent start of any job that still runs.
 
-use super::{Group, Instance, QueueSnapshot, Reading, WorkerRow, WorkerStatus};
-use crate::ids::{InstanceId, WorkerId};
-use crate::time::UnixMs;
+use super::{Group, Instance, QueueSnapshot, WorkerRow, WorkerStatus};
+use fleet_protocol::ids::{InstanceId, WorkerId};
+use fleet_protocol::reading::Reading;
+use fleet_protocol::time::UnixMs;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -6,7 +6,7 @@
 //! scaling in: somebody wanted something, and we do not know what.
 
 use super::observation::Tag;
-use crate::time::UnixMs;
+use fleet_protocol::time::UnixMs;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 

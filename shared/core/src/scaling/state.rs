@@ -3,7 +3,7 @@
 
 use super::told::{TOLD_KEPT, Told};
 use super::{Decision, HoldMemory, IdleSince};
-use crate::time::UnixMs;
+use fleet_protocol::time::UnixMs;
 use serde::{Deserialize, Serialize};
 
 /// The size of a standard SSM parameter; the encoded memory never exceeds it.
@@ -191,7 +191,7 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::InstanceId;
+    use fleet_protocol::ids::InstanceId;
 
     fn told(n: u32) -> Told {
         Told {

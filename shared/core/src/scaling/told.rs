@@ -1,7 +1,7 @@
 //! The last decisions in words, for people who want to know why the fleet is as it is.
 
 use super::Decision;
-use crate::time::UnixMs;
+use fleet_protocol::time::UnixMs;
 use serde::{Deserialize, Serialize};
 
 /// Decisions that are kept.
@@ -63,7 +63,8 @@ impl Told {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scaling::{Plan, Reason, State, Unknown, UnknownCause};
+    use crate::scaling::{Plan, Reason, State};
+    use fleet_protocol::reading::{Unknown, UnknownCause};
 
     fn decision(because: Reason, from: u32, to: u32) -> Decision {
         Decision {

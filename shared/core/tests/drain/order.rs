@@ -2,7 +2,7 @@
 
 use crate::scene::*;
 use fleet_core::drain::*;
-use fleet_core::scaling::Reading;
+use fleet_protocol::reading::Reading;
 use std::collections::BTreeMap;
 
 fn start(memory: Memory) -> Inputs {

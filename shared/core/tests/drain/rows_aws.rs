@@ -6,7 +6,7 @@
 
 use crate::scene::*;
 use fleet_core::drain::*;
-use fleet_core::scaling::Reading;
+use fleet_protocol::reading::Reading;
 
 #[test]
 fn row_01_a_doubled_event_finds_the_action_over() {

@@ -2,7 +2,7 @@
 
 use crate::scene::*;
 use fleet_core::drain::*;
-use fleet_core::scaling::Reading;
+use fleet_protocol::reading::Reading;
 
 fn unreadable(text: &str) -> Output {
     Output::Unreadable(HostReport::find(text).expect_err("no report"))

@@ -2,9 +2,9 @@
 //! where it matters.
 
 use fleet_core::drain::*;
-use fleet_core::ids::{GroupName, InstanceId};
-use fleet_core::scaling::{Reading, Unknown, UnknownCause};
-use fleet_core::time::UnixMs;
+use fleet_protocol::ids::{GroupName, InstanceId};
+use fleet_protocol::reading::{Reading, Unknown, UnknownCause};
+use fleet_protocol::time::UnixMs;
 use std::collections::BTreeMap;
 
 pub(crate) const NOW: UnixMs = UnixMs(1_795_478_400_000);

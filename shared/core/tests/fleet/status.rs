@@ -1,12 +1,13 @@
 //! The status that is made of readings: unknown stays unknown, and nothing is counted twice.
 
 use fleet_core::fleet::*;
-use fleet_core::ids::{GroupName, InstanceId, WorkerId};
 use fleet_core::scaling::{
-    ActiveCounts, Group, Instance, Memory, QueueCounts, QueueSnapshot, Reading, Sample, Schema,
-    State, Tag, TargetedQueue, Told, Unknown, UnknownCause, WorkerRow, WorkerStatus,
+    ActiveCounts, Group, Instance, Memory, QueueCounts, QueueSnapshot, Sample, Schema, State, Tag,
+    TargetedQueue, Told, WorkerRow, WorkerStatus,
 };
-use fleet_core::time::UnixMs;
+use fleet_protocol::ids::{GroupName, InstanceId, WorkerId};
+use fleet_protocol::reading::{Reading, Unknown, UnknownCause};
+use fleet_protocol::time::UnixMs;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 

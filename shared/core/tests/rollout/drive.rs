@@ -2,8 +2,8 @@
 
 use crate::rules::{begin, wish};
 use crate::world::{Luck, World, tag};
-use fleet_core::ids::{CommandId, InstanceId};
 use fleet_core::rollout::{Call, Ended, Inputs, Key, Reason, Started, State, decide};
+use fleet_protocol::ids::{CommandId, InstanceId};
 
 fn first(world: &World) -> InstanceId {
     world.hosts.keys().next().expect("a host").clone()

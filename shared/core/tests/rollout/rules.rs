@@ -1,13 +1,13 @@
 //! Single rules, each by its name.
 
 use crate::world::{Luck, World, tag};
-use fleet_core::ids::{CommandId, InstanceId};
 use fleet_core::rollout::{
     Call, Command, CommandStatus, Evidence, HostReport, HostState, Inputs, Invocation,
     InvocationStatus as Status, Key, Kind, Known, Members, Order, Outcome, Output, Part, Reason,
     Record, Seen, SendResult, Start, Started, State, Step, Strategy, Targets, View, decide, start,
 };
-use fleet_core::time::UnixMs;
+use fleet_protocol::ids::{CommandId, InstanceId};
+use fleet_protocol::time::UnixMs;
 use proptest::prelude::*;
 
 fn id(n: usize) -> InstanceId {

@@ -1,12 +1,12 @@
 //! Ten thousand rollouts, and a thousand hosts: what is reported is what is true.
 
 use crate::world::{Luck, World, tag};
-use fleet_core::ids::CommandId;
 use fleet_core::rollout::{
     Call, HostState, Inputs, Key, Kind, Known, Seen, Start, Started, State, Step, Strategy, View,
     decide, start,
 };
-use fleet_core::scaling::Reading;
+use fleet_protocol::ids::CommandId;
+use fleet_protocol::reading::Reading;
 use std::collections::BTreeMap;
 
 /// More passes than any rollout needs, whatever happens.

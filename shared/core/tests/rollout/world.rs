@@ -1,14 +1,15 @@
 //! A fleet, its SSM and its three parameters on a virtual clock. The hosts know the truth.
 
 use crate::random::Random;
-use fleet_core::ids::{CommandId, InstanceId};
 use fleet_core::rollout::{
-    Answer, Call, Command, CommandStatus, Done, Evidence, HostReport, ImageTag, Invocation,
+    Answer, Call, Command, CommandStatus, Done, Evidence, HostReport, Invocation,
     InvocationStatus as Status, Kept, Members, Outcome, Output, Record, Reserve, SendResult,
     Sending, Stable, Targets,
 };
-use fleet_core::scaling::{Reading, Unknown, UnknownCause};
-use fleet_core::time::UnixMs;
+use fleet_protocol::ids::{CommandId, InstanceId};
+use fleet_protocol::image_tag::ImageTag;
+use fleet_protocol::reading::{Reading, Unknown, UnknownCause};
+use fleet_protocol::time::UnixMs;
 use std::collections::BTreeMap;
 
 /// How likely each thing goes wrong, in thousandths.

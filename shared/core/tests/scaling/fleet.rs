@@ -1,8 +1,9 @@
 //! A small fleet to decide about: plain values, changed by the test where it matters.
 
-use fleet_core::ids::{GroupName, InstanceId, WorkerId};
 use fleet_core::scaling::*;
-use fleet_core::time::UnixMs;
+use fleet_protocol::ids::{GroupName, InstanceId, WorkerId};
+use fleet_protocol::reading::{Reading, Unknown, UnknownCause};
+use fleet_protocol::time::UnixMs;
 use std::num::NonZeroU32;
 
 pub(crate) const NOW: UnixMs = UnixMs(1_764_000_000_000);

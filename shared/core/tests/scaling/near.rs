@@ -3,9 +3,10 @@
 
 use crate::fleet::*;
 use crate::properties::{any_counts, any_row, moment};
-use fleet_core::ids::WorkerId;
 use fleet_core::scaling::*;
-use fleet_core::time::UnixMs;
+use fleet_protocol::ids::WorkerId;
+use fleet_protocol::reading::{Reading, UnknownCause};
+use fleet_protocol::time::UnixMs;
 use proptest::prelude::*;
 use proptest::sample::select;
 

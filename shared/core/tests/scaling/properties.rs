@@ -2,9 +2,10 @@
 
 use crate::fleet::*;
 use crate::near::near_scale_in;
-use fleet_core::ids::{InstanceId, WorkerId};
 use fleet_core::scaling::*;
-use fleet_core::time::UnixMs;
+use fleet_protocol::ids::{InstanceId, WorkerId};
+use fleet_protocol::reading::{Reading, UnknownCause};
+use fleet_protocol::time::UnixMs;
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::strategy::ValueTree;

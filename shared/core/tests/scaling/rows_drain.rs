@@ -3,6 +3,7 @@
 
 use crate::fleet::*;
 use fleet_core::scaling::*;
+use fleet_protocol::reading::Reading;
 
 #[test]
 fn row_31_an_instance_on_its_way_out_is_no_capacity_and_is_not_ended_again() {

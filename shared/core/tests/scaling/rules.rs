@@ -1,9 +1,10 @@
 //! The rules of `docs/SEMANTICS.md`, one test each, on plain values.
 
 use crate::fleet::*;
-use fleet_core::ids::WorkerId;
 use fleet_core::scaling::*;
-use fleet_core::time::UnixMs;
+use fleet_protocol::ids::WorkerId;
+use fleet_protocol::reading::{Reading, UnknownCause};
+use fleet_protocol::time::UnixMs;
 
 fn decided(inputs: &Inputs) -> Decision {
     decide(inputs).decision

@@ -6,9 +6,9 @@ use super::host::{Command, State};
 use super::world::{GLOBAL_S, HEARTBEAT_S, Loss};
 use super::{Fault, Keeper, World};
 use fleet_core::drain::*;
-use fleet_core::ids::{GroupName, InstanceId};
-use fleet_core::scaling::{Reading, Unknown, UnknownCause};
-use fleet_core::time::UnixMs;
+use fleet_protocol::ids::{GroupName, InstanceId};
+use fleet_protocol::reading::{Reading, Unknown, UnknownCause};
+use fleet_protocol::time::UnixMs;
 use std::collections::{BTreeMap, VecDeque};
 
 /// No job takes longer: twice the longest that is drawn.
