@@ -8,6 +8,6 @@
 
 pub mod drain;
 pub mod fleet;
+mod reasons;
 pub mod rollout;
-mod said;
 pub mod scaling;

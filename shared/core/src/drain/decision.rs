@@ -2,7 +2,7 @@
 //! read.
 
 use super::Order;
-use crate::said::said;
+use crate::reasons::reasons;
 use fleet_protocol::ids::InstanceId;
 use fleet_protocol::reading::Unknown;
 use serde::{Deserialize, Serialize};
@@ -76,7 +76,7 @@ pub struct Verdict {
     pub released: bool,
 }
 
-said! {
+reasons! {
     /// The rule that bound for one instance.
     Reason {
         JustHeld { ago_s: i64 } => "it was held {ago_s} s ago; the next pass looks at it";
@@ -102,7 +102,7 @@ said! {
     }
 }
 
-said! {
+reasons! {
     /// What the newest command came to.
     LastAnswer {
         First => "nobody told it so far";
@@ -118,7 +118,7 @@ said! {
     }
 }
 
-said! {
+reasons! {
     /// Something that did not bind, and that an operator would want to know.
     Note {
         GroupUnknown { source: Unknown } => "the group is unknown, so nothing is done: {}", source.detail;

@@ -1,7 +1,7 @@
 //! What is to be done next, and why.
 
 use super::{Call, Step};
-use crate::said::said;
+use crate::reasons::reasons;
 use fleet_protocol::ids::{CommandId, InstanceId};
 use fleet_protocol::reading::Unknown;
 use serde::{Deserialize, Serialize};
@@ -41,7 +41,7 @@ pub struct Decision {
     pub because: Reason,
 }
 
-said! {
+reasons! {
     /// The rule that bound.
     Reason {
         Looking => "it is looked at";

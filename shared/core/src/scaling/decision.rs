@@ -1,7 +1,7 @@
 //! What is to be done, and why, in a form that a machine can compare and a person can read.
 
 use super::{Bounds, Demand, NotIdle};
-use crate::said::said;
+use crate::reasons::reasons;
 use fleet_protocol::ids::InstanceId;
 use fleet_protocol::reading::Unknown;
 use fleet_protocol::time::UnixMs;
@@ -45,7 +45,7 @@ pub enum Plan {
     },
 }
 
-said! {
+reasons! {
     /// The constraint that bound a decision.
     Reason {
         /// The demand asks for exactly this many.
@@ -75,7 +75,7 @@ said! {
     }
 }
 
-said! {
+reasons! {
     /// Something that did not bind, and that an operator would want to know.
     Note {
         /// A further obstacle to scaling in, behind the one that bound.

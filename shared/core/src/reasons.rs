@@ -1,7 +1,7 @@
 //! Reasons and notes: for a machine by their tag and fields, for a person in a sentence.
 
 /// An enum whose variants each carry their sentence.
-macro_rules! said {
+macro_rules! reasons {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident $({ $($field:ident: $type:ty),* $(,)? })? => $text:literal $(, $arg:expr)*;)* }) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -20,4 +20,4 @@ macro_rules! said {
     };
 }
 
-pub(crate) use said;
+pub(crate) use reasons;
