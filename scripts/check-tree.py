@@ -12,6 +12,9 @@ import sys
 import tomllib
 from pathlib import Path
 
+import documents
+import test_names
+
 ROOT = Path(__file__).resolve().parent.parent
 
 # All that the pure crates may reach, however indirectly. Nothing here opens a file or a socket, reads
@@ -222,20 +225,11 @@ def check_paths(files: list[Path]) -> None:
     check("no file names a folder of this machine", wrong)
 
 
-# `module::test`, as docs/SEMANTICS.md names the test that holds a guarantee.
-NAMED_TEST = re.compile(r"`([a-z0-9_]+)::([a-z0-9_]+)`")
-
-
-def check_guarantees(files: list[Path]) -> None:
+def check_guarantees(members: list[dict]) -> None:
     """A guarantee whose test was renamed or removed is a claim."""
-    tests: set[tuple[str, str]] = set()
-    for file in files:
-        names = re.findall(r"\b(?:fn|def) ([a-z0-9_]+)", file.read_text())
-        module = file.parent.name if file.stem == "mod" else file.stem
-        tests |= {(module, name) for name in names} | ({(module, "tests")} if "mod tests" in file.read_text() else set())
-    named = NAMED_TEST.findall((ROOT / "docs/SEMANTICS.md").read_text())
-    wrong = sorted({f"{module}::{test}" for module, test in named if (module, test) not in tests})
-    check(f"each of the {len(set(named))} tests that docs/SEMANTICS.md names exists", wrong if named else ["none is named"])
+    tests = test_names.rust_tests(members) | test_names.python_tests(ROOT / "tests/python")
+    named, wrong = documents.guarantees((ROOT / "docs/SEMANTICS.md").read_text(), tests)
+    check(f"each guarantee of docs/SEMANTICS.md has a test, and each of {named} names is one", wrong if named else ["none is named"])
 
 
 def main() -> int:
@@ -250,7 +244,7 @@ def main() -> int:
     members = [first["packages"][id] for id in sorted(first["members"])]
     check_packages(members, tomllib.loads((ROOT / "Cargo.toml").read_text()))
     check_sources_text(tracked("*.rs"))
-    check_guarantees(tracked("*.rs", "*.py"))
+    check_guarantees(members)
     check_paths(tracked())
     return 1 if failures else 0
 
