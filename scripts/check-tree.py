@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""What must hold for the source tree and for what it depends on. One line per check, `ok …` or `FAIL …`.
+"""What must hold for the source tree and for what it depends on. One line per check, `ok …` or
+`FAIL …`.
 
 The rules for dependencies come from deny.toml, so that `cargo deny` and this agree; the others are
 the project's own: a core without input and output, lints in every package, small files, no stubs.
@@ -17,13 +18,27 @@ import test_names
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# All that the pure crates may reach, however indirectly. Nothing here opens a file or a socket, reads
-# a clock or an environment, or starts a thread on their behalf.
+# All that the pure crates may reach, however indirectly. Nothing here opens a file or a socket,
+# reads a clock or an environment, or starts a thread on their behalf.
 PURE = ("fleet-protocol", "fleet-core")
 PURE_MAY_USE = {
-    "fleet-protocol", "itoa", "jiff", "jiff-core", "memchr", "proc-macro2", "quote", "serde", "serde_core", "serde_derive",
-    "serde_json", "syn", "thiserror", "thiserror-impl", "unicode-ident", "zmij",
-}  # fmt: skip
+    "fleet-protocol",
+    "itoa",
+    "jiff",
+    "jiff-core",
+    "memchr",
+    "proc-macro2",
+    "quote",
+    "serde",
+    "serde_core",
+    "serde_derive",
+    "serde_json",
+    "syn",
+    "thiserror",
+    "thiserror-impl",
+    "unicode-ident",
+    "zmij",
+}
 
 # A file that outgrows this holds a second concept.
 MAX_LINES = 600
@@ -32,14 +47,13 @@ STUBS = re.compile(
     r"\btodo!\(|\bunimplemented!\(|#\[ignore|\bFIXME\b|\bXXX\b|not yet implemented|#!?\[allow\("
 )
 
-failures = 0
+failed: list[str] = []
 
 
 def check(says: str, wrong: list[str]) -> None:
     """Prints one check; it holds when nothing is wrong."""
-    global failures
     if wrong:
-        failures += 1
+        failed.append(says)
         print(f"FAIL {says}")
         for line in wrong:
             print(f"     {line}")
@@ -53,7 +67,17 @@ def run(*command: str) -> str:
 
 def tracked(*patterns: str) -> list[Path]:
     """Files of the tree: those git knows and those it would take."""
-    listed = run("git", "-c", "safe.directory=*", "ls-files", "--cached", "--others", "--exclude-standard", "-z", *patterns)
+    listed = run(
+        "git",
+        "-c",
+        "safe.directory=*",
+        "ls-files",
+        "--cached",
+        "--others",
+        "--exclude-standard",
+        "-z",
+        *patterns,
+    )
     files = (ROOT / name for name in listed.split("\0") if name)
     return sorted({file for file in files if file.is_file()})
 
@@ -62,7 +86,8 @@ def shown(file: Path) -> str:
     return str(file.relative_to(ROOT))
 
 
-# --- Dependencies, by deny.toml ----------------------------------------------------------------------
+# --- Dependencies, by deny.toml
+# ----------------------------------------------------------------------
 
 
 def graph(target: str) -> dict:
@@ -144,7 +169,8 @@ def check_licences(graphs: dict[str, dict], licences: dict) -> None:
         for id, package in one["packages"].items()
         if id not in one["members"]
         and not licence_fits(
-            package["license"] or "none", set(licences["allow"]) | exceptions.get(package["name"], set())
+            package["license"] or "none",
+            set(licences["allow"]) | exceptions.get(package["name"], set()),
         )
     }
     check("every licence is one that deny.toml allows", sorted(wrong))
@@ -162,17 +188,35 @@ def check_sources(graphs: dict[str, dict], sources: dict) -> None:
 
 
 def check_pure(targets: list[str]) -> None:
-    """By `cargo tree`: it resolves each crate's features alone, where metadata unites the workspace's."""
+    """By `cargo tree`: it resolves each crate's features alone, where metadata unites the
+    workspace's.
+    """
     for package in PURE:
         listed = [
-            run("cargo", "tree", "--locked", "-p", package, "-e", "normal,build", "--prefix", "none", "--target", target)
+            run(
+                "cargo",
+                "tree",
+                "--locked",
+                "-p",
+                package,
+                "-e",
+                "normal,build",
+                "--prefix",
+                "none",
+                "--target",
+                target,
+            )
             for target in targets
         ]
         names = {line.split()[0] for text in listed for line in text.splitlines() if line.strip()}
-        check(f"{package} depends on nothing that does input or output", sorted(names - {package} - PURE_MAY_USE))
+        check(
+            f"{package} depends on nothing that does input or output",
+            sorted(names - {package} - PURE_MAY_USE),
+        )
 
 
-# --- The tree itself ---------------------------------------------------------------------------------
+# --- The tree itself
+# ---------------------------------------------------------------------------------
 
 
 def check_packages(members: list[dict], shared: dict) -> None:
@@ -194,10 +238,16 @@ def check_packages(members: list[dict], shared: dict) -> None:
     check("no two binaries have the same name: they share one folder", twice)
 
     lints = shared["workspace"]["lints"]
-    check("unsafe code is forbidden", [] if lints["rust"]["unsafe_code"] == "forbid" else ["Cargo.toml"])
+    check(
+        "unsafe code is forbidden",
+        [] if lints["rust"]["unsafe_code"] == "forbid" else ["Cargo.toml"],
+    )
     release = shared["profile"]["release"]
     unwinds = release.get("panic") == "unwind"
-    check("release builds unwind: a panic must not end the environment", [] if unwinds else ["Cargo.toml"])
+    check(
+        "release builds unwind: a panic must not end the environment",
+        [] if unwinds else ["Cargo.toml"],
+    )
 
 
 def check_sources_text(files: list[Path]) -> None:
@@ -206,7 +256,11 @@ def check_sources_text(files: list[Path]) -> None:
         lines = file.read_text().splitlines()
         if len(lines) > MAX_LINES:
             long.append(f"{shown(file)}: {len(lines)} lines")
-        stubs += [f"{shown(file)}:{n}: {line.strip()}" for n, line in enumerate(lines, 1) if STUBS.search(line)]
+        stubs += [
+            f"{shown(file)}:{n}: {line.strip()}"
+            for n, line in enumerate(lines, 1)
+            if STUBS.search(line)
+        ]
     check(f"no file is longer than {MAX_LINES} lines", long)
     check("no stub, no ignored test, no lint that is allowed without a reason", stubs)
 
@@ -229,7 +283,10 @@ def check_guarantees(members: list[dict]) -> None:
     """A guarantee whose test was renamed or removed is a claim."""
     tests = test_names.rust_tests(members) | test_names.python_tests(ROOT / "tests/python")
     named, wrong = documents.guarantees((ROOT / "docs/SEMANTICS.md").read_text(), tests)
-    check(f"each guarantee of docs/SEMANTICS.md has a test, and each of {named} names is one", wrong if named else ["none is named"])
+    check(
+        f"each guarantee of docs/SEMANTICS.md has a test, and each of {named} names is one",
+        wrong if named else ["none is named"],
+    )
 
 
 def main() -> int:
@@ -246,7 +303,7 @@ def main() -> int:
     check_sources_text(tracked("*.rs"))
     check_guarantees(members)
     check_paths(tracked())
-    return 1 if failures else 0
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""What must hold for the documents: pure functions of their text, so that they are tested themselves.
+"""What must hold for the documents: pure functions of their text, so that they are tested
+themselves.
 
 Each returns what is wrong, one line for each finding.
 """
@@ -16,8 +17,8 @@ def cells(row: str) -> list[str]:
 def guarantees(text: str, tests: set[str]) -> tuple[int, list[str]]:
     """How many tests a document of guarantees names, and what is wrong with them.
 
-    A code span with `::` is the whole name of a test or of a module with tests, but in the table that
-    explains the names; a table with a column `Test` has at least one in each of its rows.
+    A code span with `::` is the whole name of a test or of a module with tests, but in the table
+    that explains the names; a table with a column `Test` has at least one in each of its rows.
     """
     wrong: list[str] = []
     named: set[str] = set()
@@ -35,8 +36,8 @@ def guarantees(text: str, tests: set[str]) -> tuple[int, list[str]]:
             column = row.index("Test") if "Test" in row else None
             explains = row[0] == "Written here"
         elif row and column is not None and not set(line) <= set("|-: "):
-            if column >= len(row) or not any("::" in name for name in CODE.findall(row[column])):
-                wrong.append(f"line {number}: no test holds: {row[0]}")
+            held = column < len(row) and any("::" in name for name in CODE.findall(row[column]))
+            wrong += [] if held else [f"line {number}: no test holds: {row[0]}"]
         inside = bool(row)
         if inside and explains:
             continue

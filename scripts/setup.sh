@@ -186,6 +186,17 @@ if ! installed "${wanted[@]}"; then
   fi
 fi
 
+# The linter of the JavaScript, in the versions of its lock file; the stamp is a copy of that file.
+install_lint() {
+  local stamp=scripts/lint/node_modules/.installed
+  cmp -s scripts/lint/package-lock.json "$stamp" && return
+  PATH="$PWD/.venv/bin:$PATH" npm ci --prefix scripts/lint --ignore-scripts --no-audit --no-fund \
+    --loglevel=error >/dev/null && cp scripts/lint/package-lock.json "$stamp"
+}
+if [ "$profile" = test ] && [ -x .venv/bin/npm ]; then
+  install_lint || lack "the npm packages in scripts/lint/package-lock.json: npm failed, see above"
+fi
+
 # One test reads an environment file as docker compose does; without it that test says so.
 if [ "$profile" = test ]; then
   scripts/fetch-compose.sh >/dev/null || echo "setup: docker compose of version 2 is not to be had; its test will be skipped" >&2

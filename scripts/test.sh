@@ -110,6 +110,9 @@ validate() { sam validate --lint && cfn-lint template.yaml; }
 
 suite format count_one cargo fmt --all --check
 suite scripts count_one shellcheck --severity=warning scripts/*.sh .ci/run
+python_style() { ruff check . && ruff format --check .; }
+suite style-python count_one python_style
+suite style-js count_one scripts/lint/node_modules/.bin/biome check --error-on-warnings .
 suite tree count_checks .venv/bin/python scripts/check-tree.py
 suite lints count_one cargo clippy --workspace --all-targets --locked -- -D warnings
 suite docs count_one documentation

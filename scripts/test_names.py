@@ -34,7 +34,9 @@ def _attribute_end(code: str, start: int) -> int:
     return len(code)
 
 
-def _file_of(name: str, given: str | None, file: Path, is_root: bool, inside: list[str]) -> Path | None:
+def _file_of(
+    name: str, given: str | None, file: Path, is_root: bool, inside: list[str]
+) -> Path | None:
     """The file of `mod name;`, as rustc looks for it."""
     own = file.parent if is_root or file.stem == "mod" else file.parent / file.stem
     if given is not None:

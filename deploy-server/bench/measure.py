@@ -1,15 +1,16 @@
 #!/usr/bin/env python3
-"""Measures deploy-server on this machine: how long a service is away during a swap, in the old order and in ours; how
-long the way back takes; memory, size and the latency of /health.
+"""Measures deploy-server on this machine: how long a service is away during a swap, in the old
+order and in ours; how long the way back takes; memory, size and the latency of /health.
 
     deploy-server/bench/measure.py BINARY [ROUNDS]
 
-Needs root, dockerd, docker, docker-registry, rustc and busybox-static. Starts an engine and a registry of its own in a
-temporary folder and stops them at the end. Prints a table in Markdown.
+Needs root, dockerd, docker, docker-registry, rustc and busybox-static. Starts an engine and a
+registry of its own in a temporary folder and stops them at the end. Prints a table in Markdown.
 """
 
 import http.client
 import http.server
+import itertools
 import json
 import math
 import os
@@ -46,8 +47,15 @@ def until(probe, within=60):
 
 def unit_environment():
     """What the systemd unit sets for the server."""
-    with open(os.path.join(HERE, "..", "..", "host", "deploy-server.service"), encoding="utf-8") as unit:
-        return [pair for line in unit if line.startswith("Environment=") for pair in line.strip().split("=", 1)[1].split()]
+    with open(
+        os.path.join(HERE, "..", "..", "host", "deploy-server.service"), encoding="utf-8"
+    ) as unit:
+        return [
+            pair
+            for line in unit
+            if line.startswith("Environment=")
+            for pair in line.strip().split("=", 1)[1].split()
+        ]
 
 
 def percentile(values, share):
@@ -99,8 +107,9 @@ class Bench:
         threading.Thread(target=self.metadata.serve_forever, daemon=True).start()
 
     def spawn(self, arguments, env=None):
-        log = open(os.path.join(self.folder, os.path.basename(arguments[0]) + ".log"), "ab")
-        child = subprocess.Popen(arguments, env=env, stdout=log, stderr=log)
+        name = os.path.join(self.folder, os.path.basename(arguments[0]) + ".log")
+        with open(name, "ab") as log:
+            child = subprocess.Popen(arguments, env=env, stdout=log, stderr=log)
         self.children.append(child)
         return child
 
@@ -119,13 +128,30 @@ class Bench:
         return json.loads(text) if text else None
 
     def start(self):
-        path = lambda name: os.path.join(self.folder, name)
-        self.spawn(["dockerd", "--data-root", path("data"), "--exec-root", path("exec"), "--pidfile",
-                    path("pid"), "-H", f"unix://{self.engine}", "--bridge=none", "--iptables=false",
-                    "--ip6tables=false"])
+        def path(name):
+            return os.path.join(self.folder, name)
+
+        self.spawn(
+            [
+                "dockerd",
+                "--data-root",
+                path("data"),
+                "--exec-root",
+                path("exec"),
+                "--pidfile",
+                path("pid"),
+                "-H",
+                f"unix://{self.engine}",
+                "--bridge=none",
+                "--iptables=false",
+                "--ip6tables=false",
+            ]
+        )
         with open(path("registry.yml"), "w", encoding="utf-8") as out:
-            out.write(f"version: 0.1\nlog: {{level: error}}\nhttp: {{addr: {self.registry}}}\n"
-                      f"storage: {{filesystem: {{rootdirectory: {path('registry')}}}}}\n")
+            out.write(
+                f"version: 0.1\nlog: {{level: error}}\nhttp: {{addr: {self.registry}}}\n"
+                f"storage: {{filesystem: {{rootdirectory: {path('registry')}}}}}\n"
+            )
         self.spawn(["docker-registry", "serve", path("registry.yml")])
         until(lambda: os.path.exists(self.engine) and self.call_engine("GET", "/info"))
         root = path("root")
@@ -134,20 +160,40 @@ class Bench:
         shutil.copy("/bin/busybox", os.path.join(root, "bin", "sh"))
         shutil.copy(os.path.join(STANDIN, "run.sh"), root)
         os.chmod(os.path.join(root, "run.sh"), 0o755)
-        subprocess.run(["rustc", "--edition", "2024", "-O", "-C", "target-feature=+crt-static", "-o",
-                        os.path.join(root, "standin"), os.path.join(STANDIN, "standin.rs")], check=True)
+        subprocess.run(
+            [
+                "rustc",
+                "--edition",
+                "2024",
+                "-O",
+                "-C",
+                "target-feature=+crt-static",
+                "-o",
+                os.path.join(root, "standin"),
+                os.path.join(STANDIN, "standin.rs"),
+            ],
+            check=True,
+        )
         subprocess.run(["tar", "-C", root, "-cf", path("root.tar"), "."], check=True)
         for tag, api in (("v1", ""), ("v2", ""), ("broken", "crash")):
             name = f"{self.registry}/ghosthands:{tag}"
             self.docker("import", "-c", f"ENV STANDIN_API={api} TAG={tag}", path("root.tar"), name)
             self.docker("push", "-q", name)
         env = {
-            "PATH": "/usr/bin:/bin", "GH_DEPLOY_SECRET": SECRET, "GH_DEPLOY_PORT": str(self.port),
-            "GH_DEPLOY_HOSTNAME": "127.0.0.1", "GH_DEPLOY_SOCKET": path("control.sock"),
-            "GH_DEPLOY_STATE_DIR": path("state"), "DOCKER_SOCKET": self.engine, "ECR_REGISTRY": self.registry,
-            "GH_API_PORT": str(self.api), "GH_WORKER_PORT": str(self.worker),
-            "GH_API_COMMAND": "/run.sh api", "GH_WORKER_COMMAND": "/run.sh worker",
-            "GH_DEPLOY_HEALTHY_SECONDS": "1", "AWS_REGION": "us-east-1",
+            "PATH": "/usr/bin:/bin",
+            "GH_DEPLOY_SECRET": SECRET,
+            "GH_DEPLOY_PORT": str(self.port),
+            "GH_DEPLOY_HOSTNAME": "127.0.0.1",
+            "GH_DEPLOY_SOCKET": path("control.sock"),
+            "GH_DEPLOY_STATE_DIR": path("state"),
+            "DOCKER_SOCKET": self.engine,
+            "ECR_REGISTRY": self.registry,
+            "GH_API_PORT": str(self.api),
+            "GH_WORKER_PORT": str(self.worker),
+            "GH_API_COMMAND": "/run.sh api",
+            "GH_WORKER_COMMAND": "/run.sh worker",
+            "GH_DEPLOY_HEALTHY_SECONDS": "1",
+            "AWS_REGION": "us-east-1",
             "AWS_EC2_METADATA_SERVICE_ENDPOINT": f"http://127.0.0.1:{self.metadata.server_port}",
         }
         env.update(pair.split("=", 1) for pair in unit_environment())
@@ -156,11 +202,15 @@ class Bench:
 
     def deploy(self, tag):
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
-        connection.request("POST", "/deploy", json.dumps({"image_tag": tag}), {"X-Deploy-Secret": SECRET})
+        connection.request(
+            "POST", "/deploy", json.dumps({"image_tag": tag}), {"X-Deploy-Secret": SECRET}
+        )
         return json.loads(connection.getresponse().read())
 
     def away(self, work):
-        """The longest time, in ms, between two good answers of the API while `work` runs; probes 1 ms apart."""
+        """The longest time, in ms, between two good answers of the API while `work` runs; probes 1
+        ms apart.
+        """
         good, stop = [], threading.Event()
 
         def probe():
@@ -182,7 +232,7 @@ class Bench:
         until(lambda: good and good[-1] > time.time() - 0.05)
         stop.set()
         thread.join()
-        return max(b - a for a, b in zip(good, good[1:])) * 1000, good, result
+        return max(b - a for a, b in itertools.pairwise(good)) * 1000, good, result
 
     def old_order(self):
         """Stop, remove, create, start: what the predecessor did."""
@@ -257,18 +307,28 @@ def main():
         for number in range(rounds):
             # In turn, so that what else the machine does hits both alike.
             old.append(bench.away(bench.old_order)[0])
-            ours.append(bench.away(lambda: bench.deploy(tags[number % 2]))[0])
+            ours.append(bench.away(lambda tag=tags[number % 2]: bench.deploy(tag))[0])
             back.append(bench.rolled_back())
         time.sleep(2)
         idle = bench.memory()
         health = bench.health()
         print("| What | p50 | p95 | p99 |\n|---|---|---|---|")
-        for name, values in (("API away, old order, ms", old), ("API away, ours, ms", ours),
-                             ("failure to the old API's answer, ms", back),
-                             ("`/health` at 200/s, ms", health)):
-            print(f"| {name} | " + " | ".join(f"{percentile(values, share):.1f}" for share in (0.5, 0.95, 0.99)) + " |")
-        print(f"\nRSS {first:.1f} MiB after the start, {idle:.1f} MiB idle after {3 * rounds + 1} swaps; "
-              f"binary {os.path.getsize(bench.binary) / 2**20:.2f} MiB; {rounds} rounds.")
+        for name, values in (
+            ("API away, old order, ms", old),
+            ("API away, ours, ms", ours),
+            ("failure to the old API's answer, ms", back),
+            ("`/health` at 200/s, ms", health),
+        ):
+            print(
+                f"| {name} | "
+                + " | ".join(f"{percentile(values, share):.1f}" for share in (0.5, 0.95, 0.99))
+                + " |"
+            )
+        print(
+            f"\nRSS {first:.1f} MiB after the start, {idle:.1f} MiB idle after "
+            f"{3 * rounds + 1} swaps; "
+            f"binary {os.path.getsize(bench.binary) / 2**20:.2f} MiB; {rounds} rounds."
+        )
     finally:
         bench.stop()
 

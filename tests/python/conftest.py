@@ -15,8 +15,14 @@ def folder(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def database(folder):
-    """PostgreSQL with TLS, pg-boss's real schema and the queue: `url`, `ca_pem`, and `enqueue(n)`."""
-    program = Program("test-database", [built("test-database")], environment(**CACHE), folder, stdout=subprocess.PIPE)
+    """PostgreSQL with TLS, pg-boss's real schema, the queue: `url`, `ca_pem`, and `enqueue(n)`."""
+    program = Program(
+        "test-database",
+        [built("test-database")],
+        environment(**CACHE),
+        folder,
+        stdout=subprocess.PIPE,
+    )
     answer = json.loads(program.first_line(120))
 
     class Database:

@@ -33,7 +33,17 @@ AWS = {
 SAM = {"SAM_CLI_TELEMETRY": "0", "SAM_CLI_CONTAINER_CONNECTION_TIMEOUT": "120"}
 
 # What a developer's shell may hold and a function under test must not see: its own settings.
-SETTINGS = ("AUTOSCALE_", "DATABASE_", "DRY_RUN", "FLEET_", "GH_", "JOBS_PER_", "PGBOSS_", "RUST_LOG", "WAIT_VALUE")
+SETTINGS = (
+    "AUTOSCALE_",
+    "DATABASE_",
+    "DRY_RUN",
+    "FLEET_",
+    "GH_",
+    "JOBS_PER_",
+    "PGBOSS_",
+    "RUST_LOG",
+    "WAIT_VALUE",
+)
 
 # Where downloads are kept; for the programs that look for them, never for a function.
 CACHE = {name: os.environ[name] for name in ("FLEET_CACHE",) if name in os.environ}
@@ -41,7 +51,11 @@ CACHE = {name: os.environ[name] for name in ("FLEET_CACHE",) if name in os.envir
 
 def environment(**more: str) -> dict[str, str]:
     """The environment of a program under test: the shell's, AWS as above, and `more`."""
-    base = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", *SETTINGS))}
+    base = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("AWS_", *SETTINGS))
+    }
     base["PATH"] = f"{ROOT / '.venv/bin'}:{base.get('PATH', '/usr/bin:/bin')}"
     return base | AWS | SAM | more
 

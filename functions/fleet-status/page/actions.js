@@ -1,7 +1,20 @@
 // Everything that changes something: each asks first, and says what will happen.
 
-const DURATIONS = [[30, '30 minutes'], [60, '1 hour'], [240, '4 hours'], [480, '8 hours'], [1440, '1 day'], [4320, '3 days'], [10080, '7 days']];
-const STRATEGIES = [['canary', 'Canary: one host first'], ['one-at-a-time', 'One at a time'], ['half-at-a-time', 'Half at a time'], ['all-at-once', 'All at once']];
+const DURATIONS = [
+  [30, '30 minutes'],
+  [60, '1 hour'],
+  [240, '4 hours'],
+  [480, '8 hours'],
+  [1440, '1 day'],
+  [4320, '3 days'],
+  [10080, '7 days'],
+];
+const STRATEGIES = [
+  ['canary', 'Canary: one host first'],
+  ['one-at-a-time', 'One at a time'],
+  ['half-at-a-time', 'Half at a time'],
+  ['all-at-once', 'All at once'],
+];
 
 /** Readers look; the server refuses them anyway, and this saves them the question. */
 const mayChange = () => page.role !== 'reader';
@@ -16,9 +29,20 @@ function toast(text) {
 function field(label, control, check = false) {
   control.id = `field-${label.toLowerCase().replace(/\W+/g, '-')}`;
   const words = h('label', { for: control.id }, label);
-  return h('div', { class: check ? 'field check' : 'field' }, check ? [control, words] : [words, control]);
+  return h(
+    'div',
+    { class: check ? 'field check' : 'field' },
+    check ? [control, words] : [words, control],
+  );
 }
-const select = (options, value) => h('select', {}, options.map(([key, label]) => h('option', { value: key, selected: String(key) === String(value) }, label)));
+const select = (options, value) =>
+  h(
+    'select',
+    {},
+    options.map(([key, label]) =>
+      h('option', { value: key, selected: String(key) === String(value) }, label),
+    ),
+  );
 
 /**
  * Asks, then does. `says` gives the sentences about what will happen, anew whenever a field changes; `act` does it and gives the word
@@ -28,7 +52,13 @@ function confirmThen({ title: heading, fields = [], says, button, danger, act })
   const dialog = $('dialog');
   const confirm = $('dialog-confirm');
   const problem = $('dialog-problem');
-  const tell = () => $('dialog-text').replaceChildren(...[says()].flat().filter(Boolean).map((part) => (typeof part === 'string' ? h('p', {}, part) : part)));
+  const tell = () =>
+    $('dialog-text').replaceChildren(
+      ...[says()]
+        .flat()
+        .filter(Boolean)
+        .map((part) => (typeof part === 'string' ? h('p', {}, part) : part)),
+    );
   $('dialog-title').textContent = heading;
   $('dialog-fields').replaceChildren(...fields);
   $('dialog-fields').oninput = tell;
@@ -47,7 +77,10 @@ function confirmThen({ title: heading, fields = [], says, button, danger, act })
       toast(word);
     } catch (error) {
       if (!(error instanceof ApiProblem)) throw error;
-      const doubt = error.status === 0 || error.status >= 500 ? ' It may or may not have been done: look before you repeat it.' : '';
+      const doubt =
+        error.status === 0 || error.status >= 500
+          ? ' It may or may not have been done: look before you repeat it.'
+          : '';
       problem.textContent = `Not confirmed: ${error.message}.${doubt}`;
       problem.hidden = false;
     } finally {
@@ -60,7 +93,8 @@ function confirmThen({ title: heading, fields = [], says, button, danger, act })
   (fields[0]?.querySelector('input, select') ?? $('dialog-cancel')).focus();
 }
 
-const hosts = () => page.status?.instances?.filter((instance) => !instance.lifecycle.startsWith('Terminat')).length;
+const hosts = () =>
+  page.status?.instances?.filter((instance) => !instance.lifecycle.startsWith('Terminat')).length;
 const allHosts = () => (hosts() === undefined ? 'every host' : `all ${plural(hosts(), 'host')}`);
 const inMinutes = (minutes) => moment(now() + minutes * 60000);
 
@@ -83,27 +117,45 @@ function setFloor() {
   const { capacity, cost } = page.status;
   const between = (capacity?.max ?? 0) - (capacity?.min ?? 0);
   // One worker more or less for an hour, from the two months that the bounds cost.
-  const each = cost && between > 0 ? (cost.month_at_max_micros - cost.month_at_min_micros) / between / 730 : null;
+  const each =
+    cost && between > 0
+      ? (cost.month_at_max_micros - cost.month_at_min_micros) / between / 730
+      : null;
   const most = capacity?.max ?? 1000;
-  const workers = h('input', { type: 'number', min: 0, max: most, step: 1, required: true, value: capacity?.floor?.workers ?? capacity?.desired ?? 1 });
+  const workers = h('input', {
+    type: 'number',
+    min: 0,
+    max: most,
+    step: 1,
+    required: true,
+    value: capacity?.floor?.workers ?? capacity?.desired ?? 1,
+  });
   const minutes = select(DURATIONS, 240);
   confirmThen({
     title: 'Set a floor',
     fields: [field('At least this many workers', workers), field('For', minutes)],
     says: () => [
       `Until ${inMinutes(minutes.value)} the fleet has at least ${plural(Number(workers.value), 'worker')}, even while the queue is empty. More are added for jobs as always, up to ${most}.`,
-      each && workers.value > capacity.desired && `That is ${workers.value - capacity.desired} more than now, about ${money(each * (workers.value - capacity.desired))} an hour.`,
+      each &&
+        workers.value > capacity.desired &&
+        `That is ${workers.value - capacity.desired} more than now, about ${money(each * (workers.value - capacity.desired))} an hour.`,
       'It ends by itself. It takes effect with the next decision, within a minute.',
     ],
     button: 'Set the floor',
-    act: () => setCapacity({ floor: { workers: Number(workers.value), for_minutes: Number(minutes.value) } }, 'The floor is set.'),
+    act: () =>
+      setCapacity(
+        { floor: { workers: Number(workers.value), for_minutes: Number(minutes.value) } },
+        'The floor is set.',
+      ),
   });
 }
 
 function removeFloor() {
   confirmThen({
     title: 'Remove the floor',
-    says: () => ['The need alone decides again. Workers that are not needed are ended one by one, each only when it is proven idle.'],
+    says: () => [
+      'The need alone decides again. Workers that are not needed are ended one by one, each only when it is proven idle.',
+    ],
     button: 'Remove the floor',
     act: () => setCapacity({ floor: null }, 'The floor is removed.'),
   });
@@ -119,14 +171,17 @@ function pause() {
       'Running jobs go on. It ends by itself.',
     ],
     button: 'Pause scaling',
-    act: () => setCapacity({ paused: { for_minutes: Number(minutes.value) } }, 'Scaling is paused.'),
+    act: () =>
+      setCapacity({ paused: { for_minutes: Number(minutes.value) } }, 'Scaling is paused.'),
   });
 }
 
 function resume() {
   confirmThen({
     title: 'Resume scaling',
-    says: () => ['With the next decision, within a minute, workers are added and ended again as the jobs need it.'],
+    says: () => [
+      'With the next decision, within a minute, workers are added and ended again as the jobs need it.',
+    ],
     button: 'Resume scaling',
     act: () => setCapacity({ paused: null }, 'Scaling goes on.'),
   });
@@ -146,21 +201,33 @@ async function start(path, body, word, headers) {
 
 function drainSelected() {
   const ids = [...selected];
-  const busy = machines(page.status).filter((one) => selected.has(one.id) && one.workers.some((worker) => worker.state === 'busy')).length;
+  const busy = machines(page.status).filter(
+    (one) => selected.has(one.id) && one.workers.some((worker) => worker.state === 'busy'),
+  ).length;
   confirmThen({
     title: `Drain ${plural(ids.length, 'worker')}`,
     says: () => [
       'They take no new job. A running job is finished first, however long it takes; none is interrupted.',
       busy > 0 && `${plural(busy, 'of them has', 'of them have')} a job now.`,
       'The machines stay in the group and go on costing money. A worker works again once it is resumed on its host or a version is deployed to it.',
-      h('ul', { class: 'mono' }, ids.map((id) => h('li', {}, id))),
+      h(
+        'ul',
+        { class: 'mono' },
+        ids.map((id) => h('li', {}, id)),
+      ),
     ],
     button: 'Drain',
     danger: true,
     act: async () => {
-      const word = await start('/api/v1/admin/drain', { instance_ids: ids }, 'The drain has begun.');
+      const word = await start(
+        '/api/v1/admin/drain',
+        { instance_ids: ids },
+        'The drain has begun.',
+      );
       selected.clear();
-      rows.forEach((known) => { known.key = ''; });
+      rows.forEach((known) => {
+        known.key = '';
+      });
       return word;
     },
   });
@@ -193,36 +260,75 @@ function refreshSecrets() {
 function deploy() {
   // One key for one question: pressing twice, or again after a lost answer, starts one rollout.
   const key = crypto.randomUUID();
-  const tag = h('input', { type: 'text', required: true, maxlength: 128, pattern: '[A-Za-z0-9_][A-Za-z0-9_.\\-]*', autocomplete: 'off', spellcheck: 'false', title: 'Letters, digits, _ . and -' });
+  const tag = h('input', {
+    type: 'text',
+    required: true,
+    maxlength: 128,
+    pattern: '[A-Za-z0-9_][A-Za-z0-9_.\\-]*',
+    autocomplete: 'off',
+    spellcheck: 'false',
+    title: 'Letters, digits, _ . and -',
+  });
   const strategy = select(STRATEGIES, 'canary');
   const reason = h('input', { type: 'text', maxlength: 200, autocomplete: 'off' });
   const force = h('input', { type: 'checkbox' });
   const how = {
-    canary: 'One host first. Only when it has proved the new version do two more follow, then more, up to half at a time.',
-    'one-at-a-time': 'One host after the other, the next only when the one before has proved the new version.',
+    canary:
+      'One host first. Only when it has proved the new version do two more follow, then more, up to half at a time.',
+    'one-at-a-time':
+      'One host after the other, the next only when the one before has proved the new version.',
     'half-at-a-time': 'Up to half of the hosts at the same time.',
     'all-at-once': 'All hosts at the same time. While they restart, nobody takes jobs.',
   };
   confirmThen({
     title: 'Deploy a version',
-    fields: [field('Image tag', tag), field('Strategy', strategy), field('Reason', reason), field('Force: replace also what is current, and do not wait for workers that will not drain', force, true)],
+    fields: [
+      field('Image tag', tag),
+      field('Strategy', strategy),
+      field('Reason', reason),
+      field(
+        'Force: replace also what is current, and do not wait for workers that will not drain',
+        force,
+        true,
+      ),
+    ],
     says: () => [
       `${tag.value || 'The version'} goes to ${allHosts()}. ${how[strategy.value]}`,
-      force.checked ? h('p', { class: 'flag' }, 'With force, a job that does not end in time is interrupted.') : 'Each host finishes its running job first; none is interrupted.',
+      force.checked
+        ? h('p', { class: 'flag' }, 'With force, a job that does not end in time is interrupted.')
+        : 'Each host finishes its running job first; none is interrupted.',
       'The first failure stops the rollout, and hosts that were changed go back to the version before. New machines boot the new version only after every host has proved it.',
     ],
     button: 'Deploy',
-    act: () => start(ROLLOUTS, { image_tag: tag.value, strategy: strategy.value, force: force.checked, ...(reason.value && { reason: reason.value }) }, `The rollout of ${tag.value} has begun.`, { 'idempotency-key': key }),
+    act: () =>
+      start(
+        ROLLOUTS,
+        {
+          image_tag: tag.value,
+          strategy: strategy.value,
+          force: force.checked,
+          ...(reason.value && { reason: reason.value }),
+        },
+        `The rollout of ${tag.value} has begun.`,
+        { 'idempotency-key': key },
+      ),
   });
 }
 
 function cancelRollout(shown) {
   confirmThen({
     title: `Cancel: ${title(shown)}`,
-    says: () => ['Hosts that were not reached yet are left alone. Hosts that are at it finish or go back by themselves; hosts that are done stay as they are.'],
+    says: () => [
+      'Hosts that were not reached yet are left alone. Hosts that are at it finish or go back by themselves; hosts that are done stay as they are.',
+    ],
     button: 'Cancel the rollout',
     danger: true,
-    act: () => start(`${ROLLOUTS}/${encodeURIComponent(shown.id)}/cancel`, undefined, 'The rollout is being cancelled.'),
+    act: () =>
+      start(
+        `${ROLLOUTS}/${encodeURIComponent(shown.id)}/cancel`,
+        undefined,
+        'The rollout is being cancelled.',
+      ),
   });
 }
 
@@ -236,7 +342,13 @@ function rollBack(shown, what) {
     ],
     button: 'Roll back',
     danger: true,
-    act: () => start(`${ROLLOUTS}/${encodeURIComponent(shown.id)}/rollback`, undefined, 'The roll-back has begun.', { 'idempotency-key': key }),
+    act: () =>
+      start(
+        `${ROLLOUTS}/${encodeURIComponent(shown.id)}/rollback`,
+        undefined,
+        'The roll-back has begun.',
+        { 'idempotency-key': key },
+      ),
   });
 }
 
@@ -245,7 +357,8 @@ function drawActions(status) {
   const rollouts = rolling.problem === null || rolling.list !== null;
   const data = [Boolean(floor), Boolean(paused), page.role, rollouts, Boolean(runningNow())];
   draw($('actions'), data, () => {
-    const button = (label, act, allowed = true) => h('button', { type: 'button', disabled: !mayChange() || !allowed, onclick: act }, label);
+    const button = (label, act, allowed = true) =>
+      h('button', { type: 'button', disabled: !mayChange() || !allowed, onclick: act }, label);
     return [
       button('Decide now…', tickNow),
       button(floor ? 'Change floor…' : 'Set floor…', setFloor),
@@ -256,5 +369,7 @@ function drawActions(status) {
       button('Refresh secrets…', refreshSecrets, rollouts),
     ];
   });
-  $('role').textContent = mayChange() ? '' : 'You are signed in with the reader’s token, which only shows. Sign in with the operator’s to change something.';
+  $('role').textContent = mayChange()
+    ? ''
+    : 'You are signed in with the reader’s token, which only shows. Sign in with the operator’s to change something.';
 }

@@ -36,9 +36,13 @@ async function ask(method, path, body, headers) {
     text = await reply.text();
   } catch (error) {
     const late = error.name === 'TimeoutError';
-    throw new ApiProblem(NO_ANSWER, late ? `no answer within ${ANSWER_WITHIN / 1000} s` : 'the fleet cannot be reached from here');
+    throw new ApiProblem(
+      NO_ANSWER,
+      late ? `no answer within ${ANSWER_WITHIN / 1000} s` : 'the fleet cannot be reached from here',
+    );
   }
-  if (token !== sessionStorage.getItem(TOKEN)) throw new ApiProblem(NOBODYS, 'signed out meanwhile');
+  if (token !== sessionStorage.getItem(TOKEN))
+    throw new ApiProblem(NOBODYS, 'signed out meanwhile');
   let value;
   try {
     value = JSON.parse(text);
@@ -51,6 +55,7 @@ async function ask(method, path, body, headers) {
     if (reply.status === 401) signOut(`Signed out: ${detail}.`);
     throw problem;
   }
-  if (value === null || typeof value !== 'object') throw new ApiProblem(reply.status, 'the answer is no JSON');
+  if (value === null || typeof value !== 'object')
+    throw new ApiProblem(reply.status, 'the answer is no JSON');
   return { value, role: reply.headers.get('x-fleet-role') };
 }

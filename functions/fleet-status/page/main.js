@@ -24,7 +24,10 @@ async function readStatus() {
 function drawStatus() {
   const { status } = page;
   if (!status || $('signed-in').hidden) return;
-  draw($('place'), [status.environment, status.asgName], () => [pill(status.environment, 'calm'), h('span', {}, status.asgName)]);
+  draw($('place'), [status.environment, status.asgName], () => [
+    pill(status.environment, 'calm'),
+    h('span', {}, status.asgName),
+  ]);
   document.title = `${status.environment}: GhostHands Fleet`;
   drawNotices(status, page.failure);
   drawSummary(status);
@@ -42,14 +45,19 @@ function drawAge() {
   $('age').textContent = stale ? `${span(old)} old` : old < 2000 ? 'just now' : `${span(old)} ago`;
   document.body.classList.toggle('stale', stale);
   const gone = ['unavailable', page.status.unavailable.length];
-  $('footer').textContent = `Read at ${new Date(page.status.at).toLocaleString()}${gone[1] ? ` without ${plural(gone[1], 'source')}` : ''}. Prices are settings, not a bill.`;
+  $('footer').textContent =
+    `Read at ${new Date(page.status.at).toLocaleString()}${gone[1] ? ` without ${plural(gone[1], 'source')}` : ''}. Prices are settings, not a bill.`;
 }
 
-/** Calls `read` again and again, the next time only after the last one ended, and not while nobody looks. */
+/**
+ * Calls `read` again and again, the next time only after the last one ended, and not while nobody
+ * looks.
+ */
 function keep(name, read, every) {
   clearTimeout(page.timers[name]);
   // Whoever calls anew ends the turns before, one that waits for its answer included.
-  const mine = (page.turns[name] = (page.turns[name] ?? 0) + 1);
+  const mine = (page.turns[name] ?? 0) + 1;
+  page.turns[name] = mine;
   const turn = async () => {
     if (!document.hidden) await read();
     if (mine === page.turns[name]) page.timers[name] = setTimeout(turn, every());
@@ -59,7 +67,14 @@ function keep(name, read, every) {
 
 function renew() {
   keep('status', readStatus, () => EVERY);
-  keep('rollouts', async () => { await readRollouts(); if (page.status) drawActions(page.status); }, () => (running(rolling.shown) || runningNow() ? EVERY_WHILE_ROLLING : EVERY));
+  keep(
+    'rollouts',
+    async () => {
+      await readRollouts();
+      if (page.status) drawActions(page.status);
+    },
+    () => (running(rolling.shown) || runningNow() ? EVERY_WHILE_ROLLING : EVERY),
+  );
 }
 
 function signOut(message) {
@@ -72,7 +87,27 @@ function signOut(message) {
   Object.assign(rolling, { list: null, problem: null, shown: null, chosen: null, watched: null });
   // Nothing that was shown stays in the document.
   for (const kept of [selected, rows, hostRows, drawn]) kept.clear();
-  for (const id of ['place', 'notices', 'summary', 'jobs-chart', 'capacity-chart', 'decisions', 'rollouts', 'actions', 'rollout-summary', 'rollout-hosts', 'rollout-buttons', 'rollout-title', 'workers', 'workers-note', 'footer', 'toasts', 'dialog-text', 'dialog-fields']) $(id).replaceChildren();
+  for (const id of [
+    'place',
+    'notices',
+    'summary',
+    'jobs-chart',
+    'capacity-chart',
+    'decisions',
+    'rollouts',
+    'actions',
+    'rollout-summary',
+    'rollout-hosts',
+    'rollout-buttons',
+    'rollout-title',
+    'workers',
+    'workers-note',
+    'footer',
+    'toasts',
+    'dialog-text',
+    'dialog-fields',
+  ])
+    $(id).replaceChildren();
   if ($('dialog').open) $('dialog').close();
   document.body.classList.remove('stale');
   document.title = 'GhostHands Fleet';
@@ -100,7 +135,8 @@ $('sign-in').addEventListener('submit', async (event) => {
     $('sign-in-message').textContent = text;
   };
   // A header takes no more than this.
-  if (!/^[\x21-\x7e]+$/.test(token)) return refuse('A token has only letters, digits and signs, and no spaces.');
+  if (!/^[\x21-\x7e]+$/.test(token))
+    return refuse('A token has only letters, digits and signs, and no spaces.');
   button.disabled = true;
   sessionStorage.setItem(TOKEN, token);
   try {
@@ -110,7 +146,11 @@ $('sign-in').addEventListener('submit', async (event) => {
     $('content').focus({ preventScroll: true });
   } catch (problem) {
     if (!(problem instanceof ApiProblem)) throw problem;
-    refuse(problem.status === 401 ? `Not let in: ${problem.message}.` : `Not signed in: ${problem.message}.`);
+    refuse(
+      problem.status === 401
+        ? `Not let in: ${problem.message}.`
+        : `Not signed in: ${problem.message}.`,
+    );
   } finally {
     button.disabled = false;
   }
@@ -120,9 +160,25 @@ $('reload').addEventListener('click', renew);
 $('filter').addEventListener('input', () => page.status && filterWorkers(page.status));
 $('drain').addEventListener('click', drainSelected);
 $('dialog-cancel').addEventListener('click', () => $('dialog').close());
-document.addEventListener('visibilitychange', () => { if (!document.hidden && !$('signed-in').hidden) renew(); });
+document.addEventListener('visibilitychange', () => {
+  if (!document.hidden && !$('signed-in').hidden) renew();
+});
 let resizing;
-window.addEventListener('resize', () => { clearTimeout(resizing); resizing = setTimeout(() => page.status && drawCharts(page.status), 150); });
-setInterval(() => { renewAges(); drawAge(); }, 1000);
-$('columns').append(...COLUMNS.map(([label]) => h('th', { role: 'columnheader', scope: 'col' }, label || h('span', { class: 'unseen' }, 'Select'))));
+window.addEventListener('resize', () => {
+  clearTimeout(resizing);
+  resizing = setTimeout(() => page.status && drawCharts(page.status), 150);
+});
+setInterval(() => {
+  renewAges();
+  drawAge();
+}, 1000);
+$('columns').append(
+  ...COLUMNS.map(([label]) =>
+    h(
+      'th',
+      { role: 'columnheader', scope: 'col' },
+      label || h('span', { class: 'unseen' }, 'Select'),
+    ),
+  ),
+);
 if (sessionStorage.getItem(TOKEN)) show();

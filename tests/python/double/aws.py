@@ -35,7 +35,9 @@ class Endpoint:
 
     def request(self, method: str, path: str, body=None, headers=None):
         """Status, headers and bytes of a plain HTTP request."""
-        data = None if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
+        data = (
+            None if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
+        )
         request = urllib.request.Request(self.url + path, data, headers or {}, method=method)
         if data is not None and not request.has_header("Content-type"):
             request.add_header("content-type", "application/json")
@@ -59,7 +61,9 @@ class Double(Endpoint):
 
     def group(self, name: str, low: int = 1, high: int = 4, **more):
         """A group whose instances are in service."""
-        self.control("POST", "/groups", {"name": name, "min": low, "max": high, "boot_seconds": 60, **more})
+        self.control(
+            "POST", "/groups", {"name": name, "min": low, "max": high, "boot_seconds": 60, **more}
+        )
         self.advance(60)
 
     def calls(self):
@@ -72,7 +76,9 @@ class Double(Endpoint):
 
 def start(folder, *options: str) -> tuple[Program, Double]:
     binary = os.environ.get("FLEET_DOUBLE_BIN") or built("aws-double")
-    program = Program("aws-double", [binary, *options], environment(), folder, stdout=subprocess.PIPE)
+    program = Program(
+        "aws-double", [binary, *options], environment(), folder, stdout=subprocess.PIPE
+    )
     return program, Double(json.loads(program.first_line(30))["endpoint"])
 
 
@@ -86,7 +92,9 @@ def refused(code: str, call, **arguments) -> str:
 
 
 def describe(autoscaling, name="fleet"):
-    (group,) = autoscaling.describe_auto_scaling_groups(AutoScalingGroupNames=[name])["AutoScalingGroups"]
+    (group,) = autoscaling.describe_auto_scaling_groups(AutoScalingGroupNames=[name])[
+        "AutoScalingGroups"
+    ]
     return group
 
 

@@ -17,10 +17,22 @@ def fault(double, action, kind, times=1, **more):
 @pytest.mark.parametrize(
     ("service", "action", "method", "arguments", "code"),
     [
-        ("autoscaling", "DescribeAutoScalingGroups", "describe_auto_scaling_groups", {}, "Throttling"),
+        (
+            "autoscaling",
+            "DescribeAutoScalingGroups",
+            "describe_auto_scaling_groups",
+            {},
+            "Throttling",
+        ),
         ("sts", "GetCallerIdentity", "get_caller_identity", {}, "Throttling"),
         ("ssm", "GetParameter", "get_parameter", {"Name": "x"}, "ThrottlingException"),
-        ("secretsmanager", "GetSecretValue", "get_secret_value", {"SecretId": "x"}, "ThrottlingException"),
+        (
+            "secretsmanager",
+            "GetSecretValue",
+            "get_secret_value",
+            {"SecretId": "x"},
+            "ThrottlingException",
+        ),
     ],
 )
 def test_throttling_has_the_services_own_code(double, service, action, method, arguments, code):
@@ -34,7 +46,9 @@ def test_throttling_has_the_services_own_code(double, service, action, method, a
 
 def test_clients_retry_a_throttle_and_get_through(double):
     double.group("fleet")
-    patient = double.client("autoscaling", Config(retries={"mode": "standard", "total_max_attempts": 3}))
+    patient = double.client(
+        "autoscaling", Config(retries={"mode": "standard", "total_max_attempts": 3})
+    )
     fault(double, "SetDesiredCapacity", "throttle", times=2)
     answer = patient.set_desired_capacity(**SET)
     assert answer["ResponseMetadata"]["RetryAttempts"] == 2
@@ -44,7 +58,15 @@ def test_clients_retry_a_throttle_and_get_through(double):
 
 def test_a_chosen_error_strikes_as_often_as_asked(double, autoscaling):
     double.group("fleet")
-    fault(double, "SetDesiredCapacity", "fail", times=2, status=500, code="ResourceContention", message="busy")
+    fault(
+        double,
+        "SetDesiredCapacity",
+        "fail",
+        times=2,
+        status=500,
+        code="ResourceContention",
+        message="busy",
+    )
     for _ in range(2):
         with pytest.raises(ClientError) as caught:
             autoscaling.set_desired_capacity(**SET)
@@ -71,7 +93,9 @@ def test_a_delay_is_real_time(double, autoscaling):
     began = time.monotonic()
     autoscaling.describe_auto_scaling_groups()
     assert time.monotonic() - began >= 0.4
-    impatient = double.client("autoscaling", Config(read_timeout=0.2, retries={"total_max_attempts": 1}))
+    impatient = double.client(
+        "autoscaling", Config(read_timeout=0.2, retries={"total_max_attempts": 1})
+    )
     fault(double, "DescribeAutoScalingGroups", "delay", millis=1000)
     with pytest.raises(HTTPClientError):
         impatient.describe_auto_scaling_groups()
@@ -84,5 +108,7 @@ def test_faults_wait_for_their_action_and_can_be_forgotten(double, autoscaling):
     assert planned == {"action": "SetDesiredCapacity", "times": 3, "kind": "throttle"}
     double.control("DELETE", "/faults")
     assert double.control("GET", "/faults") == []
-    status, _, body = double.request("POST", "/_double/faults", {"action": "X", "times": 1, "kind": "explode"})
+    status, _, body = double.request(
+        "POST", "/_double/faults", {"action": "X", "times": 1, "kind": "explode"}
+    )
     assert status == 422 and b"explode" in body

@@ -13,9 +13,13 @@ TERMINATING = {"LifecycleTransition": "autoscaling:EC2_INSTANCE_TERMINATING"}
 def waiting(double, autoscaling):
     """The id of an instance that waits in its terminate hook, second of two in the group."""
     double.group("fleet", desired=2)
-    autoscaling.put_lifecycle_hook(**HOOK, **TERMINATING, HeartbeatTimeout=300, NotificationMetadata="note")
+    autoscaling.put_lifecycle_hook(
+        **HOOK, **TERMINATING, HeartbeatTimeout=300, NotificationMetadata="note"
+    )
     instance = ids(autoscaling)[0]
-    autoscaling.terminate_instance_in_auto_scaling_group(InstanceId=instance, ShouldDecrementDesiredCapacity=True)
+    autoscaling.terminate_instance_in_auto_scaling_group(
+        InstanceId=instance, ShouldDecrementDesiredCapacity=True
+    )
     assert states(autoscaling) == ["Terminating:Wait", "InService"]
     return instance
 
@@ -25,19 +29,27 @@ def test_a_hook_is_described_as_it_was_put(double, autoscaling):
     put = autoscaling.put_lifecycle_hook
     put(**HOOK, **TERMINATING, HeartbeatTimeout=300)
     (hook,) = autoscaling.describe_lifecycle_hooks(AutoScalingGroupName="fleet")["LifecycleHooks"]
-    assert hook == HOOK | TERMINATING | {"HeartbeatTimeout": 300, "GlobalTimeout": 30000, "DefaultResult": "ABANDON"}
+    assert hook == HOOK | TERMINATING | {
+        "HeartbeatTimeout": 300,
+        "GlobalTimeout": 30000,
+        "DefaultResult": "ABANDON",
+    }
     # A change keeps what it does not name.
     put(**HOOK, DefaultResult="CONTINUE")
     (hook,) = autoscaling.describe_lifecycle_hooks(AutoScalingGroupName="fleet")["LifecycleHooks"]
     assert (hook["HeartbeatTimeout"], hook["DefaultResult"]) == (300, "CONTINUE")
     assert "between 30 and 7200" in refused("ValidationError", put, **HOOK, HeartbeatTimeout=5)
-    assert "CONTINUE or ABANDON" in refused("ValidationError", put, **HOOK, DefaultResult="NONSENSE")
+    assert "CONTINUE or ABANDON" in refused(
+        "ValidationError", put, **HOOK, DefaultResult="NONSENSE"
+    )
     other = HOOK | {"LifecycleHookName": "other"}
     assert "LifecycleTransition" in refused("ValidationError", put, **other)
     ghost = HOOK | {"AutoScalingGroupName": "ghost"}
     assert "not found" in refused("ValidationError", put, **ghost, **TERMINATING)
     autoscaling.delete_lifecycle_hook(**HOOK)
-    assert autoscaling.describe_lifecycle_hooks(AutoScalingGroupName="fleet")["LifecycleHooks"] == []
+    assert (
+        autoscaling.describe_lifecycle_hooks(AutoScalingGroupName="fleet")["LifecycleHooks"] == []
+    )
 
 
 @pytest.mark.parametrize("result", ["CONTINUE", "ABANDON"])
@@ -48,7 +60,9 @@ def test_the_machine_runs_until_the_action_is_completed(double, autoscaling, wai
     answer = complete(**HOOK, InstanceId=waiting, LifecycleActionResult=result)
     assert answer["ResponseMetadata"]["HTTPStatusCode"] == 200
     assert states(autoscaling)[0] == "Terminating:Proceed"
-    message = refused("ValidationError", complete, **HOOK, InstanceId=waiting, LifecycleActionResult=result)
+    message = refused(
+        "ValidationError", complete, **HOOK, InstanceId=waiting, LifecycleActionResult=result
+    )
     assert message == f"No active Lifecycle Action found with instance ID {waiting}"
     double.advance(5)
     assert states(autoscaling) == ["InService"]
@@ -56,7 +70,9 @@ def test_the_machine_runs_until_the_action_is_completed(double, autoscaling, wai
 
 
 def test_the_token_of_the_event_completes_the_action(double, autoscaling, waiting):
-    (event,) = [e for e in double.control("GET", "/bus") if e["detail-type"].endswith("Lifecycle Action")]
+    (event,) = [
+        e for e in double.control("GET", "/bus") if e["detail-type"].endswith("Lifecycle Action")
+    ]
     assert event["detail-type"] == "EC2 Instance-terminate Lifecycle Action"
     assert event["source"] == "aws.autoscaling"
     assert event["resources"] == [describe(autoscaling)["AutoScalingGroupARN"]]
@@ -70,7 +86,11 @@ def test_the_token_of_the_event_completes_the_action(double, autoscaling, waitin
     complete = autoscaling.complete_lifecycle_action
     wrong = "00000000-0000-4000-8000-000000000000"
     message = refused(
-        "ValidationError", complete, **HOOK, LifecycleActionToken=wrong, LifecycleActionResult="CONTINUE"
+        "ValidationError",
+        complete,
+        **HOOK,
+        LifecycleActionToken=wrong,
+        LifecycleActionResult="CONTINUE",
     )
     assert message == f"No active Lifecycle Action found with token {wrong}"
     complete(**HOOK, LifecycleActionToken=token, LifecycleActionResult="CONTINUE")
@@ -84,7 +104,9 @@ def test_a_heartbeat_starts_the_timeout_anew(double, autoscaling, waiting):
     assert states(autoscaling)[0] == "Terminating:Wait"
     double.advance(1)
     assert states(autoscaling)[0] == "Terminating:Proceed"
-    refused("ValidationError", autoscaling.record_lifecycle_action_heartbeat, **HOOK, InstanceId=waiting)
+    refused(
+        "ValidationError", autoscaling.record_lifecycle_action_heartbeat, **HOOK, InstanceId=waiting
+    )
 
 
 def test_heartbeats_do_not_outlast_the_global_timeout(double, autoscaling, waiting):
@@ -104,7 +126,9 @@ RETAIN = {"RetentionTriggers": {"TerminateHookAbandon": "retain"}}
 @pytest.fixture
 def retained(double, autoscaling, waiting):
     """The id of an instance whose hook was abandoned in a group that retains such instances."""
-    autoscaling.update_auto_scaling_group(AutoScalingGroupName="fleet", InstanceLifecyclePolicy=RETAIN)
+    autoscaling.update_auto_scaling_group(
+        AutoScalingGroupName="fleet", InstanceLifecyclePolicy=RETAIN
+    )
     double.advance(300)
     return waiting
 
@@ -116,27 +140,45 @@ def test_an_abandoned_instance_is_retained_and_runs_on(double, autoscaling, reta
     assert describe(autoscaling)["DesiredCapacity"] == 1, "it is not counted"
     (reservation,) = double.client("ec2").describe_instances(InstanceIds=[retained])["Reservations"]
     assert reservation["Instances"][0]["State"]["Name"] == "running"
-    protect = {"AutoScalingGroupName": "fleet", "InstanceIds": [retained], "ProtectedFromScaleIn": True}
+    protect = {
+        "AutoScalingGroupName": "fleet",
+        "InstanceIds": [retained],
+        "ProtectedFromScaleIn": True,
+    }
     refused("ValidationError", autoscaling.set_instance_protection, **protect)
 
 
 def test_continue_never_retains(double, autoscaling, waiting):
-    autoscaling.update_auto_scaling_group(AutoScalingGroupName="fleet", InstanceLifecyclePolicy=RETAIN)
-    autoscaling.complete_lifecycle_action(**HOOK, InstanceId=waiting, LifecycleActionResult="CONTINUE")
+    autoscaling.update_auto_scaling_group(
+        AutoScalingGroupName="fleet", InstanceLifecyclePolicy=RETAIN
+    )
+    autoscaling.complete_lifecycle_action(
+        **HOOK, InstanceId=waiting, LifecycleActionResult="CONTINUE"
+    )
     assert states(autoscaling)[0] == "Terminating:Proceed"
 
 
 def test_a_retained_instance_ends_by_a_second_round_with_a_new_token(double, autoscaling, retained):
     terminate = autoscaling.terminate_instance_in_auto_scaling_group
-    message = refused("ValidationError", terminate, InstanceId=retained, ShouldDecrementDesiredCapacity=True)
+    message = refused(
+        "ValidationError", terminate, InstanceId=retained, ShouldDecrementDesiredCapacity=True
+    )
     assert "must be false" in message
     terminate(InstanceId=retained, ShouldDecrementDesiredCapacity=False)
     assert states(autoscaling) == ["Terminating:Wait", "InService"]
-    events = [e for e in double.control("GET", "/bus") if e["detail-type"].endswith("Lifecycle Action")]
+    events = [
+        e for e in double.control("GET", "/bus") if e["detail-type"].endswith("Lifecycle Action")
+    ]
     first, second = (event["detail"]["LifecycleActionToken"] for event in events)
     assert first != second
     complete = autoscaling.complete_lifecycle_action
-    refused("ValidationError", complete, **HOOK, LifecycleActionToken=first, LifecycleActionResult="CONTINUE")
+    refused(
+        "ValidationError",
+        complete,
+        **HOOK,
+        LifecycleActionToken=first,
+        LifecycleActionResult="CONTINUE",
+    )
     complete(**HOOK, LifecycleActionToken=second, LifecycleActionResult="CONTINUE")
     double.advance(5)
     assert states(autoscaling) == ["InService"] and describe(autoscaling)["DesiredCapacity"] == 1
@@ -145,12 +187,16 @@ def test_a_retained_instance_ends_by_a_second_round_with_a_new_token(double, aut
 def test_a_launch_hook_holds_the_newcomer(double, autoscaling):
     double.group("fleet")
     launching = {"LifecycleTransition": "autoscaling:EC2_INSTANCE_LAUNCHING"}
-    autoscaling.put_lifecycle_hook(**HOOK, **launching, HeartbeatTimeout=300, DefaultResult="CONTINUE")
+    autoscaling.put_lifecycle_hook(
+        **HOOK, **launching, HeartbeatTimeout=300, DefaultResult="CONTINUE"
+    )
     autoscaling.set_desired_capacity(AutoScalingGroupName="fleet", DesiredCapacity=3)
     double.advance(60)
     assert states(autoscaling) == ["InService", "Pending:Wait", "Pending:Wait"]
     newcomer = ids(autoscaling)[1]
-    autoscaling.complete_lifecycle_action(**HOOK, InstanceId=newcomer, LifecycleActionResult="CONTINUE")
+    autoscaling.complete_lifecycle_action(
+        **HOOK, InstanceId=newcomer, LifecycleActionResult="CONTINUE"
+    )
     assert states(autoscaling) == ["InService", "InService", "Pending:Wait"]
     double.advance(240)
     assert states(autoscaling) == ["InService", "InService", "Pending:Wait"]

@@ -13,12 +13,18 @@ from support import built, eventually
 @pytest.fixture
 def probe(double):
     """A function that answers with its event, or does what the event says."""
-    double.control("POST", "/functions", {"name": "probe", "binary": built("examples/probe"), "timeout_seconds": 2})
+    double.control(
+        "POST",
+        "/functions",
+        {"name": "probe", "binary": built("examples/probe"), "timeout_seconds": 2},
+    )
     return "probe"
 
 
 def invoke(double, payload, **more):
-    answer = double.client("lambda").invoke(FunctionName="probe", Payload=json.dumps(payload), **more)
+    answer = double.client("lambda").invoke(
+        FunctionName="probe", Payload=json.dumps(payload), **more
+    )
     return answer, answer["Payload"].read()
 
 
@@ -32,7 +38,9 @@ def lines(double, count):
 
     def printed():
         logs = double.control("GET", "/functions/probe")["logs"]
-        return [json.loads(line["text"])["got"] for line in logs if line["text"].startswith('{"got"')]
+        return [
+            json.loads(line["text"])["got"] for line in logs if line["text"].startswith('{"got"')
+        ]
 
     eventually(f"{count} events", 60, lambda: len(printed()) >= count)
     return printed()
@@ -47,7 +55,11 @@ def test_invoke_answers_with_the_response(double, probe):
 
 
 def test_invoke_reports_errors_timeouts_and_crashes_as_lambda_does(double, probe):
-    for what, kind in (("fail", None), ("sleep", "Sandbox.Timedout"), ("exit", "Runtime.ExitError")):
+    for what, kind in (
+        ("fail", None),
+        ("sleep", "Sandbox.Timedout"),
+        ("exit", "Runtime.ExitError"),
+    ):
         answer, payload = invoke(double, {"do": what})
         error = json.loads(payload)
         assert (answer["StatusCode"], answer["FunctionError"]) == (200, "Unhandled")
@@ -70,26 +82,37 @@ def test_invoke_refuses_strangers_and_nonsense(double, probe):
 def test_a_busy_function_throttles(double, probe):
     client = double.client("lambda")
     # An asynchronous invocation holds the only process while the synchronous one comes.
-    assert client.invoke(FunctionName="probe", InvocationType="Event", Payload=b'{"do":"sleep","millis":1500}')[
-        "StatusCode"
-    ] == 202
+    assert (
+        client.invoke(
+            FunctionName="probe", InvocationType="Event", Payload=b'{"do":"sleep","millis":1500}'
+        )["StatusCode"]
+        == 202
+    )
     eventually("it has begun", 60, lambda: started(double) == 1)
-    with pytest.raises(ClientError) as caught:
+
+    def invoke_more_than_fit() -> None:
         for _ in range(50):
             client.invoke(FunctionName="probe", Payload=b"{}")
+
+    with pytest.raises(ClientError) as caught:
+        invoke_more_than_fit()
     assert caught.value.response["Error"]["Code"] == "TooManyRequestsException"
     assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 429
 
 
 def test_the_cli_invokes(double, probe, cli, tmp_path):
     out = tmp_path / "out.json"
-    answer = cli("lambda", "invoke", "--function-name", "probe", "--payload", '{"by":"cli"}', str(out))
+    answer = cli(
+        "lambda", "invoke", "--function-name", "probe", "--payload", '{"by":"cli"}', str(out)
+    )
     assert answer["StatusCode"] == 200
     assert json.loads(out.read_text()) == {"by": "cli"}
 
 
 def test_a_schedule_follows_the_clock(double, probe):
-    double.control("POST", "/schedules", {"name": "tick", "rate": "rate(1 minute)", "function": "probe"})
+    double.control(
+        "POST", "/schedules", {"name": "tick", "rate": "rate(1 minute)", "function": "probe"}
+    )
     double.advance(3 * 60)
     events = lines(double, 3)
     assert [event["time"] for event in events] == [f"2026-01-01T00:0{n}:00Z" for n in (1, 2, 3)]
@@ -144,8 +167,13 @@ def test_disturbed_events_are_sent_and_do_not_arrive(double, probe):
     ):
         status, _, body = double.request("PUT", "/_double/disturbances", plan)
         assert (status, reason in body) == (code, True), body
-    for pattern, reason in (({"source": "aws.ec2"}, b"event pattern, source"), ({"$or": []}, b"does not model")):
-        status, _, body = double.request("POST", "/_double/rules", {"pattern": pattern, "function": "probe"})
+    for pattern, reason in (
+        ({"source": "aws.ec2"}, b"event pattern, source"),
+        ({"$or": []}, b"does not model"),
+    ):
+        status, _, body = double.request(
+            "POST", "/_double/rules", {"pattern": pattern, "function": "probe"}
+        )
         assert status == 400 and reason in body
 
 
@@ -163,7 +191,9 @@ def test_a_spot_machine_is_announced_and_taken(double, autoscaling):
     assert "Lost" in double.kinds()
     status, _, body = double.request("POST", f"/_double/instances/{instance}/rebalance")
     assert status == 400 and b"does not run" in body
-    status, _, body = double.request("POST", f"/_double/instances/{instance}/reclaim", {"seconds": -1})
+    status, _, body = double.request(
+        "POST", f"/_double/instances/{instance}/reclaim", {"seconds": -1}
+    )
     assert status == 400 and b"seconds must be 0 to 604800" in body
 
 
@@ -177,8 +207,14 @@ def api(double, probe):
 
 
 def test_a_request_becomes_an_event_of_format_2(double, api):
-    headers = {"Authorization": "Bearer t", "Cookie": "a=1; b=2", "Content-Type": "application/json"}
-    status, answer_headers, body = api.request("POST", "/api/v1/deployments/d-1?x=1&x=2&y=", b'{"k":1}', headers)
+    headers = {
+        "Authorization": "Bearer t",
+        "Cookie": "a=1; b=2",
+        "Content-Type": "application/json",
+    }
+    status, answer_headers, body = api.request(
+        "POST", "/api/v1/deployments/d-1?x=1&x=2&y=", b'{"k":1}', headers
+    )
     assert (status, answer_headers["content-type"]) == (200, "application/json")
     event = json.loads(body)
     assert (event["version"], event["routeKey"]) == ("2.0", "POST /api/v1/deployments/{id}")
@@ -189,19 +225,29 @@ def test_a_request_becomes_an_event_of_format_2(double, api):
     assert event["cookies"] == ["a=1", "b=2"]
     assert (event["body"], event["isBase64Encoded"]) == ('{"k":1}', False)
     http = event["requestContext"]["http"]
-    assert (http["method"], http["path"], http["sourceIp"]) == ("POST", "/api/v1/deployments/d-1", "127.0.0.1")
+    assert (http["method"], http["path"], http["sourceIp"]) == (
+        "POST",
+        "/api/v1/deployments/d-1",
+        "127.0.0.1",
+    )
     assert event["requestContext"]["stage"] == "$default"
 
 
 def test_bodies_that_are_not_text_travel_as_base64(api):
     raw = bytes(range(256))
-    _, _, body = api.request("POST", "/api/v1/deployments/d-1", raw, {"Content-Type": "application/octet-stream"})
+    _, _, body = api.request(
+        "POST", "/api/v1/deployments/d-1", raw, {"Content-Type": "application/octet-stream"}
+    )
     event = json.loads(body)
     assert event["isBase64Encoded"] is True and base64.b64decode(event["body"]) == raw
 
 
 def test_unknown_paths_and_methods_are_not_found(api):
-    for method, path in (("GET", "/"), ("GET", "/api/v1/deployments/d-1"), ("POST", "/api/v1/deployments")):
+    for method, path in (
+        ("GET", "/"),
+        ("GET", "/api/v1/deployments/d-1"),
+        ("POST", "/api/v1/deployments"),
+    ):
         status, _, body = api.request(method, path, b"" if method == "POST" else None)
         assert (status, json.loads(body)) == (404, {"message": "Not Found"})
 
@@ -230,7 +276,8 @@ def test_the_functions_status_headers_and_body_are_passed_on(double, tmp_path):
 import json, os, urllib.request
 base = "http://" + os.environ["AWS_LAMBDA_RUNTIME_API"] + "/2018-06-01/runtime/invocation/"
 answers = [
-    {"statusCode": 201, "headers": {"X-One": "1"}, "cookies": ["a=1", "b=2"], "body": "aGk=", "isBase64Encoded": True},
+    {"statusCode": 201, "headers": {"X-One": "1"}, "cookies": ["a=1", "b=2"],
+     "body": "aGk=", "isBase64Encoded": True},
     {"statusCode": "soon"},
 ]
 while True:
@@ -241,7 +288,9 @@ while True:
 """
     )
     program.chmod(0o755)
-    double.control("POST", "/functions", {"name": "byhand", "binary": str(program), "timeout_seconds": 10})
+    double.control(
+        "POST", "/functions", {"name": "byhand", "binary": str(program), "timeout_seconds": 10}
+    )
     routes = [{"method": "ANY", "path": "/{proxy+}", "function": "byhand"}]
     url = double.control("POST", "/http-apis", {"routes": routes})["endpoint"]
     with urllib.request.urlopen(url + "/any/path") as answer:

@@ -1,4 +1,5 @@
-"""Where moto implements a call, the double answers it in the same shape: the same keys with the same types.
+"""Where moto implements a call, the double answers it in the same shape: the same keys with the
+same types.
 
 What moto gets wrong, and what only EC2 would know, is left out by path, each with its reason.
 """
@@ -18,14 +19,24 @@ DOCUMENT = {
             "description": "d",
             "parameters": {"action": {"type": "String", "description": "d", "default": "drain"}},
             "mainSteps": [
-                {"action": "aws:runShellScript", "name": "host", "inputs": {"runCommand": ["host {{ action }}"]}}
+                {
+                    "action": "aws:runShellScript",
+                    "name": "host",
+                    "inputs": {"runCommand": ["host {{ action }}"]},
+                }
             ],
         }
     ),
 }
 GROUP = {"AutoScalingGroupName": "fleet"}
 HOOK = GROUP | {"LifecycleHookName": "ghosthands-drain-hook"}
-TAG = {"ResourceId": "fleet", "ResourceType": "auto-scaling-group", "Key": "k", "Value": "v", "PropagateAtLaunch": True}
+TAG = {
+    "ResourceId": "fleet",
+    "ResourceType": "auto-scaling-group",
+    "Key": "k",
+    "Value": "v",
+    "PropagateAtLaunch": True,
+}
 
 EC2_ONLY = "comes from the instance or its template in EC2, which the double does not model"
 MOTO_INVENTS = "moto invents a notification target that nobody configured"
@@ -70,7 +81,9 @@ def shape(value):
     """Keys and types of an answer; the elements of a list or a map are merged into one."""
     if isinstance(value, dict):
         maps = {key: list(inner.values()) for key, inner in value.items() if key in MAPS}
-        return {key: shape(inner) for key, inner in (value | maps).items() if key != "ResponseMetadata"}
+        return {
+            key: shape(inner) for key, inner in (value | maps).items() if key != "ResponseMetadata"
+        }
     if isinstance(value, list):
         merged = {}
         for element in map(shape, value):
@@ -101,10 +114,14 @@ def differences(double, moto, path=""):
 
 
 class Side:
-    """One of the two, with a group of two instances in service and a hook, a parameter and a secret."""
+    """One of the two, with a group of two instances in service and a hook, a parameter and a
+    secret.
+    """
 
     def __init__(self, endpoint, settle):
-        self.client = {name: endpoint.client(name) for name in ("autoscaling", "ssm", "secretsmanager", "sts")}
+        self.client = {
+            name: endpoint.client(name) for name in ("autoscaling", "ssm", "secretsmanager", "sts")
+        }
         self.settle = settle
 
     def fill(self):
@@ -136,12 +153,19 @@ class Side:
 
     def sent(self):
         parameters = {"action": ["drain"]}
-        return {"DocumentName": "GhostHands-Host", "InstanceIds": [self.host], "Comment": "c", "Parameters": parameters}
+        return {
+            "DocumentName": "GhostHands-Host",
+            "InstanceIds": [self.host],
+            "Comment": "c",
+            "Parameters": parameters,
+        }
 
     def serving(self):
         """An instance in service."""
         (group,) = self.client["autoscaling"].describe_auto_scaling_groups()["AutoScalingGroups"]
-        return next(i["InstanceId"] for i in group["Instances"] if i["LifecycleState"] == "InService")
+        return next(
+            i["InstanceId"] for i in group["Instances"] if i["LifecycleState"] == "InService"
+        )
 
     def call(self, service, method, arguments):
         given = arguments(self) if callable(arguments) else arguments
@@ -160,15 +184,27 @@ def sides(double, moto):
 CALLS = [
     ("autoscaling", "describe_auto_scaling_groups", {}),
     ("autoscaling", "describe_auto_scaling_groups", {"AutoScalingGroupNames": ["absent"]}),
-    ("autoscaling", "describe_auto_scaling_groups", {"Filters": [{"Name": "tag:k", "Values": ["v"]}]}),
+    (
+        "autoscaling",
+        "describe_auto_scaling_groups",
+        {"Filters": [{"Name": "tag:k", "Values": ["v"]}]},
+    ),
     ("autoscaling", "describe_auto_scaling_instances", {}),
-    ("autoscaling", "describe_auto_scaling_instances", lambda side: {"InstanceIds": [side.serving()]}),
+    (
+        "autoscaling",
+        "describe_auto_scaling_instances",
+        lambda side: {"InstanceIds": [side.serving()]},
+    ),
     ("autoscaling", "describe_lifecycle_hooks", GROUP),
     ("autoscaling", "describe_tags", {}),
     ("autoscaling", "describe_scaling_activities", GROUP),
     ("autoscaling", "set_desired_capacity", GROUP | {"DesiredCapacity": 2}),
     ("autoscaling", "update_auto_scaling_group", GROUP | {"MaxSize": 5}),
-    ("autoscaling", "put_lifecycle_hook", HOOK | {"LifecycleTransition": "autoscaling:EC2_INSTANCE_TERMINATING"}),
+    (
+        "autoscaling",
+        "put_lifecycle_hook",
+        HOOK | {"LifecycleTransition": "autoscaling:EC2_INSTANCE_TERMINATING"},
+    ),
     ("autoscaling", "create_or_update_tags", {"Tags": [TAG]}),
     ("autoscaling", "suspend_processes", GROUP | {"ScalingProcesses": ["Terminate"]}),
     ("autoscaling", "resume_processes", GROUP | {"ScalingProcesses": ["Terminate"]}),
@@ -194,15 +230,27 @@ CALLS = [
     ("ssm", "get_parameter_history", {"Name": "/fleet/state"}),
     ("ssm", "put_parameter", {"Name": "/fleet/state", "Value": "w", "Overwrite": True}),
     ("ssm", "label_parameter_version", {"Name": "/fleet/state", "Labels": ["stable", "7up"]}),
-    ("ssm", "unlabel_parameter_version", {"Name": "/fleet/state", "ParameterVersion": 1, "Labels": ["stable", "x"]}),
+    (
+        "ssm",
+        "unlabel_parameter_version",
+        {"Name": "/fleet/state", "ParameterVersion": 1, "Labels": ["stable", "x"]},
+    ),
     ("ssm", "create_document", DOCUMENT | {"Name": "Other"}),
     ("ssm", "describe_document", {"Name": "GhostHands-Host"}),
     ("ssm", "get_document", {"Name": "GhostHands-Host"}),
     ("ssm", "send_command", Side.sent),
     ("ssm", "list_commands", lambda side: {"CommandId": side.command}),
-    ("ssm", "get_command_invocation", lambda side: {"CommandId": side.command, "InstanceId": side.host}),
+    (
+        "ssm",
+        "get_command_invocation",
+        lambda side: {"CommandId": side.command, "InstanceId": side.host},
+    ),
     ("secretsmanager", "get_secret_value", {"SecretId": "ghosthands/dev"}),
-    ("secretsmanager", "get_secret_value", {"SecretId": "ghosthands/dev", "VersionStage": "AWSPREVIOUS"}),
+    (
+        "secretsmanager",
+        "get_secret_value",
+        {"SecretId": "ghosthands/dev", "VersionStage": "AWSPREVIOUS"},
+    ),
     ("secretsmanager", "put_secret_value", {"SecretId": "ghosthands/dev", "SecretString": "x"}),
     ("secretsmanager", "update_secret", {"SecretId": "ghosthands/dev", "SecretString": "x"}),
     ("secretsmanager", "create_secret", {"Name": "other", "SecretString": "x"}),
@@ -225,14 +273,20 @@ def disagreements(sides, service, method, arguments):
     return {path: what for path, what in found.items() if path not in EXCLUDED}
 
 
-@pytest.mark.parametrize(("service", "method", "arguments"), [call for call in CALLS if call not in READS])
+@pytest.mark.parametrize(
+    ("service", "method", "arguments"), [call for call in CALLS if call not in READS]
+)
 def test_answers_have_the_same_shape(sides, service, method, arguments):
     assert disagreements(sides, service, method, arguments) == {}
 
 
 def test_answers_that_only_read_have_the_same_shape(sides):
-    # One pair of sides for all of them: they change nothing, and setting up takes longer than asking.
-    found = [(method, disagreements(sides, service, method, arguments)) for service, method, arguments in READS]
+    # One pair of sides for all of them: they change nothing, and setting up takes longer than
+    # asking.
+    found = [
+        (method, disagreements(sides, service, method, arguments))
+        for service, method, arguments in READS
+    ]
     assert [(method, what) for method, what in found if what] == []
 
 
@@ -242,7 +296,11 @@ ERRORS = [
     ("ssm", "put_parameter", {"Name": "/fleet/state", "Value": "w", "Type": "String"}),
     ("ssm", "get_parameter", {"Name": "/fleet/state:9"}),
     ("ssm", "get_parameter_history", {"Name": "/absent"}),
-    ("ssm", "label_parameter_version", {"Name": "/fleet/state", "ParameterVersion": 9, "Labels": ["a"]}),
+    (
+        "ssm",
+        "label_parameter_version",
+        {"Name": "/fleet/state", "ParameterVersion": 9, "Labels": ["a"]},
+    ),
     ("ssm", "create_document", DOCUMENT),
     ("ssm", "describe_document", {"Name": "absent"}),
     ("ssm", "get_document", {"Name": "absent"}),

@@ -9,14 +9,18 @@ def test_parameters_are_put_read_overwritten_and_deleted(double):
     name = "/ghosthands/dev/autoscale-state"
     refused("ParameterNotFound", ssm.get_parameter, Name=name)
     assert ssm.put_parameter(Name=name, Value="one", Type="String")["Version"] == 1
-    assert "overwrite option" in refused("ParameterAlreadyExists", ssm.put_parameter, Name=name, Value="two", Type="String")
+    assert "overwrite option" in refused(
+        "ParameterAlreadyExists", ssm.put_parameter, Name=name, Value="two", Type="String"
+    )
     assert ssm.put_parameter(Name=name, Value="two", Overwrite=True)["Version"] == 2
     found = ssm.get_parameter(Name=name, WithDecryption=True)["Parameter"]
     assert (found["Value"], found["Version"], found["Type"]) == ("two", 2, "String")
     assert found["ARN"] == f"arn:aws:ssm:us-east-1:000000000000:parameter{name}"
     assert ssm.get_parameter(Name=f"{name}:1")["Parameter"]["Value"] == "one"
     many = ssm.get_parameters(Names=[name, "absent"])
-    assert [p["Name"] for p in many["Parameters"]] == [name] and many["InvalidParameters"] == ["absent"]
+    assert [p["Name"] for p in many["Parameters"]] == [name] and many["InvalidParameters"] == [
+        "absent"
+    ]
     ssm.delete_parameter(Name=name)
     refused("ParameterNotFound", ssm.delete_parameter, Name=name)
 
@@ -24,7 +28,9 @@ def test_parameters_are_put_read_overwritten_and_deleted(double):
 def test_a_standard_parameter_holds_four_kilobytes(double):
     ssm = double.client("ssm")
     ssm.put_parameter(Name="full", Value="x" * 4096, Type="String")
-    message = refused("ValidationException", ssm.put_parameter, Name="over", Value="x" * 4097, Type="String")
+    message = refused(
+        "ValidationException", ssm.put_parameter, Name="over", Value="x" * 4097, Type="String"
+    )
     assert "maximum parameter value of 4096 characters" in message
 
 
@@ -48,7 +54,9 @@ def test_a_bad_parameter_is_refused_with_the_reason(double, arguments, reason):
 
 def test_what_the_double_does_not_model_says_so(double):
     ssm = double.client("ssm")
-    assert "DescribeSessions" in refused("UnknownOperationException", ssm.describe_sessions, State="Active")
+    assert "DescribeSessions" in refused(
+        "UnknownOperationException", ssm.describe_sessions, State="Active"
+    )
 
 
 def test_labels_move_from_version_to_version(double):
@@ -58,9 +66,14 @@ def test_labels_move_from_version_to_version(double):
     for value in ("one", "two", "three"):
         ssm.put_parameter(Name=name, Value=value, Type="String", Overwrite=True)
     label = ssm.label_parameter_version
-    assert label(Name=name, ParameterVersion=1, Labels=["stable", "previous"])["ParameterVersion"] == 1
+    assert (
+        label(Name=name, ParameterVersion=1, Labels=["stable", "previous"])["ParameterVersion"] == 1
+    )
     latest = label(Name=name, Labels=["stable", "7up", "aws-x", "SSMx", "a b"])
-    assert (latest["ParameterVersion"], latest["InvalidLabels"]) == (3, ["7up", "aws-x", "SSMx", "a b"])
+    assert (latest["ParameterVersion"], latest["InvalidLabels"]) == (
+        3,
+        ["7up", "aws-x", "SSMx", "a b"],
+    )
 
     def value(which):
         found = ssm.get_parameter(Name=f"{name}:{which}")["Parameter"]
@@ -76,11 +89,15 @@ def test_labels_move_from_version_to_version(double):
     ten = [f"l{n}" for n in range(10)]
     refused("ParameterVersionLabelLimitExceeded", label, Name=name, ParameterVersion=1, Labels=ten)
     assert value("previous")[1] == 1, "refused as a whole"
-    removed = ssm.unlabel_parameter_version(Name=name, ParameterVersion=3, Labels=["stable", "previous"])
+    removed = ssm.unlabel_parameter_version(
+        Name=name, ParameterVersion=3, Labels=["stable", "previous"]
+    )
     assert (removed["RemovedLabels"], removed["InvalidLabels"]) == (["stable"], ["previous"])
     refused("ParameterVersionNotFound", ssm.get_parameter, Name=f"{name}:stable")
     found = ssm.get_parameters(Names=[f"{name}:previous", f"{name}:stable"])
-    assert [p["Value"] for p in found["Parameters"]] == ["one"] and found["InvalidParameters"] == [f"{name}:stable"]
+    assert [p["Value"] for p in found["Parameters"]] == ["one"] and found["InvalidParameters"] == [
+        f"{name}:stable"
+    ]
 
 
 def test_history_comes_oldest_first_and_in_pages(double):
@@ -89,9 +106,15 @@ def test_history_comes_oldest_first_and_in_pages(double):
     for n in range(1, 6):
         ssm.put_parameter(Name="state", Value=f"v{n}", Type="String", Overwrite=True)
     ssm.label_parameter_version(Name="state", ParameterVersion=4, Labels=["stable"])
-    pages = list(ssm.get_paginator("get_parameter_history").paginate(Name="state", PaginationConfig={"PageSize": 2}))
+    pages = list(
+        ssm.get_paginator("get_parameter_history").paginate(
+            Name="state", PaginationConfig={"PageSize": 2}
+        )
+    )
     found = [version for page in pages for version in page["Parameters"]]
-    assert [(v["Version"], v["Value"]) for v in found] == [(n, f"v{n}") for n in range(1, 6)] and len(pages) == 3
+    assert [(v["Version"], v["Value"]) for v in found] == [
+        (n, f"v{n}") for n in range(1, 6)
+    ] and len(pages) == 3
     assert [v["Labels"] for v in found] == [[], [], [], ["stable"], []]
 
 
@@ -114,7 +137,12 @@ def test_secret_versions_move_through_their_stages(double):
     refused("ResourceNotFoundException", secrets.get_secret_value, SecretId=name)
     created = secrets.create_secret(Name=name, SecretString="one", Description="d")
     refused("ResourceExistsException", secrets.create_secret, Name=name, SecretString="x")
-    message = refused("ResourceNotFoundException", secrets.get_secret_value, SecretId=name, VersionStage="AWSPREVIOUS")
+    message = refused(
+        "ResourceNotFoundException",
+        secrets.get_secret_value,
+        SecretId=name,
+        VersionStage="AWSPREVIOUS",
+    )
     assert message.endswith("staging label: AWSPREVIOUS")
     secrets.put_secret_value(SecretId=name, SecretString="two")
     secrets.update_secret(SecretId=created["ARN"], SecretString="three")
@@ -124,7 +152,8 @@ def test_secret_versions_move_through_their_stages(double):
 
     assert (value(), value(VersionStage="AWSPREVIOUS")) == ("three", "two")
     assert value(VersionId=created["VersionId"]) == "one"
-    stages = sorted(sum(secrets.describe_secret(SecretId=name)["VersionIdsToStages"].values(), []))
+    versions = secrets.describe_secret(SecretId=name)["VersionIdsToStages"]
+    stages = sorted(stage for held in versions.values() for stage in held)
     assert stages == ["AWSCURRENT", "AWSPREVIOUS"]
     secrets.put_secret_value(SecretId=name, SecretString="four", VersionStages=["AWSPENDING"])
     assert (value(), value(VersionStage="AWSPENDING")) == ("three", "four")
@@ -137,7 +166,9 @@ def test_the_same_request_token_twice_is_one_version(double):
     token = "11111111-2222-4333-8444-555555555555"
     secrets.create_secret(Name="s", SecretString="one")
     for _ in range(2):
-        answer = secrets.put_secret_value(SecretId="s", SecretString="two", ClientRequestToken=token)
+        answer = secrets.put_secret_value(
+            SecretId="s", SecretString="two", ClientRequestToken=token
+        )
         assert answer["VersionId"] == token
     refused(
         "ResourceExistsException",
@@ -146,7 +177,9 @@ def test_the_same_request_token_twice_is_one_version(double):
         SecretString="three",
         ClientRequestToken=token,
     )
-    assert secrets.get_secret_value(SecretId="s", VersionStage="AWSPREVIOUS")["SecretString"] == "one"
+    assert (
+        secrets.get_secret_value(SecretId="s", VersionStage="AWSPREVIOUS")["SecretString"] == "one"
+    )
 
 
 def test_the_journal_holds_every_call_and_no_secret(double):
@@ -173,7 +206,9 @@ def test_the_caller_has_an_account(double):
 
 
 def test_a_call_without_a_signature_is_refused(double):
-    status, _, body = double.request("POST", "/", b"Action=DescribeAutoScalingGroups&Version=2011-01-01")
+    status, _, body = double.request(
+        "POST", "/", b"Action=DescribeAutoScalingGroups&Version=2011-01-01"
+    )
     assert status == 403 and b"<Code>MissingAuthenticationToken</Code>" in body
     status, _, body = double.request("POST", "/", b"{}", {"X-Amz-Target": "AmazonSSM.GetParameter"})
     assert status == 403 and b'"__type":"MissingAuthenticationToken"' in body

@@ -1,4 +1,6 @@
-"""Fleets on the double with the real functions behind an HTTP API, and a real Chromium to look at them."""
+"""Fleets on the double with the real functions behind an HTTP API, and a real Chromium to look at
+them.
+"""
 
 import json
 import shutil
@@ -17,9 +19,15 @@ OPERATOR = "an-operators-token-for-the-page"
 READER = "a-readers-token-for-the-page"
 # The browser's own errands would reach outside.
 FLAGS = [
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
-    "--disable-sync", "--disable-quic", "--no-first-run",
-]  # fmt: skip
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-quic",
+    "--no-first-run",
+]
 # A busy machine takes its time.
 expect.set_options(timeout=30_000)
 ARTIFACTS = ROOT / "target/test-artifacts/page"
@@ -29,49 +37,90 @@ STATUS = "/api/v1/admin/fleet-status"
 class Fleet:
     """A group, a secret, and the functions with their routes."""
 
-    def __init__(self, endpoint: str, database, folder: Path, name: str, instances: int, binary=built):
+    def __init__(
+        self, endpoint: str, database, folder: Path, name: str, instances: int, binary=built
+    ):
         self.endpoint, self.database, self.folder, self.name = endpoint, database, folder, name
         self.group = f"{name}-asg"
-        keys = {"region_name": "us-east-1", "aws_access_key_id": "test", "aws_secret_access_key": "test"}
+        keys = {
+            "region_name": "us-east-1",
+            "aws_access_key_id": "test",
+            "aws_secret_access_key": "test",
+        }
         self.auto_scaling = boto3.client("autoscaling", endpoint_url=endpoint, **keys)
         secrets = boto3.client("secretsmanager", endpoint_url=endpoint, **keys)
-        secret = {"DATABASE_URL": database.url, "FLEET_OPERATOR_TOKEN": OPERATOR, "FLEET_READER_TOKEN": READER}
+        secret = {
+            "DATABASE_URL": database.url,
+            "FLEET_OPERATOR_TOKEN": OPERATOR,
+            "FLEET_READER_TOKEN": READER,
+        }
         secrets.create_secret(Name=f"ghosthands/{name}", SecretString=json.dumps(secret))
         self.control("/groups", {"name": self.group, "min": 0, "max": 300, "desired": instances})
         settings = {
-            "GH_ENVIRONMENT": name, "AWS_ASG_NAME": self.group, "AUTOSCALE_ASG_ENABLED": "true", "AUTOSCALE_MAX": "250",
-            "DATABASE_CA": database.ca_pem, "AWS_ENDPOINT_URL": endpoint,
-        }  # fmt: skip
+            "GH_ENVIRONMENT": name,
+            "AWS_ASG_NAME": self.group,
+            "AUTOSCALE_ASG_ENABLED": "true",
+            "AUTOSCALE_MAX": "250",
+            "DATABASE_CA": database.ca_pem,
+            "AWS_ENDPOINT_URL": endpoint,
+        }
         routes = []
         for function, paths in {
-            "fleet-status": ["GET /", "GET /healthz", "GET /openapi.json", f"GET {STATUS}", "PUT /api/v1/admin/capacity"],
+            "fleet-status": [
+                "GET /",
+                "GET /healthz",
+                "GET /openapi.json",
+                f"GET {STATUS}",
+                "PUT /api/v1/admin/capacity",
+            ],
             "autoscale": ["POST /api/v1/admin/autoscale/tick"],
         }.items():
             own = f"{name}-{function}"
-            self.control("/functions", {
-                "name": own, "binary": binary(function), "timeout_seconds": 29, "concurrency": 3, "env": settings,
-            })  # fmt: skip
-            routes += [{"method": path.split()[0], "path": path.split()[1], "function": own} for path in paths]
+            self.control(
+                "/functions",
+                {
+                    "name": own,
+                    "binary": binary(function),
+                    "timeout_seconds": 29,
+                    "concurrency": 3,
+                    "env": settings,
+                },
+            )
+            routes += [
+                {"method": path.split()[0], "path": path.split()[1], "function": own}
+                for path in paths
+            ]
         self.url = self.control("/http-apis", {"routes": routes, "port": 0})["endpoint"]
         eventually("the instances are in service", 30, lambda: len(self.in_service()) == instances)
 
     def control(self, path: str, body, method: str = "POST"):
         request = urllib.request.Request(
-            f"{self.endpoint}/_double{path}", json.dumps(body).encode(), {"content-type": "application/json"}, method=method
+            f"{self.endpoint}/_double{path}",
+            json.dumps(body).encode(),
+            {"content-type": "application/json"},
+            method=method,
         )
         with urllib.request.urlopen(request, timeout=60) as answer:
             return json.loads(answer.read() or b"null")
 
     def in_service(self) -> list[str]:
-        (group,) = self.auto_scaling.describe_auto_scaling_groups(AutoScalingGroupNames=[self.group])["AutoScalingGroups"]
-        return [one["InstanceId"] for one in group["Instances"] if one["LifecycleState"] == "InService"]
+        (group,) = self.auto_scaling.describe_auto_scaling_groups(
+            AutoScalingGroupNames=[self.group]
+        )["AutoScalingGroups"]
+        return [
+            one["InstanceId"] for one in group["Instances"] if one["LifecycleState"] == "InService"
+        ]
 
     def tags(self) -> dict[str, str]:
-        (group,) = self.auto_scaling.describe_auto_scaling_groups(AutoScalingGroupNames=[self.group])["AutoScalingGroups"]
+        (group,) = self.auto_scaling.describe_auto_scaling_groups(
+            AutoScalingGroupNames=[self.group]
+        )["AutoScalingGroups"]
         return {tag["Key"]: tag["Value"] for tag in group["Tags"]}
 
     def ask(self, method: str, path: str, token: str = OPERATOR, body=None):
-        request = urllib.request.Request(self.url + path, None if body is None else json.dumps(body).encode(), method=method)
+        request = urllib.request.Request(
+            self.url + path, None if body is None else json.dumps(body).encode(), method=method
+        )
         request.add_header("authorization", f"Bearer {token}")
         request.add_header("content-type", "application/json")
         try:
@@ -82,9 +131,17 @@ class Fleet:
 
     def fault(self, action: str, times: int) -> None:
         """The next calls of this action are refused."""
-        self.control("/faults", {
-            "action": action, "times": times, "kind": "fail", "status": 400, "code": "AccessDeniedException", "message": "not allowed",
-        })  # fmt: skip
+        self.control(
+            "/faults",
+            {
+                "action": action,
+                "times": times,
+                "kind": "fail",
+                "status": 400,
+                "code": "AccessDeniedException",
+                "message": "not allowed",
+            },
+        )
 
     def no_faults(self) -> None:
         self.control("/faults", None, "DELETE")
@@ -104,8 +161,12 @@ class Fleet:
         url = f"{self.database.url}&sslrootcert={authority}"
         done = subprocess.run(
             [program_path("psql"), "-qX", "-v", "ON_ERROR_STOP=1", "-c", statements, url],
-            env=environment(), capture_output=True, text=True, timeout=60,
-        )  # fmt: skip
+            env=environment(),
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
         assert done.returncode == 0, done.stderr
 
 
@@ -126,13 +187,18 @@ def large_group(double, database, folder) -> Fleet:
 
 @pytest.fixture
 def large(fleet, large_group):
-    """Two hundred machines. The database is the small fleet's too, whose three workers are elsewhere for this one."""
+    """Two hundred machines. The database is the small fleet's too, whose three workers are
+    elsewhere for this one.
+    """
     machines = large_group.in_service()
     large_group.register(machines[:140], busy=True)
     large_group.register(machines[140:])
     assert large_group.ask("POST", "/api/v1/admin/autoscale/tick")[0] == 200
     yield large_group
-    large_group.sql(f"DELETE FROM gh_worker_registry WHERE worker_id IN ({', '.join(repr(one) for one in machines)})")
+    large_group.sql(
+        "DELETE FROM gh_worker_registry WHERE worker_id IN "
+        f"({', '.join(repr(one) for one in machines)})"
+    )
 
 
 @pytest.fixture(scope="session")
@@ -146,7 +212,9 @@ def chromium():
 
 
 class Rollouts:
-    """A stand-in for the deployments routes: it records what it is asked, and its one rollout goes on with every look."""
+    """A stand-in for the deployments routes: it records what it is asked, and its one rollout goes
+    on with every look.
+    """
 
     def __init__(self):
         self.asked: list[tuple[str, str, object, dict]] = []
@@ -158,15 +226,30 @@ class Rollouts:
 
     def begin(self, kind: str, **more) -> dict:
         at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        one = {"id": f"c-{len(self.list)}", "kind": kind, "state": "in_progress", "requested_at": at,
-               "requested_by": "operator:1a2b3c4d", "counts": {"pending": 6}, "looks": 0, **more}  # fmt: skip
+        one = {
+            "id": f"c-{len(self.list)}",
+            "kind": kind,
+            "state": "in_progress",
+            "requested_at": at,
+            "requested_by": "operator:1a2b3c4d",
+            "counts": {"pending": 6},
+            "looks": 0,
+            **more,
+        }
         self.list.insert(0, one)
         return one
 
     def shown(self, one: dict) -> dict:
         """One more host is done with each look; the third one goes back."""
         one["looks"] += 1
-        states = ["succeeded" if n < one["looks"] - 1 else "in_progress" if n < one["looks"] else "pending" for n in range(6)]
+        states = [
+            "succeeded"
+            if n < one["looks"] - 1
+            else "in_progress"
+            if n < one["looks"]
+            else "pending"
+            for n in range(6)
+        ]
         if one["kind"] == "deploy" and one["looks"] > 3:
             states[2] = "rolled_back"
         if one["state"] == "cancelled":
@@ -176,24 +259,44 @@ class Rollouts:
             one["ended_at"] = one["requested_at"]
         one["counts"] = {state: states.count(state) for state in states}
         hosts = [
-            {"instance_id": host, "state": state, "version_before": "v1", "version_after": "v2" if state == "succeeded" else None,
-             "step": "start-services" if state == "rolled_back" else None,
-             "message": "the container went down: exit code 1" if state == "rolled_back" else None,
-             "log": ["<b>boom</b>"] if state == "rolled_back" else None}
+            {
+                "instance_id": host,
+                "state": state,
+                "version_before": "v1",
+                "version_after": "v2" if state == "succeeded" else None,
+                "step": "start-services" if state == "rolled_back" else None,
+                "message": "the container went down: exit code 1"
+                if state == "rolled_back"
+                else None,
+                "log": ["<b>boom</b>"] if state == "rolled_back" else None,
+            }
             for host, state in zip(self.hosts, states, strict=True)
-        ]  # fmt: skip
+        ]
         return {**one, "hosts": hosts}
 
     def answer(self, route) -> None:
         request = route.request
         path = request.url.split("/api/v1/admin/")[1].split("?")[0]
         if request.method == "POST":
-            self.asked.append((request.method, path, request.post_data_json if request.post_data else None, request.headers))
+            self.asked.append(
+                (
+                    request.method,
+                    path,
+                    request.post_data_json if request.post_data else None,
+                    request.headers,
+                )
+            )
             if self.refusal:
                 status, problem = self.refusal
-                return route.fulfill(status=status, content_type="application/problem+json", body=json.dumps(problem))
+                return route.fulfill(
+                    status=status, content_type="application/problem+json", body=json.dumps(problem)
+                )
             if path == "deployments":
-                one = self.begin("deploy", image_tag=request.post_data_json["image_tag"], strategy=request.post_data_json["strategy"])
+                one = self.begin(
+                    "deploy",
+                    image_tag=request.post_data_json["image_tag"],
+                    strategy=request.post_data_json["strategy"],
+                )
             elif path.endswith("/cancel"):
                 one = next(one for one in self.list if one["id"] == path.split("/")[1])
                 one["state"] = "cancelled"
@@ -201,13 +304,19 @@ class Rollouts:
                 one = self.begin("rollback", image_tag="v1")
             else:
                 one = self.begin(path)
-            return route.fulfill(status=202, json={"id": one["id"], "kind": one["kind"], "state": one["state"]})
+            return route.fulfill(
+                status=202, json={"id": one["id"], "kind": one["kind"], "state": one["state"]}
+            )
         if path == "deployments":
             return route.fulfill(json={"deployments": self.list})
         if self.unlisted:
             self.unlisted -= 1
-            return route.fulfill(status=404, json={"detail": "there is no such deployment", "retry_after_seconds": 5})
-        return route.fulfill(json=self.shown(next(one for one in self.list if one["id"] == path.split("/")[1])))
+            return route.fulfill(
+                status=404, json={"detail": "there is no such deployment", "retry_after_seconds": 5}
+            )
+        return route.fulfill(
+            json=self.shown(next(one for one in self.list if one["id"] == path.split("/")[1]))
+        )
 
 
 @pytest.fixture
@@ -217,22 +326,42 @@ def rollouts() -> Rollouts:
 
 @pytest.fixture
 def open_page(chromium, rollouts):
-    """Opens a fleet's page, signed in unless the token is None. Whatever the page asks elsewhere, and every error in it, fails the test."""
+    """Opens a fleet's page, signed in unless the token is None. Whatever the page asks elsewhere,
+    and every error in it, fails the test.
+    """
     contexts, faults = [], []
 
-    def opened(fleet: Fleet, token: str | None = OPERATOR, width: int = 1280, height: int = 900, scheme: str = "light"):
+    def opened(
+        fleet: Fleet,
+        token: str | None = OPERATOR,
+        width: int = 1280,
+        height: int = 900,
+        scheme: str = "light",
+    ):
         # The fleet is the whole session's, and a worker that said nothing for 90 s is silent.
         fleet.sql("UPDATE gh_worker_registry SET last_heartbeat = now()")
-        context = chromium.new_context(viewport={"width": width, "height": height}, color_scheme=scheme, reduced_motion="reduce")
+        context = chromium.new_context(
+            viewport={"width": width, "height": height},
+            color_scheme=scheme,
+            reduced_motion="reduce",
+        )
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(20_000)
         page.on("pageerror", lambda error: faults.append(f"error: {error}"))
-        page.on("request", lambda request: None if request.url.startswith((fleet.url, "data:")) else faults.append(request.url))
+        page.on(
+            "request",
+            lambda request: (
+                None if request.url.startswith((fleet.url, "data:")) else faults.append(request.url)
+            ),
+        )
 
         def console(message) -> None:
             # The browser itself notes every answer of 400 and more, which some tests ask for.
-            if message.type in ("error", "warning") and "Failed to load resource" not in message.text:
+            if (
+                message.type in ("error", "warning")
+                and "Failed to load resource" not in message.text
+            ):
                 faults.append(message.text)
 
         page.on("console", console)

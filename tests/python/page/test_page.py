@@ -25,7 +25,8 @@ def confirmed(page, button: str, says: str) -> None:
     expect(page.locator("#toasts")).to_contain_text(says)
 
 
-# --- Signing in ------------------------------------------------------------------------------------
+# --- Signing in
+# ------------------------------------------------------------------------------------
 
 
 def test_signing_in_takes_a_valid_token_and_keeps_it_in_this_tab_only(fleet, open_page):
@@ -43,7 +44,9 @@ def test_signing_in_takes_a_valid_token_and_keeps_it_in_this_tab_only(fleet, ope
     expect(page.locator("#workers tr")).to_have_count(3)
     page.get_by_role("button", name="Sign out").click()
     expect(page.get_by_label("Token")).to_be_visible()
-    assert not [one for one in [*fleet.in_service(), fleet.group] if one in page.content()], "what was shown is still there"
+    assert not [one for one in [*fleet.in_service(), fleet.group] if one in page.content()], (
+        "what was shown is still there"
+    )
     assert page.evaluate("sessionStorage.length") == 0
     expect(page.locator("#signed-in")).to_be_hidden()
 
@@ -52,7 +55,9 @@ def test_a_token_that_was_rotated_out_signs_out_with_the_reason(fleet, open_page
     page = open_page(fleet)
     page.evaluate("sessionStorage.setItem('fleet-token', 'a-token-of-last-year')")
     page.get_by_role("button", name="Reload").click()
-    expect(page.get_by_role("alert")).to_contain_text("Signed out: the token is not one of the fleet")
+    expect(page.get_by_role("alert")).to_contain_text(
+        "Signed out: the token is not one of the fleet"
+    )
     expect(page.locator("#signed-in")).to_be_hidden()
     assert page.evaluate("sessionStorage.length") == 0
 
@@ -64,7 +69,9 @@ def test_a_token_that_an_action_finds_rotated_out_signs_out_with_the_reason(flee
     dialog.get_by_role("button", name="Decide now", exact=True).click()
     expect(page.locator("#signed-in")).to_be_hidden()
     page.wait_for_load_state("networkidle")
-    expect(page.get_by_role("alert")).to_contain_text("Signed out: the token is not one of the fleet")
+    expect(page.get_by_role("alert")).to_contain_text(
+        "Signed out: the token is not one of the fleet"
+    )
 
 
 def test_a_reader_sees_everything_and_is_offered_no_change(fleet, open_page):
@@ -78,7 +85,8 @@ def test_a_reader_sees_everything_and_is_offered_no_change(fleet, open_page):
     expect(page.locator("#drain")).to_be_disabled()
 
 
-# --- What is shown ---------------------------------------------------------------------------------
+# --- What is shown
+# ---------------------------------------------------------------------------------
 
 
 def test_the_fleet_is_shown_as_the_status_has_it(fleet, open_page):
@@ -95,7 +103,9 @@ def test_the_fleet_is_shown_as_the_status_has_it(fleet, open_page):
     chart = page.get_by_role("img", name=re.compile("In service: "))
     chart.focus()
     page.keyboard.press("ArrowLeft")
-    expect(page.locator("#capacity-legend")).to_contain_text(f"In service {len(fleet.in_service())}")
+    expect(page.locator("#capacity-legend")).to_contain_text(
+        f"In service {len(fleet.in_service())}"
+    )
     page.get_by_label("Show only workers").fill("busy")
     expect(page.locator("#workers-note")).to_have_text("1 of 3 shown.")
 
@@ -140,7 +150,8 @@ def test_where_rollouts_are_not_installed_the_rest_works(fleet, open_page, rollo
     expect(page.get_by_role("button", name="Decide now…")).to_be_enabled()
 
 
-# --- Changes of the capacity, by the real functions ------------------------------------------------
+# --- Changes of the capacity, by the real functions
+# ------------------------------------------------
 
 
 def test_deciding_now_says_what_was_decided(fleet, open_page):
@@ -188,7 +199,9 @@ def test_scaling_is_paused_and_resumed_by_the_keyboard_alone(fleet, open_page):
     page.get_by_role("button", name="Pause scaling…").focus()
     page.keyboard.press("Enter")
     expect(page.get_by_role("dialog")).to_contain_text("No worker is added, however many jobs wait")
-    page.keyboard.press("Enter") if page.evaluate("document.activeElement.tagName") == "BUTTON" else page.keyboard.press("Tab")
+    page.keyboard.press("Enter") if page.evaluate(
+        "document.activeElement.tagName"
+    ) == "BUTTON" else page.keyboard.press("Tab")
     for _ in range(3):
         if page.evaluate("document.activeElement.id") == "dialog-confirm":
             break
@@ -205,7 +218,9 @@ def test_nothing_happens_without_the_confirmation(fleet, open_page, rollouts):
     page = open_page(fleet)
     before = fleet.tags()
     page.locator("#workers input").first.check()
-    names = [button.text_content() for button in page.locator("#actions button").all()] + ["Drain 1 selected…"]
+    names = [button.text_content() for button in page.locator("#actions button").all()] + [
+        "Drain 1 selected…"
+    ]
     for name in names:
         page.get_by_role("button", name=name, exact=True).click()
         dialog = page.get_by_role("dialog")
@@ -216,7 +231,8 @@ def test_nothing_happens_without_the_confirmation(fleet, open_page, rollouts):
     assert (fleet.tags(), rollouts.asked) == (before, [])
 
 
-# --- Rollouts, whose routes are a recorded stand-in -------------------------------------------------
+# --- Rollouts, whose routes are a recorded stand-in
+# -------------------------------------------------
 
 
 def test_a_deployment_is_started_watched_and_rolled_back(fleet, open_page, rollouts):
@@ -245,8 +261,16 @@ def test_a_deployment_is_started_watched_and_rolled_back(fleet, open_page, rollo
     confirmed(page, "Deploy", "The rollout of v2 has begun.")
     (_, path, body, first), (*_, second) = rollouts.asked
     assert path == "deployments"
-    assert body == {"image_tag": "v2", "strategy": "one-at-a-time", "force": False, "reason": "a <b>fix</b>"}
-    assert first["idempotency-key"] == second["idempotency-key"] and len(first["idempotency-key"]) == 36
+    assert body == {
+        "image_tag": "v2",
+        "strategy": "one-at-a-time",
+        "force": False,
+        "reason": "a <b>fix</b>",
+    }
+    assert (
+        first["idempotency-key"] == second["idempotency-key"]
+        and len(first["idempotency-key"]) == 36
+    )
     assert first["authorization"] == f"Bearer {OPERATOR}"
     hosts = page.locator("#rollout-hosts")
     expect(page.locator("#rollout-title")).to_have_text("Deploy v2")
@@ -274,7 +298,11 @@ def test_only_the_newest_success_is_offered_a_way_back(fleet, open_page, rollout
         rollouts.begin("deploy", image_tag=tag).update(state=state)
     page.get_by_role("button", name="Reload").click()
     back = page.locator("#rollout-buttons").get_by_role("button", name="Roll back…")
-    for tag, says in (("v1", None), ("v2", "was stable before this one"), ("v3", "v2, which is stable,")):
+    for tag, says in (
+        ("v1", None),
+        ("v2", "was stable before this one"),
+        ("v3", "v2, which is stable,"),
+    ):
         page.locator("#rollouts").get_by_role("button", name=f"Deploy {tag}").click()
         expect(page.locator("#rollout-title")).to_have_text(f"Deploy {tag}")
         expect(back).to_have_count(1 if says else 0)
@@ -298,11 +326,21 @@ def test_an_order_that_ssm_does_not_list_yet_is_waited_for(fleet, open_page, rol
     expect(page.locator("#rollout-summary")).to_contain_text("In progress")
 
 
-def test_a_second_rollout_is_refused_with_the_running_one_and_the_first_can_be_cancelled(fleet, open_page, rollouts):
+def test_a_second_rollout_is_refused_with_the_running_one_and_the_first_can_be_cancelled(
+    fleet, open_page, rollouts
+):
     page = open_page(fleet)
     dialog = action(page, "Deploy…")
     dialog.get_by_label("Image tag").fill("v2")
-    rollouts.refusal = (409, {"title": "Conflict", "status": 409, "detail": "the deployment c-9 is in progress", "running": "c-9"})
+    rollouts.refusal = (
+        409,
+        {
+            "title": "Conflict",
+            "status": 409,
+            "detail": "the deployment c-9 is in progress",
+            "running": "c-9",
+        },
+    )
     dialog.get_by_role("button", name="Deploy", exact=True).click()
     expect(dialog.get_by_role("alert")).to_contain_text("the deployment c-9 is in progress")
     page.keyboard.press("Escape")
@@ -317,7 +355,10 @@ def test_a_second_rollout_is_refused_with_the_running_one_and_the_first_can_be_c
 
 @pytest.mark.parametrize(
     ("name", "button", "path"),
-    [("Clean up disks…", "Clean up", "cleanup"), ("Refresh secrets…", "Refresh", "refresh-secrets")],
+    [
+        ("Clean up disks…", "Clean up", "cleanup"),
+        ("Refresh secrets…", "Refresh", "refresh-secrets"),
+    ],
 )
 def test_an_order_to_all_hosts_is_given_and_watched(fleet, open_page, rollouts, name, button, path):
     page = open_page(fleet)
@@ -343,7 +384,8 @@ def test_the_selected_workers_are_drained_and_no_other(fleet, open_page, rollout
     expect(page.locator("#drain")).to_be_disabled()
 
 
-# --- Size and access -------------------------------------------------------------------------------
+# --- Size and access
+# -------------------------------------------------------------------------------
 
 
 def shot(page, name: str) -> None:
@@ -353,12 +395,20 @@ def shot(page, name: str) -> None:
 def serious(page) -> list[str]:
     """What axe finds that keeps somebody from using the page."""
     found = Axe().run(page).response["violations"]
-    return [f"{one['id']}: {one['nodes'][0]['html'][:160]}" for one in found if one["impact"] in ("serious", "critical")]
+    return [
+        f"{one['id']}: {one['nodes'][0]['html'][:160]}"
+        for one in found
+        if one["impact"] in ("serious", "critical")
+    ]
 
 
 each_view = pytest.mark.parametrize(
     ("device", "width", "height", "scheme"),
-    [(*device, scheme) for device in (("phone", 390, 844), ("desktop", 1280, 900)) for scheme in ("light", "dark")],
+    [
+        (*device, scheme)
+        for device in (("phone", 390, 844), ("desktop", 1280, 900))
+        for scheme in ("light", "dark")
+    ],
 )
 
 
@@ -401,7 +451,10 @@ def test_names_from_outside_are_text_and_never_markup(fleet, open_page):
     status["environment"] = status["instances"][0]["version"] = evil
     status["decisions"][0]["because"] = status["workers"][0]["worker_id"] = evil
     status["unavailable"] = [{"source": evil, "cause": "failed", "reason": evil}]
-    page.route(f"**{STATUS}", lambda route: route.fulfill(body=json.dumps(status), content_type="application/json"))
+    page.route(
+        f"**{STATUS}",
+        lambda route: route.fulfill(body=json.dumps(status), content_type="application/json"),
+    )
     sign_in(page, OPERATOR)
     expect(page.locator("#notices")).to_contain_text(evil)
     assert page.locator("img:not([role])").count() == 0
@@ -413,13 +466,18 @@ def test_it_asks_by_itself_and_not_while_nobody_looks(fleet, open_page):
     sign_in(page, OPERATOR)
     expect(page.locator("#workers tr")).to_have_count(3)
     asked = []
-    page.on("request", lambda request: asked.append(request.url) if request.url.endswith(STATUS) else None)
+    page.on(
+        "request",
+        lambda request: asked.append(request.url) if request.url.endswith(STATUS) else None,
+    )
 
     def look(hidden: bool) -> None:
         page.evaluate(
-            "hidden => { Object.defineProperty(document, 'hidden', { get: () => hidden, configurable: true });"
-            " document.dispatchEvent(new Event('visibilitychange')); }", hidden
-        )  # fmt: skip
+            "hidden => { Object.defineProperty(document, 'hidden', "
+            "{ get: () => hidden, configurable: true });"
+            " document.dispatchEvent(new Event('visibilitychange')); }",
+            hidden,
+        )
 
     page.clock.run_for(11_000)
     eventually("it asks every ten seconds", 10, lambda: page.wait_for_timeout(50) or asked)

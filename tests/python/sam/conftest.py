@@ -1,4 +1,6 @@
-"""A site for the function: the double with a group and a secret, a database with a queue, and a way in for containers."""
+"""A site for the function: the double with a group and a secret, a database with a queue, and a way
+in for containers.
+"""
 
 import json
 import socket
@@ -14,9 +16,12 @@ from support import CACHE, FUNCTIONS, ROOT, environment, logical_id, program_pat
 
 HOOK = "ghosthands-drain-hook"
 
+
 # The tokens that the event files carry.
 def token_of(event: str) -> str:
-    return json.loads((ROOT / f"events/{event}.json").read_text())["headers"]["authorization"].split()[1]
+    return json.loads((ROOT / f"events/{event}.json").read_text())["headers"][
+        "authorization"
+    ].split()[1]
 
 
 TOKEN = token_of("autoscale-tick")
@@ -44,26 +49,45 @@ class Site:
     def __init__(self, endpoint: str, database):
         self.endpoint = endpoint
         self.database = database
-        keys = {"region_name": "us-east-1", "aws_access_key_id": "test", "aws_secret_access_key": "test"}
+        keys = {
+            "region_name": "us-east-1",
+            "aws_access_key_id": "test",
+            "aws_secret_access_key": "test",
+        }
         self.auto_scaling = boto3.client("autoscaling", endpoint_url=endpoint, **keys)
         self.secrets = boto3.client("secretsmanager", endpoint_url=endpoint, **keys)
         self.auto_scaling.create_auto_scaling_group(
-            AutoScalingGroupName=GROUP, MinSize=1, MaxSize=10, DesiredCapacity=1,
-            LaunchTemplate={"LaunchTemplateName": "ghosthands-worker-lt"}, AvailabilityZones=["us-east-1a"],
-        )  # fmt: skip
+            AutoScalingGroupName=GROUP,
+            MinSize=1,
+            MaxSize=10,
+            DesiredCapacity=1,
+            LaunchTemplate={"LaunchTemplateName": "ghosthands-worker-lt"},
+            AvailabilityZones=["us-east-1a"],
+        )
         self.auto_scaling.put_lifecycle_hook(
-            AutoScalingGroupName=GROUP, LifecycleHookName=HOOK, HeartbeatTimeout=300, DefaultResult="ABANDON",
+            AutoScalingGroupName=GROUP,
+            LifecycleHookName=HOOK,
+            HeartbeatTimeout=300,
+            DefaultResult="ABANDON",
             LifecycleTransition="autoscaling:EC2_INSTANCE_TERMINATING",
-        )  # fmt: skip
+        )
         self.add_environment("host", database.url)
 
     def add_environment(self, name: str, database_url: str) -> None:
-        secret = {"DATABASE_URL": database_url, "FLEET_OPERATOR_TOKEN": TOKEN, "FLEET_READER_TOKEN": READER_TOKEN}
+        secret = {
+            "DATABASE_URL": database_url,
+            "FLEET_OPERATOR_TOKEN": TOKEN,
+            "FLEET_READER_TOKEN": READER_TOKEN,
+        }
         self.secrets.create_secret(Name=f"ghosthands/{name}", SecretString=json.dumps(secret))
 
     def settings(self, function: str) -> dict[str, str]:
         """What a function on this machine, outside any container, is told."""
-        common = {"GH_ENVIRONMENT": "host", "AWS_ASG_NAME": GROUP, "AWS_ENDPOINT_URL": self.endpoint}
+        common = {
+            "GH_ENVIRONMENT": "host",
+            "AWS_ASG_NAME": GROUP,
+            "AWS_ENDPOINT_URL": self.endpoint,
+        }
         database = {"AUTOSCALE_ASG_ENABLED": "true", "DATABASE_CA": self.database.ca_pem}
         own = {"autoscale": database, "fleet-status": database}
         return common | own.get(function, {})
@@ -72,7 +96,9 @@ class Site:
         return environment(**self.settings(function))
 
     def group(self) -> dict:
-        return self.auto_scaling.describe_auto_scaling_groups(AutoScalingGroupNames=[GROUP])["AutoScalingGroups"][0]
+        return self.auto_scaling.describe_auto_scaling_groups(AutoScalingGroupNames=[GROUP])[
+            "AutoScalingGroups"
+        ][0]
 
 
 @pytest.fixture(scope="session")
@@ -123,26 +149,43 @@ class ContainerSite:
         to_endpoint, to_database = (forward.port for forward in self.forwards)
         userinfo = database.netloc.rpartition("@")[0]
         site.add_environment(
-            "container", database._replace(netloc=f"{userinfo}@{DATABASE_NAME}:{to_database}").geturl()
+            "container",
+            database._replace(netloc=f"{userinfo}@{DATABASE_NAME}:{to_database}").geturl(),
         )
         overrides = folder / "container.json"
-        functions = {logical_id(name): {"AWS_ENDPOINT_URL": f"http://{gateway}:{to_endpoint}"} for name in BY_FUNCTION}
+        functions = {
+            logical_id(name): {"AWS_ENDPOINT_URL": f"http://{gateway}:{to_endpoint}"}
+            for name in BY_FUNCTION
+        }
         for name in ("Autoscale", "FleetStatus"):
             functions[name]["DATABASE_CA"] = site.database.ca_pem
         overrides.write_text(json.dumps(functions))
         self.options = [
-            "--template", str(FUNCTIONS / "template.yaml"),
+            "--template",
+            str(FUNCTIONS / "template.yaml"),
             "--skip-pull-image",
-            "--add-host", f"{DATABASE_NAME}:{gateway}",
-            "--env-vars", str(overrides),
-            "--parameter-overrides", "Environment=container Enabled=true",
-        ]  # fmt: skip
+            "--add-host",
+            f"{DATABASE_NAME}:{gateway}",
+            "--env-vars",
+            str(overrides),
+            "--parameter-overrides",
+            "Environment=container Enabled=true",
+        ]
 
 
 @pytest.fixture(scope="session")
 def container_site(site, folder) -> ContainerSite:
     """Needs a Docker engine (scripts/with-docker.sh)."""
-    docker = [program_path("docker"), "network", "inspect", "bridge", "-f", "{{(index .IPAM.Config 0).Gateway}}"]
-    gateway = subprocess.run(docker, env=environment(), check=True, capture_output=True, text=True).stdout.strip()
+    docker = [
+        program_path("docker"),
+        "network",
+        "inspect",
+        "bridge",
+        "-f",
+        "{{(index .IPAM.Config 0).Gateway}}",
+    ]
+    gateway = subprocess.run(
+        docker, env=environment(), check=True, capture_output=True, text=True
+    ).stdout.strip()
     subprocess.run([ROOT / "scripts/make-lambda-image.sh"], env=environment(**CACHE), check=True)
     return ContainerSite(site, folder, gateway)

@@ -35,7 +35,12 @@ def autoscale(name: str, answer: dict) -> None:
 
 
 def drain(name: str, answer: dict) -> None:
-    passes = {"schedule": "schedule", "test-notification": "test", "command": "command", "spot": "spot"}
+    passes = {
+        "schedule": "schedule",
+        "test-notification": "test",
+        "command": "command",
+        "spot": "spot",
+    }
     match name:
         case "launch" | "rubbish":
             unreadable(answer)
@@ -43,13 +48,18 @@ def drain(name: str, answer: dict) -> None:
             assert answer["type"] == "foreign_event", answer
             assert "somebody" in answer["because"] or "AWS-RunShellScript" in answer["because"]
         case _:
-            # The instances that the files name are in no group here, so everything else is a pass that leaves everybody alone.
-            kind = name.split("-")[0]
+            # The instances that the files name are in no group here, so everything else is a pass
+            # that leaves everybody alone.
+            kind = name.split("-", maxsplit=1)[0]
             trigger = passes.get(name) or {"terminate": "lifecycle"}.get(kind, kind)
             assert answer["type"] == "drain" and answer["trigger"] == trigger, answer
             assert answer["group"] == GROUP and not answer["dry_run"]
             assert answer["summary"] == ["nobody is leaving"], answer
-            named = name not in ("terminate-no-instance", "command-no-resources", "rebalance-bad-id")
+            named = name not in (
+                "terminate-no-instance",
+                "command-no-resources",
+                "rebalance-bad-id",
+            )
             assert ("problem" in answer) != named, answer
 
 
@@ -63,7 +73,9 @@ def problem(answer: dict, status: int, says: str) -> None:
 def fleet_status(name: str, answer: dict) -> None:
     match name:
         case "page":
-            assert answer["statusCode"] == 200 and answer["headers"]["content-type"].startswith("text/html"), answer
+            assert answer["statusCode"] == 200 and answer["headers"]["content-type"].startswith(
+                "text/html"
+            ), answer
             assert "default-src 'none'" in answer["headers"]["content-security-policy"]
         case "healthz":
             assert json.loads(answer["body"])["status"] == "ok", answer
@@ -71,10 +83,18 @@ def fleet_status(name: str, answer: dict) -> None:
             assert json.loads(answer["body"])["openapi"] == "3.1.0", answer
         case "status" | "status-operator":
             assert answer["statusCode"] == 200, answer
-            assert answer["headers"]["x-fleet-role"] == ("reader" if name == "status" else "operator")
+            assert answer["headers"]["x-fleet-role"] == (
+                "reader" if name == "status" else "operator"
+            )
             body = json.loads(answer["body"])
-            assert body["asgName"] == GROUP and body["currentCapacity"] >= 1 and body["queueDepth"] >= 0, body
-            assert not {"group", "queue"} & {one["source"] for one in body["unavailable"]}, body["unavailable"]
+            assert (
+                body["asgName"] == GROUP
+                and body["currentCapacity"] >= 1
+                and body["queueDepth"] >= 0
+            ), body
+            assert not {"group", "queue"} & {one["source"] for one in body["unavailable"]}, body[
+                "unavailable"
+            ]
         case "status-no-token" | "status-wrong-token":
             unauthorized(answer)
         case "capacity" | "capacity-base64-body":
@@ -96,13 +116,29 @@ def fleet_status(name: str, answer: dict) -> None:
 
 
 def deploy(name: str, answer: dict) -> None:
-    # In this fleet no host has an agent, so that nothing can be begun, and everything before that is met.
+    # In this fleet no host has an agent, so that nothing can be begun, and everything before that
+    # is met.
     statuses = {
-        "create": 409, "create-base64-body": 409, "create-bad-tag": 400, "create-unknown-field": 400, "create-no-key": 400,
-        "list": 200, "openapi": 200, "get": 404, "cancel": 404, "rollback": 404,
-        "cleanup": 409, "refresh-secrets": 409, "drain": 409,
-    }  # fmt: skip
-    passes = {"schedule": "schedule", "invocation": "invocation", "command": "command", "command-parameters-as-text": "command"}
+        "create": 409,
+        "create-base64-body": 409,
+        "create-bad-tag": 400,
+        "create-unknown-field": 400,
+        "create-no-key": 400,
+        "list": 200,
+        "openapi": 200,
+        "get": 404,
+        "cancel": 404,
+        "rollback": 404,
+        "cleanup": 409,
+        "refresh-secrets": 409,
+        "drain": 409,
+    }
+    passes = {
+        "schedule": "schedule",
+        "invocation": "invocation",
+        "command": "command",
+        "command-parameters-as-text": "command",
+    }
     match name:
         case "create-no-token":
             unauthorized(answer)
@@ -123,8 +159,11 @@ def deploy(name: str, answer: dict) -> None:
 
 # By the event files' first words, which is also the function's package.
 BY_FUNCTION: dict[str, Callable[[str, dict], None]] = {
-    "autoscale": autoscale, "deploy": deploy, "drain": drain, "fleet-status": fleet_status,
-}  # fmt: skip
+    "autoscale": autoscale,
+    "deploy": deploy,
+    "drain": drain,
+    "fleet-status": fleet_status,
+}
 
 
 def function_of(event: str) -> str:

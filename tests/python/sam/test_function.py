@@ -15,7 +15,9 @@ from support import ROOT, Program, environment, eventually, logical_id, program_
 EVENTS = sorted(file for name in BY_FUNCTION for file in (ROOT / "events").glob(f"{name}-*.json"))
 
 
-def post(url: str, body: bytes = b"", headers: dict | None = None, timeout: float = 60) -> tuple[int, bytes]:
+def post(
+    url: str, body: bytes = b"", headers: dict | None = None, timeout: float = 60
+) -> tuple[int, bytes]:
     request = urllib.request.Request(url, data=body, headers=headers or {}, method="POST")
     try:
         with urllib.request.urlopen(request, timeout=timeout) as answer:
@@ -24,12 +26,15 @@ def post(url: str, body: bytes = b"", headers: dict | None = None, timeout: floa
         return error.code, error.read()
 
 
-# --- The runtime interface emulator, without Docker --------------------------------------------------
+# --- The runtime interface emulator, without Docker
+# --------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def emulators(site, folder, free_port):
-    """Lambda's emulator with the shipped binary of each function, by its name. One takes one request at a time."""
+    """Lambda's emulator with the shipped binary of each function, by its name. One takes one
+    request at a time.
+    """
     samcli = next((ROOT / ".venv").glob("lib/python3*/site-packages/samcli"))
     programs: list[Program] = []
 
@@ -41,12 +46,23 @@ def emulators(site, folder, free_port):
             "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "256",
             "AWS_SESSION_TOKEN": "test",
         }
-        programs.append(Program(f"emulator-{function}", [
-            str(samcli / "local/rapid/aws-lambda-rie-x86_64"),
-            "--runtime-interface-emulator-address", f"127.0.0.1:{listen}",
-            "--runtime-api-address", f"127.0.0.1:{runtime}",
-            "--log-level", "info", shipped(function),
-        ], env, folder))  # fmt: skip
+        programs.append(
+            Program(
+                f"emulator-{function}",
+                [
+                    str(samcli / "local/rapid/aws-lambda-rie-x86_64"),
+                    "--runtime-interface-emulator-address",
+                    f"127.0.0.1:{listen}",
+                    "--runtime-api-address",
+                    f"127.0.0.1:{runtime}",
+                    "--log-level",
+                    "info",
+                    shipped(function),
+                ],
+                env,
+                folder,
+            )
+        )
         url = f"http://127.0.0.1:{listen}/2015-03-31/functions/function/invocations"
         eventually("the emulator listens", 60, lambda: listens(listen))
         return lambda event: json.loads(post(url, event)[1])
@@ -75,10 +91,12 @@ def test_rubbish_does_not_end_the_environment(emulators, function):
     answer_fits(event, emulator((ROOT / f"events/{event}.json").read_bytes()))
 
 
-# --- sam local ---------------------------------------------------------------------------------------
+# --- sam local
+# ---------------------------------------------------------------------------------------
 
-# The emulator starts the runtime's server and the function side by side, and the function is the faster one now and then: it then
-# finds nobody to ask for work. In Lambda the server is there first.
+# The emulator starts the runtime's server and the function side by side, and the function is the
+# faster one now and then: it then finds nobody to ask for work. In Lambda the server is there
+# first.
 NOBODY_THERE = "tcp connect error: Connection refused"
 
 
@@ -87,9 +105,22 @@ def sam_invoke(container_site, event: str) -> dict:
     function = logical_id(function_of(event))
     for _ in range(5):
         ended = subprocess.run(
-            [program_path("sam"), "local", "invoke", function, "-e", f"events/{event}.json", *container_site.options],
-            cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=120,
-        )  # fmt: skip
+            [
+                program_path("sam"),
+                "local",
+                "invoke",
+                function,
+                "-e",
+                f"events/{event}.json",
+                *container_site.options,
+            ],
+            cwd=ROOT,
+            env=environment(),
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
         if ended.stdout.strip() or NOBODY_THERE not in ended.stderr:
             break
     assert ended.stdout.strip(), ended.stderr
@@ -103,7 +134,9 @@ def test_jobs_become_capacity_through_sam_local(container_site, database):
     answer = sam_invoke(container_site, "autoscale-schedule")
     answer_fits("autoscale-schedule", answer)
     assert answer["decision"]["demand"]["ready"] >= before + 3
-    assert answer["decision"]["plan"]["do"] == "set_desired" and answer["action"]["result"] == "done", answer
+    assert (
+        answer["decision"]["plan"]["do"] == "set_desired" and answer["action"]["result"] == "done"
+    ), answer
     assert container_site.group()["DesiredCapacity"] == answer["decision"]["desired"] >= before + 3
 
     # The same world again: nothing to do.
@@ -114,11 +147,15 @@ def test_jobs_become_capacity_through_sam_local(container_site, database):
 
 # The drain function's events all come here; of the others those that differ by where they run.
 THROUGH_SAM = [
-    "autoscale-tick", "autoscale-tick-wrong-token", "autoscale-rubbish", "deploy-schedule", "deploy-create", "deploy-create-no-token",
-    "fleet-status-status", "fleet-status-page",
-] + [
-    file.stem for file in EVENTS if function_of(file.stem) == "drain"
-]
+    "autoscale-tick",
+    "autoscale-tick-wrong-token",
+    "autoscale-rubbish",
+    "deploy-schedule",
+    "deploy-create",
+    "deploy-create-no-token",
+    "fleet-status-status",
+    "fleet-status-page",
+] + [file.stem for file in EVENTS if function_of(file.stem) == "drain"]
 
 
 @pytest.mark.parametrize("event", THROUGH_SAM)
@@ -128,25 +165,50 @@ def test_events_through_sam_local(container_site, event):
 
 def test_the_api_through_sam_local(container_site, folder, free_port):
     port = free_port()
-    program = Program("start-api", [
-        program_path("sam"), "local", "start-api", "--host", "127.0.0.1", "--port", str(port),
-        "--warm-containers", "LAZY", *container_site.options,
-    ], environment(), folder, cwd=ROOT)  # fmt: skip
+    program = Program(
+        "start-api",
+        [
+            program_path("sam"),
+            "local",
+            "start-api",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(port),
+            "--warm-containers",
+            "LAZY",
+            *container_site.options,
+        ],
+        environment(),
+        folder,
+        cwd=ROOT,
+    )
     try:
         eventually("start-api listens", 60, lambda: listens(port))
         tick = f"http://127.0.0.1:{port}/api/v1/admin/autoscale/tick"
         good = ["-H", f"Authorization: Bearer {container_site.token}"]
-        # Each container starts with its first request, and may find NOBODY_THERE; from then on it stays.
-        for url in (f"http://127.0.0.1:{port}/healthz", f"http://127.0.0.1:{port}/api/v1/admin/deployments"):
-            eventually(f"{url} answers", 180, lambda: curl(url, *good)[0] == 200)
+        # Each container starts with its first request, and may find NOBODY_THERE; from then on it
+        # stays.
+        for url in (
+            f"http://127.0.0.1:{port}/healthz",
+            f"http://127.0.0.1:{port}/api/v1/admin/deployments",
+        ):
+            eventually(f"{url} answers", 180, lambda url=url: curl(url, *good)[0] == 200)
         eventually(f"{tick} answers", 180, lambda: curl(tick, "-X", "POST", *good)[0] == 200)
         assert json.loads(curl(tick, "-X", "POST", *good)[1])["type"] == "decision"
         # curl sends a form; through the API it arrives in base64.
         assert curl(tick, "-d", "reason=3am", *good)[0] == 200
         status, body = curl(tick, "-X", "POST")
         assert (status, json.loads(body)["status"]) == (401, 401)
-        assert curl(tick, "-X", "POST", "-H", "Authorization: Bearer wrong-wrong-wrong-wrong")[0] == 401
-        the_status_api(f"http://127.0.0.1:{port}", good, ["-H", f"Authorization: Bearer {container_site.reader}"])
+        assert (
+            curl(tick, "-X", "POST", "-H", "Authorization: Bearer wrong-wrong-wrong-wrong")[0]
+            == 401
+        )
+        the_status_api(
+            f"http://127.0.0.1:{port}",
+            good,
+            ["-H", f"Authorization: Bearer {container_site.reader}"],
+        )
         deployments(f"http://127.0.0.1:{port}/api/v1/admin", good)
         # SAM answers 403 where the real API answers 404; neither reaches the function.
         assert curl(f"{tick}/none", "-X", "POST", *good)[0] in (403, 404)
@@ -167,17 +229,31 @@ def the_status_api(api: str, operator: list[str], reader: list[str]) -> None:
     put = ["-X", "PUT", "-H", "Content-Type: application/json", "-d"]
     assert curl(capacity, *put, '{"floor": null}')[0] == 401
     assert curl(capacity, *put, '{"floor": null}', *reader)[0] == 403
-    for body in ("", "{", "[]", "null", '{"floor": 3}', '{"flor": null}', '{"floor": {"workers": 2}}', '{"paused": {"for_minutes": 99999}}'):
+    for body in (
+        "",
+        "{",
+        "[]",
+        "null",
+        '{"floor": 3}',
+        '{"flor": null}',
+        '{"floor": {"workers": 2}}',
+        '{"paused": {"for_minutes": 99999}}',
+    ):
         status, text = curl(capacity, *put, body, *operator)
         assert status == 400 and json.loads(text)["detail"], (body, text)
     status, text = curl(capacity, *put, '{"paused": {"for_minutes": 5}}', *operator)
     assert status == 200 and json.loads(text)["paused"]["until"], text
-    assert json.loads(curl(f"{api}/api/v1/admin/fleet-status", *reader)[1])["capacity"]["paused"] == json.loads(text)["paused"]
+    assert (
+        json.loads(curl(f"{api}/api/v1/admin/fleet-status", *reader)[1])["capacity"]["paused"]
+        == json.loads(text)["paused"]
+    )
     assert json.loads(curl(capacity, *put, '{"paused": null}', *operator)[1])["paused"] is None
 
 
 def deployments(root: str, good: list[str]) -> None:
-    """Every route of the deploy function, with good and bad tokens and bodies; no host has an agent here."""
+    """Every route of the deploy function, with good and bad tokens and bodies; no host has an agent
+    here.
+    """
     key = ["-H", "Idempotency-Key: k", "-H", "Content-Type: application/json"]
     unknown = f"{root}/deployments/0831e1a8-a1ac-4257-a1fd-c831bb48c7ad"
     for status, method, url, body in (
@@ -202,24 +278,41 @@ def deployments(root: str, good: list[str]) -> None:
 def curl(url: str, *options: str) -> tuple[int, str]:
     ended = subprocess.run(
         [program_path("curl"), "-sS", "--max-time", "60", "-w", "\n%{http_code}", *options, url],
-        capture_output=True, text=True, timeout=90,
-    )  # fmt: skip
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=90,
+    )
     assert ended.returncode == 0, ended.stderr
     body, _, status = ended.stdout.rpartition("\n")
     return int(status), body
 
 
-# --- cargo lambda ------------------------------------------------------------------------------------
+# --- cargo lambda
+# ------------------------------------------------------------------------------------
 
 
 def test_the_schedule_through_cargo_lambda(site, folder, free_port):
     port = free_port()
     settings = [f"{name}={value}" for name, value in site.settings("autoscale").items()]
     # It builds what the suites have built already, from the same folder of targets.
-    program = Program("cargo-lambda", [
-        program_path("cargo"), "lambda", "watch", "--invoke-address", "127.0.0.1", "--invoke-port", str(port),
-        "--ignore-changes", *(word for setting in settings for word in ("--env-var", setting)),
-    ], environment(), folder, cwd=ROOT)  # fmt: skip
+    program = Program(
+        "cargo-lambda",
+        [
+            program_path("cargo"),
+            "lambda",
+            "watch",
+            "--invoke-address",
+            "127.0.0.1",
+            "--invoke-port",
+            str(port),
+            "--ignore-changes",
+            *(word for setting in settings for word in ("--env-var", setting)),
+        ],
+        environment(),
+        folder,
+        cwd=ROOT,
+    )
     try:
         eventually("cargo lambda watch listens", 60, lambda: listens(port))
         answer_fits("autoscale-schedule", cargo_lambda_invoke(port, "autoscale-schedule"))
@@ -229,9 +322,25 @@ def test_the_schedule_through_cargo_lambda(site, folder, free_port):
 
 
 def cargo_lambda_invoke(port: int, event: str) -> dict:
-    ended = subprocess.run([
-        program_path("cargo"), "lambda", "invoke", "autoscale", "--invoke-address", "127.0.0.1",
-        "--invoke-port", str(port), "--data-file", f"events/{event}.json",
-    ], cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=900)  # fmt: skip
+    ended = subprocess.run(
+        [
+            program_path("cargo"),
+            "lambda",
+            "invoke",
+            "autoscale",
+            "--invoke-address",
+            "127.0.0.1",
+            "--invoke-port",
+            str(port),
+            "--data-file",
+            f"events/{event}.json",
+        ],
+        cwd=ROOT,
+        env=environment(),
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=900,
+    )
     assert ended.stdout.strip(), ended.stderr
     return json.loads(ended.stdout)

@@ -7,8 +7,8 @@ import tomllib
 
 import pytest
 from expectations import BY_FUNCTION
-from support import ROOT, environment, logical_id, shipped
 from samcli.yamlhelper import yaml_parse
+from support import ROOT, environment, logical_id, shipped
 
 TEMPLATE = yaml_parse((ROOT / "template.yaml").read_text())
 RESOURCES = TEMPLATE["Resources"]
@@ -36,11 +36,21 @@ def allowed(function: str) -> set[str]:
 def complaints(function: str, **settings: str) -> dict[str, str]:
     """What a function says of these settings when it starts, by variable."""
     # Whatever starts has a runtime to ask for work; nobody answers there, and it ends.
-    lambda_host = {"AWS_LAMBDA_RUNTIME_API": "127.0.0.1:9", "AWS_LAMBDA_FUNCTION_NAME": function,
-                   "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "256", "AWS_LAMBDA_FUNCTION_VERSION": "1",
-                   "AWS_LAMBDA_LOG_GROUP_NAME": "g", "AWS_LAMBDA_LOG_STREAM_NAME": "s"}  # fmt: skip
+    lambda_host = {
+        "AWS_LAMBDA_RUNTIME_API": "127.0.0.1:9",
+        "AWS_LAMBDA_FUNCTION_NAME": function,
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "256",
+        "AWS_LAMBDA_FUNCTION_VERSION": "1",
+        "AWS_LAMBDA_LOG_GROUP_NAME": "g",
+        "AWS_LAMBDA_LOG_STREAM_NAME": "s",
+    }
     ended = subprocess.run(
-        [shipped(function)], env=environment(**lambda_host, **settings), capture_output=True, text=True, timeout=60
+        [shipped(function)],
+        env=environment(**lambda_host, **settings),
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert "panicked" not in ended.stderr, ended.stderr
     if ended.returncode != 78:
@@ -57,7 +67,9 @@ def parameter_of(function: str, variable: str) -> str | None:
 @each_function
 def test_every_variable_is_one_that_the_function_reads(function):
     # A blank is no valid value of any setting, so a variable that is read is complained about.
-    assert set(complaints(function, **dict.fromkeys(VARIABLES[function], " "))) == set(VARIABLES[function])
+    assert set(complaints(function, **dict.fromkeys(VARIABLES[function], " "))) == set(
+        VARIABLES[function]
+    )
 
 
 @each_function
@@ -76,24 +88,41 @@ NUMBERS = [
 
 @pytest.mark.parametrize(("function", "name"), NUMBERS)
 def test_the_template_allows_just_what_the_function_takes(function, name):
-    least, most = (int(PARAMETERS[parameter_of(function, name)][bound]) for bound in ("MinValue", "MaxValue"))
+    least, most = (
+        int(PARAMETERS[parameter_of(function, name)][bound]) for bound in ("MinValue", "MaxValue")
+    )
     for value in (least, most):
         # AUTOSCALE_MIN is also held against AUTOSCALE_MAX, so both move together.
-        both = dict.fromkeys(("AUTOSCALE_MIN", "AUTOSCALE_MAX"), str(value)) if name.startswith("AUTOSCALE_M") else {}
+        both = (
+            dict.fromkeys(("AUTOSCALE_MIN", "AUTOSCALE_MAX"), str(value))
+            if name.startswith("AUTOSCALE_M")
+            else {}
+        )
         assert name not in complaints(function, **both | {name: str(value)}), value
     for value in (least - 1, most + 1):
         assert name in complaints(function, **{name: str(value)}), value
 
 
 # Texts whose defaults the template repeats.
-TEXTS = [("autoscale", "PGBOSS_SCHEMA"), ("autoscale", "PGBOSS_QUEUE"), ("drain", "DRAIN_HOOK"), ("drain", "DRAIN_DOCUMENT"),
-         ("deploy", "FLEET_DOCUMENT"), ("fleet-status", "PGBOSS_SCHEMA"), ("fleet-status", "FLEET_DOCUMENT")]  # fmt: skip
+TEXTS = [
+    ("autoscale", "PGBOSS_SCHEMA"),
+    ("autoscale", "PGBOSS_QUEUE"),
+    ("drain", "DRAIN_HOOK"),
+    ("drain", "DRAIN_DOCUMENT"),
+    ("deploy", "FLEET_DOCUMENT"),
+    ("fleet-status", "PGBOSS_SCHEMA"),
+    ("fleet-status", "FLEET_DOCUMENT"),
+]
 
 
 @pytest.mark.parametrize(("function", "name"), NUMBERS + TEXTS)
 def test_the_template_repeats_the_functions_own_defaults(function, name):
     text = (ROOT / "docs/CONFIGURATION.md").read_text()
-    row = next(line for line in text.splitlines() if line.startswith("|") and f"`{name}`" in line.split("|")[1])
+    row = next(
+        line
+        for line in text.splitlines()
+        if line.startswith("|") and f"`{name}`" in line.split("|")[1]
+    )
     assert f"`{PARAMETERS[parameter_of(function, name)]['Default']}`" in row, row
 
 
@@ -104,7 +133,10 @@ def test_the_role_may_touch_its_own_things_only(function):
         assert not [action for action in actions if "*" in action]
         if statement["Resource"] == "*":
             # AWS knows no narrower resource for these.
-            assert all(re.match(r"(autoscaling|ssm):(Describe|List)|ssm:CancelCommand|ec2:", action) for action in actions), actions
+            assert all(
+                re.match(r"(autoscaling|ssm):(Describe|List)|ssm:CancelCommand|ec2:", action)
+                for action in actions
+            ), actions
     assert "ManagedPolicyArns" not in RESOURCES[f"{logical_id(function)}Role"]["Properties"]
 
 
@@ -119,15 +151,19 @@ MODULES = {
 UNUSED = {"fleet-status": {"ssm:PutParameter"}}
 # What IAM calls them.
 SERVICES = {
-    "autoscaling": r"(complete_lifecycle|record_lifecycle|describe_(auto|lifecycle|scaling)|set_desired|terminate_instance|create_or_update)_\w+|delete_tags|describe_instance_refreshes",
-    "ssm": r"(?:get|put|delete)_parameters?|(?:send|cancel)_command|list_command(?:s|_invocations)|describe_instance_information",
+    "autoscaling": r"(complete_lifecycle|record_lifecycle|describe_(auto|lifecycle|scaling)"
+    r"|set_desired|terminate_instance|create_or_update)_\w+|delete_tags|describe_instance_refreshes",
+    "ssm": r"(?:get|put|delete)_parameters?|(?:send|cancel)_command"
+    r"|list_command(?:s|_invocations)|describe_instance_information",
     "secretsmanager": r"get_secret_value",
 }
 
 
 @each_function
 def test_the_role_covers_every_call_of_the_function(function):
-    sources = "".join((ROOT / "shared/clients/src" / module).read_text() for module in MODULES[function])
+    sources = "".join(
+        (ROOT / "shared/clients/src" / module).read_text() for module in MODULES[function]
+    )
     called = {
         f"{service}:{''.join(word.capitalize() for word in match.group(1).split('_'))}"
         for service, calls in SERVICES.items()
@@ -140,8 +176,14 @@ def test_the_role_covers_every_call_of_the_function(function):
         called.add("autoscaling:DescribeAutoScalingGroups")
     called -= UNUSED.get(function, set())
     assert called <= allowed(function)
-    elsewhere = {action for action in allowed(function) if action.startswith(("logs:", "sqs:", "kms:"))}
-    network = {action for action in allowed(function) if "Network" in action or "Subnets" in action or "IpAddresses" in action}
+    elsewhere = {
+        action for action in allowed(function) if action.startswith(("logs:", "sqs:", "kms:"))
+    }
+    network = {
+        action
+        for action in allowed(function)
+        if "Network" in action or "Subnets" in action or "IpAddresses" in action
+    }
     assert allowed(function) - elsewhere - network == called
 
 
@@ -160,15 +202,22 @@ def test_one_tick_of_autoscale_at_a_time():
 
 
 def test_every_alarm_watches_a_metric_that_exists():
-    metrics = "".join(file.read_text() for file in (ROOT / "shared/clients/src/telemetry").glob("*.rs"))
+    metrics = "".join(
+        file.read_text() for file in (ROOT / "shared/clients/src/telemetry").glob("*.rs")
+    )
     for name, resource in RESOURCES.items():
-        if resource["Type"] == "AWS::CloudWatch::Alarm" and not resource["Properties"]["Namespace"].startswith("AWS/"):
+        if resource["Type"] == "AWS::CloudWatch::Alarm" and not resource["Properties"][
+            "Namespace"
+        ].startswith("AWS/"):
             assert f'"{resource["Properties"]["Namespace"]}"' in metrics, name
             assert f'"{resource["Properties"]["MetricName"]}"' in metrics, name
-            assert resource["Properties"]["Dimensions"] == [{"Name": "group", "Value": {"Ref": "GroupName"}}]
+            assert resource["Properties"]["Dimensions"] == [
+                {"Name": "group", "Value": {"Ref": "GroupName"}}
+            ]
 
 
-# --- The host document -------------------------------------------------------------------------------
+# --- The host document
+# -------------------------------------------------------------------------------
 
 DOCUMENT = RESOURCES["HostDocument"]["Properties"]
 
@@ -178,7 +227,16 @@ def test_the_document_has_no_room_for_free_text():
         if "allowedValues" not in parameter:
             pattern = parameter["allowedPattern"]
             assert pattern.startswith("^") and pattern.endswith("$"), name
-            for text in ("1; reboot", "$(reboot)", "`reboot`", "'", '"', "a b", "\n", "{{ssm:secret}}"):
+            for text in (
+                "1; reboot",
+                "$(reboot)",
+                "`reboot`",
+                "'",
+                '"',
+                "a b",
+                "\n",
+                "{{ssm:secret}}",
+            ):
                 assert not re.fullmatch(pattern, text), f"{name} takes {text!r}"
     # A parameter that the script puts anywhere but between quotes would be read by the shell.
     script = "\n".join(DOCUMENT["Content"]["mainSteps"][0]["inputs"]["runCommand"])
@@ -191,30 +249,52 @@ def test_the_document_gives_the_host_the_time_it_is_asked_to_take():
     step = DOCUMENT["Content"]["mainSteps"][0]["inputs"]
     grace = int(PARAMETERS["WorkerGraceSeconds"]["MaxValue"])
     assert step["timeoutSeconds"] == "{{ ExecutionSeconds }}"
-    # A job that runs to the window's end is answered about; a worker that is stopped is not given a window.
-    assert max(window, grace) + 60 <= int(DOCUMENT["Content"]["parameters"]["ExecutionSeconds"]["default"])
+    # A job that runs to the window's end is answered about; a worker that is stopped is not given a
+    # window.
+    assert max(window, grace) + 60 <= int(
+        DOCUMENT["Content"]["parameters"]["ExecutionSeconds"]["default"]
+    )
 
 
 def test_drain_listens_to_its_own_group_and_document():
     events = FUNCTIONS["drain"]["Events"]
-    patterns = {name: event["Properties"]["Pattern"] for name, event in events.items() if event["Type"] == "EventBridgeRule"}
+    patterns = {
+        name: event["Properties"]["Pattern"]
+        for name, event in events.items()
+        if event["Type"] == "EventBridgeRule"
+    }
     assert patterns["Leaving"]["detail"] == {"AutoScalingGroupName": [{"Ref": "GroupName"}]}
     assert patterns["Answered"]["detail"]["document-name"] == [{"Ref": "HostDocumentName"}]
-    # Each event file is matched by a rule, unless it is the schedule's, none of ours, or of the kind that says the same again.
+    # Each event file is matched by a rule, unless it is the schedule's, none of ours, or of the
+    # kind that says the same again.
     for file in (ROOT / "events").glob("drain-*.json"):
         event = json.loads(file.read_text())
         found = [
-            name for name, pattern in patterns.items()
-            if event.get("source") in pattern["source"] and event["detail-type"] in pattern["detail-type"]
-        ]  # fmt: skip
-        others = ("schedule", "launch", "rubbish", "test-notification", "command", "command-no-resources")
+            name
+            for name, pattern in patterns.items()
+            if event.get("source") in pattern["source"]
+            and event["detail-type"] in pattern["detail-type"]
+        ]
+        others = (
+            "schedule",
+            "launch",
+            "rubbish",
+            "test-notification",
+            "command",
+            "command-no-resources",
+        )
         own = file.stem.removeprefix("drain-") not in others
         assert len(found) == own, file
 
 
 def test_people_are_throttled_by_route_and_the_page_may_poll():
     routes = RESOURCES["Api"]["Properties"]["RouteSettings"]
-    events = [event for function in FUNCTIONS.values() for event in function.get("Events", {}).values() if event["Type"] == "HttpApi"]
+    events = [
+        event
+        for function in FUNCTIONS.values()
+        for event in function.get("Events", {}).values()
+        if event["Type"] == "HttpApi"
+    ]
     known = {f"{event['Properties']['Method']} {event['Properties']['Path']}" for event in events}
     assert set(routes) <= known
     # A page asks every ten seconds.
@@ -226,27 +306,48 @@ def test_deploy_listens_to_its_own_document_and_has_every_route():
     events = FUNCTIONS["deploy"]["Events"]
     pattern = events["Answered"]["Properties"]["Pattern"]
     assert pattern["detail"]["document-name"] == [{"Ref": "HostDocumentName"}]
-    routes = {(e["Properties"]["Method"], e["Properties"]["Path"]) for e in events.values() if e["Type"] == "HttpApi"}
+    routes = {
+        (e["Properties"]["Method"], e["Properties"]["Path"])
+        for e in events.values()
+        if e["Type"] == "HttpApi"
+    }
     snapshot = next((ROOT / "functions/deploy/src").rglob("*openapi*.snap")).read_text()
     document = json.loads(snapshot.split("---", 2)[2])
-    assert routes == {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
+    assert routes == {
+        (method.upper(), path) for path, methods in document["paths"].items() for method in methods
+    }
     # The API would throttle a page that looks every few seconds by the default.
-    assert RESOURCES["Api"]["Properties"]["RouteSettings"]["GET /api/v1/admin/deployments/{id}"]["ThrottlingRateLimit"] >= 10
+    assert (
+        RESOURCES["Api"]["Properties"]["RouteSettings"]["GET /api/v1/admin/deployments/{id}"][
+            "ThrottlingRateLimit"
+        ]
+        >= 10
+    )
 
 
 def test_the_dashboard_shows_metrics_that_exist():
-    metrics = "".join(file.read_text() for file in (ROOT / "shared/clients/src/telemetry").glob("*.rs"))
+    metrics = "".join(
+        file.read_text() for file in (ROOT / "shared/clients/src/telemetry").glob("*.rs")
+    )
     body = json.loads(RESOURCES["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"])
     for widget in body["widgets"]:
         for metric in widget["properties"]["metrics"]:
-            if len(metric) > 1 and metric[0] != "AWS/Lambda" and metric[1] not in ("Errors", "Duration") and metric[0] != "...":
+            if (
+                len(metric) > 1
+                and metric[0] != "AWS/Lambda"
+                and metric[1] not in ("Errors", "Duration")
+                and metric[0] != "..."
+            ):
                 assert f'"{metric[1]}"' in metrics, metric
 
 
 def test_the_environments_set_parameters_that_exist():
     config = tomllib.loads((ROOT / "samconfig.toml").read_text())
     for name in ("staging", "production"):
-        overrides = dict(pair.split("=", 1) for pair in config[name]["deploy"]["parameters"]["parameter_overrides"])
+        overrides = dict(
+            pair.split("=", 1)
+            for pair in config[name]["deploy"]["parameters"]["parameter_overrides"]
+        )
         assert set(overrides) <= set(PARAMETERS)
         assert overrides["Environment"] == name
         assert overrides["Enabled"] == "true"

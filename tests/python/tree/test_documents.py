@@ -11,14 +11,23 @@ def guarantees(*rows: str) -> list[str]:
 
 
 def test_whole_names_of_tests_and_modules_are_found():
-    assert guarantees("| x | `core/rules::a`<br>`core::hold::tests` |", "| y | `page/test_page.py::test_c` |") == []
+    assert (
+        guarantees(
+            "| x | `core/rules::a`<br>`core::hold::tests` |", "| y | `page/test_page.py::test_c` |"
+        )
+        == []
+    )
 
 
 def test_a_made_up_path_that_ends_like_a_test_is_found_out():
     # Its last part exists: what counts is the whole path.
-    assert guarantees("| x | `rollout::rules::a` |") == ["line 5: no test has this whole name: rollout::rules::a"]
+    assert guarantees("| x | `rollout::rules::a` |") == [
+        "line 5: no test has this whole name: rollout::rules::a"
+    ]
     assert guarantees("| x | `rules::a` |") == ["line 5: no test has this whole name: rules::a"]
-    assert guarantees("| x | `core::hold::tests::a` |") == ["line 5: no test has this whole name: core::hold::tests::a"]
+    assert guarantees("| x | `core::hold::tests::a` |") == [
+        "line 5: no test has this whole name: core::hold::tests::a"
+    ]
 
 
 def test_a_test_that_was_renamed_is_found_out():
@@ -33,8 +42,13 @@ def test_a_guarantee_without_a_test_is_found_out():
 
 
 def test_a_name_in_prose_or_in_another_table_is_checked_too():
-    text = "As `core/rules::gone` shows.\n\n| # | Decision |\n|---|---|\n| 1 | `core/rules::lost` |\n"
+    text = (
+        "As `core/rules::gone` shows.\n\n| # | Decision |\n|---|---|\n| 1 | `core/rules::lost` |\n"
+    )
     assert documents.guarantees(text, TESTS) == (
         2,
-        ["line 1: no test has this whole name: core/rules::gone", "line 5: no test has this whole name: core/rules::lost"],
+        [
+            "line 1: no test has this whole name: core/rules::gone",
+            "line 5: no test has this whole name: core/rules::lost",
+        ],
     )

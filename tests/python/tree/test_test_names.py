@@ -50,7 +50,10 @@ def package(tmp_path: Path) -> dict:
     targets = [("lib", "a_crate", "src/lib.rs"), ("test", "suite", "tests/suite/main.rs")]
     return {
         "name": "a-crate",
-        "targets": [{"kind": [kind], "name": name, "src_path": str(tmp_path / path)} for kind, name, path in targets],
+        "targets": [
+            {"kind": [kind], "name": name, "src_path": str(tmp_path / path)}
+            for kind, name, path in targets
+        ],
     }
 
 
@@ -76,6 +79,11 @@ def test_rust_names_follow_the_modules(package: dict):
 def test_python_names_start_at_their_folder(tmp_path: Path):
     folder = tmp_path / "page"
     folder.mkdir()
-    (folder / "test_page.py").write_text("def helper(): ...\nasync def test_a(): ...\ndef test_b(): ...\n")
+    (folder / "test_page.py").write_text(
+        "def helper(): ...\nasync def test_a(): ...\ndef test_b(): ...\n"
+    )
     (folder / "support.py").write_text("def test_not_collected(): ...\n")
-    assert test_names.python_tests(tmp_path) == {"page/test_page.py::test_a", "page/test_page.py::test_b"}
+    assert test_names.python_tests(tmp_path) == {
+        "page/test_page.py::test_a",
+        "page/test_page.py::test_b",
+    }
