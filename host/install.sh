@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Puts deploy-server on this host: the binary, its units, socket and timer, log rotation. Running it again updates
-# what changed and restarts the server only then. Needs root.
+# Puts deploy-server on this host: the binary, its units, socket and timer, log rotation. Running it
+# again updates what changed and restarts the server only then. Needs root.
 #
 #   host/install.sh BINARY            on this host
 #   host/install.sh BINARY --root DIR into a folder (a machine image, a test): nothing is started
@@ -36,7 +36,8 @@ put() {
 # A binary that does not run here must not replace one that does.
 "$binary" --version >/dev/null || { echo "install: $binary does not run on this host" >&2; exit 70; }
 
-for unit in deploy-server.socket deploy-server.service ghosthands-secrets.service ghosthands-cleanup.service ghosthands-cleanup.timer; do
+for unit in deploy-server.socket deploy-server.service ghosthands-secrets.service \
+  ghosthands-cleanup.service ghosthands-cleanup.timer; do
   put 644 "$here/$unit" "/etc/systemd/system/$unit"
 done
 units_changed=$changed
@@ -55,8 +56,9 @@ if [ -n "$root" ]; then
   exit 0
 fi
 
-# What this replaces: the cron entry of the old cleanup script, and the server that ran in a container on the same port.
-# The container is stopped and kept, so that the old way can be gone back to.
+# What this replaces: the cron entry of the old cleanup script, and the server that ran in a
+# container on the same port. The container is stopped and kept, so that the old way can be gone
+# back to.
 if crontab -l 2>/dev/null | grep -q gh-disk-cleanup; then
   # Not grep, which calls it a failure when nothing else is left.
   crontab -l | sed '/gh-disk-cleanup/d' | crontab -
@@ -73,9 +75,11 @@ if command -v docker >/dev/null; then
 fi
 
 systemctl daemon-reload
-systemctl enable --quiet ghosthands-secrets.service deploy-server.socket deploy-server.service ghosthands-cleanup.timer
+systemctl enable --quiet ghosthands-secrets.service deploy-server.socket deploy-server.service \
+  ghosthands-cleanup.timer
 if $units_changed || ! systemctl is-active --quiet deploy-server.socket; then
-  # systemd opens no socket for a server that runs already. While only the binary changes, the socket stays open.
+  # systemd opens no socket for a server that runs already. While only the binary changes, the
+  # socket stays open.
   systemctl stop deploy-server.socket deploy-server.service
   systemctl start deploy-server.socket
 fi

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Measures what docs/BENCHMARKS.md reports and prints tables. Nothing else should run on the machine meanwhile.
+# Measures what docs/BENCHMARKS.md reports and prints tables. Nothing else should run on the machine
+# meanwhile.
 #
 #   scripts/bench.sh            everything
 #   scripts/bench.sh function   the function: start, TLS hello, warm tick, memory, size
@@ -7,8 +8,10 @@
 #   scripts/bench.sh rollout    the time to a 202, ten hosts at canary, the calls of a poll
 #   scripts/bench.sh sql        the snapshot statement beside pg-boss's own statistics query
 #   scripts/bench.sh hosts      20 and 50 hosts of the fleet on this machine
-#   scripts/bench.sh drain      simulated drains: ours beside the rules of others, and how fast an instance goes
-#   scripts/bench.sh host       the host binary: swaps and ways back on a real Docker Engine (needs root), memory, size
+#   scripts/bench.sh drain      simulated drains: ours beside the rules of others, and how fast an
+#                               instance goes
+#   scripts/bench.sh host       the host binary: swaps and ways back on a real Docker Engine (needs
+#                               root), memory, size
 set -euo pipefail
 cd "$(dirname "$0")/.."
 what=${1:-all}

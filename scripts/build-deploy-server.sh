@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Builds deploy-server so that one binary runs on Ubuntu 22.04 and later, Debian 11 and later and Amazon
-# Linux 2023: linked by zig against the oldest C library among them, whatever this machine has.
+# Builds deploy-server so that one binary runs on Ubuntu 22.04 and later, Debian 11 and later and
+# Amazon Linux 2023: linked by zig against the oldest C library among them, whatever this machine
+# has.
 #
 #   scripts/build-deploy-server.sh [x86_64|aarch64]      prints where the binary is
 set -euo pipefail
@@ -27,7 +28,8 @@ if ! command -v cargo-zigbuild >/dev/null; then
 fi
 
 target=$machine-unknown-linux-gnu
-cargo zigbuild --quiet --locked --release --package deploy-server --bin deploy-server --target "$target.$glibc" >&2
+cargo zigbuild --quiet --locked --release --package deploy-server --bin deploy-server \
+  --target "$target.$glibc" >&2
 binary=${CARGO_TARGET_DIR:-target}/$target/release/deploy-server
 scripts/check-binary.sh host "$binary" >&2
 echo "$binary"

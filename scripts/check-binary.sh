@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # What a machine must give one of our binaries, and how heavy it is. One line per check.
 #
-#   scripts/check-binary.sh function BINARY      Lambda's provided.al2023
-#   scripts/check-binary.sh host BINARY          Debian 11, Ubuntu 22.04, Amazon Linux 2023 and later
+#   scripts/check-binary.sh function BINARY    Lambda's provided.al2023
+#   scripts/check-binary.sh host BINARY        Debian 11, Ubuntu 22.04, Amazon Linux 2023 and later
 set -euo pipefail
 kind=$1
 binary=$2

@@ -265,6 +265,16 @@ def check_sources_text(files: list[Path]) -> None:
     check("no stub, no ignored test, no lint that is allowed without a reason", stubs)
 
 
+def check_width(files: list[Path]) -> None:
+    wrong = [
+        f"{shown(file)}: {line}"
+        for file in files
+        if "snapshots" not in file.parts
+        for line in documents.too_wide(file.suffix, file.read_text())
+    ]
+    check(f"no line of code, comment or prose is wider than {documents.WIDTH} characters", wrong)
+
+
 def check_paths(files: list[Path]) -> None:
     """A path of the machine that somebody worked on has no place in the tree."""
     here = str(ROOT) + "/"
@@ -302,6 +312,7 @@ def main() -> int:
     check_packages(members, tomllib.loads((ROOT / "Cargo.toml").read_text()))
     check_sources_text(tracked("*.rs"))
     check_guarantees(members)
+    check_width(tracked(*(f"*{suffix}" for suffix in documents.CHECKED)))
     check_paths(tracked())
     return 1 if failed else 0
 

@@ -48,3 +48,67 @@ def guarantees(text: str, tests: set[str]) -> tuple[int, list[str]]:
             if name not in tests:
                 wrong.append(f"line {number}: no test has this whole name: {name}")
     return len(named), wrong
+
+
+WIDTH = 100
+
+# The text of a string is data: a line may be longer by it, and by nothing else.
+STRINGS = {
+    ".rs": re.compile(
+        r"""(?P<comment>//[^\n]*|/\*.*?\*/)"""
+        r"""|\bb?r(?P<hashes>\#*)".*?"(?P=hashes)|b?"(?:\\.|[^"\\])*"|b?'(?:\\[^\n]*?|[^'\\\n])'""",
+        re.DOTALL,
+    ),
+    ".toml": re.compile(r"""(?P<comment>\#[^\n]*)|"[^"\n]*"|'[^'\n]*'"""),
+    ".sh": re.compile(r"""(?P<comment>(?:^|(?<=\s))\#[^\n]*)|"(?:\\.|[^"\\])*"|'[^']*'""", re.M),
+}
+# Here a formatter holds the code, or a value runs to the end of its line: comments are checked.
+COMMENTS = {
+    ".js": re.compile(r"\s*(//|/\*|\*)"),
+    ".mjs": re.compile(r"\s*(//|/\*|\*)"),
+    ".yaml": re.compile(r"\s*#"),
+    ".sql": re.compile(r"\s*--"),
+    ".service": re.compile(r"\s*#"),
+    ".timer": re.compile(r"\s*#"),
+    ".socket": re.compile(r"\s*#"),
+}
+CHECKED = (".md", *STRINGS, *COMMENTS)
+
+
+def _without_strings(found: re.Match[str]) -> str:
+    comment = found["comment"]
+    if comment is not None:
+        # A row of a table in Rust's documentation cannot be broken, nor can an address.
+        return "" if re.match(r"//[/!] (\||<\S+>$)", comment) else comment
+    # The ends of the literal stay where they are, and its lines are still lines.
+    return '"' + "\n" * found.group().count("\n") + '"'
+
+
+def _prose(text: str) -> str:
+    """The Markdown less its tables, its examples, and lines that have no blank to break at."""
+    kept, fenced = [], False
+    for line in text.splitlines():
+        fence = line.lstrip().startswith("```")
+        fenced ^= fence
+        free = fenced or fence or line.lstrip().startswith("|")
+        words = re.sub(r"^\s*(?:[-*>]|\d+\.|#+)?\s*", "", line).split()
+        kept.append("" if free or len(words) < 2 else line)
+    return "\n".join(kept)
+
+
+def too_wide(suffix: str, text: str) -> list[str]:
+    """The lines of a file that are wider than they may be."""
+    if suffix == ".md":
+        text = _prose(text)
+    elif suffix in STRINGS:
+        text = STRINGS[suffix].sub(_without_strings, text)
+    elif suffix in COMMENTS:
+        lines = text.splitlines()
+        text = "\n".join(line if COMMENTS[suffix].match(line) else "" for line in lines)
+    else:
+        return []
+    return [
+        f"line {number} has {len(line)} characters"
+        for number, line in enumerate(text.splitlines(), 1)
+        if len(line) > WIDTH
+    ]

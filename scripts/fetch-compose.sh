@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Puts Debian's docker compose (version 2) at target/tools/docker-compose, for the test that it reads our
-# environment file as we mean it. Debian 12 has version 1 only, so the package of Debian 13 is unpacked, not installed.
+# Puts Debian's docker compose (version 2) at target/tools/docker-compose, for the test that it
+# reads our environment file as we mean it. Debian 12 has version 1 only, so the package of Debian
+# 13 is unpacked, not installed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 tool=$PWD/target/tools/docker-compose

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Fuzzes everything that a host parses from outside: worker answers, the engine's streams, the journal, and what the
-# host itself says. Needs a C++ compiler; no nightly toolchain and no cargo-fuzz, which can run the same targets.
+# Fuzzes everything that a host parses from outside: worker answers, the engine's streams, the
+# journal, and what the host itself says. Needs a C++ compiler; no nightly toolchain and no
+# cargo-fuzz, which can run the same targets.
 #
 #   scripts/fuzz.sh [SECONDS [TARGET ...]]      60 s for each target; prints one line per target
 set -euo pipefail
@@ -10,7 +11,8 @@ seconds=${1:-60}
 [ $# -eq 0 ] || shift
 [ $# -gt 0 ] || set -- worker docker_stream journal host
 
-# What cargo-fuzz passes where it is told to use no sanitizer: this crate has no unsafe code of its own to watch.
+# What cargo-fuzz passes where it is told to use no sanitizer: this crate has no unsafe code of its
+# own to watch.
 host=$(rustc -vV | sed -n 's/^host: //p')
 export CARGO_TARGET_DIR=${FUZZ_TARGET_DIR:-$PWD/target}
 flags="--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 -Cdebug-assertions"

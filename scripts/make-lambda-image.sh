@@ -43,8 +43,8 @@ root=$work/root
 mkdir -p "$root"/{lib/x86_64-linux-gnu,lib64,tmp,var/task,var/rapid,opt,etc/ssl/certs}
 chmod 1777 "$root/tmp"
 # The last two read /etc/hosts and ask the name server.
-for library in ld-linux-x86-64.so.2 libc.so.6 libm.so.6 libpthread.so.0 libdl.so.2 librt.so.1 libutil.so.1 \
-  libresolv.so.2 libnss_files.so.2 libnss_dns.so.2; do
+for library in ld-linux-x86-64.so.2 libc.so.6 libm.so.6 libpthread.so.0 libdl.so.2 librt.so.1 \
+  libutil.so.1 libresolv.so.2 libnss_files.so.2 libnss_dns.so.2; do
   cp -L "$libraries/$library" "$root/lib/x86_64-linux-gnu/"
 done
 ln -s /lib/x86_64-linux-gnu/ld-linux-x86-64.so.2 "$root/lib64/ld-linux-x86-64.so.2"

@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
-# Installs what `make up` or `make test` needs and this machine lacks. Running it again costs nothing.
+# Installs what `make up` or `make test` needs and this machine lacks. Running it again costs
+# nothing.
 #
 #   scripts/setup.sh up      PostgreSQL, PgBouncer, a C linker, Node (in .venv)
-#   scripts/setup.sh test    all that, and Docker with a registry, Chromium, SAM, cargo-lambda, boto3, the AWS CLI, moto, pytest
+#   scripts/setup.sh test    all that, and Docker with a registry, Chromium, SAM, cargo-lambda,
+#                            boto3, the AWS CLI, moto, pytest, ruff, biome
 #
 # Debian packages are only touched when a program is missing; no service is started and no database
 # cluster is made. Everything from PyPI goes to .venv in the repository.
@@ -27,7 +29,7 @@ mkdir -p target
 exec 9>target/.setup.lock
 flock 9
 
-# --- Debian packages -------------------------------------------------------------------------------
+# --- Debian packages -----------------------------------------------------------------------------
 
 has_postgres() { has initdb || compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null; }
 has_pgbouncer() { has pgbouncer || [ -x /usr/sbin/pgbouncer ]; }
@@ -129,7 +131,7 @@ if [ ${#packages[@]} -gt 0 ]; then
   fi
 fi
 
-# --- Rust ------------------------------------------------------------------------------------------
+# --- Rust ----------------------------------------------------------------------------------------
 
 floor=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
 if ! has cargo || ! has rustc; then
@@ -145,7 +147,7 @@ else
   fi
 fi
 
-# --- The virtual environment -----------------------------------------------------------------------
+# --- The virtual environment ---------------------------------------------------------------------
 
 requirements=(-r scripts/requirements-up.txt)
 [ "$profile" = up ] || requirements+=(-r scripts/requirements-test.txt)

@@ -5,8 +5,8 @@
 #   scripts/test.sh            all suites
 #   scripts/test.sh PATTERN    only the suites whose name matches this shell pattern
 #
-# An ignored or skipped test counts as failed: it proved nothing. One that says `skipped: <why>` because
-# this machine cannot run it (no systemd, say) is named under its suite.
+# An ignored or skipped test counts as failed: it proved nothing. One that says `skipped: <why>`
+# because this machine cannot run it (no systemd, say) is named under its suite.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit
 exec 2>&1
@@ -45,15 +45,17 @@ fi
 
 # Nothing here may reach a real AWS account: loopback, invented keys, no profile of the developer.
 unset AWS_PROFILE AWS_SESSION_TOKEN
-export AWS_CONFIG_FILE=/dev/null AWS_SHARED_CREDENTIALS_FILE=/dev/null AWS_EC2_METADATA_DISABLED=true
-export AWS_REGION=us-east-1 AWS_DEFAULT_REGION=us-east-1 AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test
+export AWS_CONFIG_FILE=/dev/null AWS_SHARED_CREDENTIALS_FILE=/dev/null
+export AWS_REGION=us-east-1 AWS_DEFAULT_REGION=us-east-1
+export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_EC2_METADATA_DISABLED=true
 export AWS_ENDPOINT_URL=http://127.0.0.1:9 AWS_MAX_ATTEMPTS=1 AWS_PAGER=
 export SAM_CLI_TELEMETRY=0
-# Properties are tried with the same cases in every run; `cargo test` and scripts/fuzz.sh draw new ones.
+# Properties are tried with the same cases in every run; `cargo test` and scripts/fuzz.sh draw new
+# ones.
 export PROPTEST_RNG_SEED=${PROPTEST_RNG_SEED:-1}
 export PATH="$PWD/.venv/bin:$PATH" CARGO_TERM_COLOR=never PYTHONDONTWRITEBYTECODE=1
 
-# --- Counting: each reads a log and prints "passed failed" -----------------------------------------
+# --- Counting: each reads a log and prints "passed failed" ---------------------------------------
 
 # One check per line, `ok …` or `FAIL …`.
 count_checks() { awk '/^ok /{p++} /^FAIL /{f++} END{print p+0, f+0}' "$1"; }
@@ -93,7 +95,7 @@ suite() {
   fi
 }
 
-# --- The suites ------------------------------------------------------------------------------------
+# --- The suites ----------------------------------------------------------------------------------
 
 functions=$PWD/.aws-sam/build
 export FLEET_FUNCTIONS=$functions

@@ -71,12 +71,21 @@ proptest! {
     }
 
     #[test]
-    fn two_seeds_spliced(first in any::<prop::sample::Index>(), second in any::<prop::sample::Index>(),
-                         cut in any::<prop::sample::Index>(), from in any::<prop::sample::Index>()) {
-        for (target, entry) in [("journal", entry::journal as Entry), ("docker_stream", entry::docker_stream), ("host", entry::host)] {
+    fn two_seeds_spliced(
+        first in any::<prop::sample::Index>(),
+        second in any::<prop::sample::Index>(),
+        cut in any::<prop::sample::Index>(),
+        from in any::<prop::sample::Index>(),
+    ) {
+        for (target, entry) in [
+            ("journal", entry::journal as Entry),
+            ("docker_stream", entry::docker_stream),
+            ("host", entry::host),
+        ] {
             let seeds = seeds(target);
             let (first, second) = (first.get(&seeds), second.get(&seeds));
-            entry(&[&first[..cut.index(first.len())], &second[from.index(second.len())..]].concat());
+            let (head, tail) = (cut.index(first.len()), from.index(second.len()));
+            entry(&[&first[..head], &second[tail..]].concat());
         }
     }
 }

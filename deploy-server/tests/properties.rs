@@ -19,7 +19,11 @@ use proptest::prelude::*;
 
 proptest! {
     #[test]
-    fn a_worker_reading_is_what_was_written(jobs in 0u64..9, accepting in any::<Option<bool>>(), status in prop_oneof![Just(200u16), Just(503), Just(500)]) {
+    fn a_worker_reading_is_what_was_written(
+        jobs in 0u64..9,
+        accepting in any::<Option<bool>>(),
+        status in prop_oneof![Just(200u16), Just(503), Just(500)],
+    ) {
         let body = serde_json::json!({ "active_jobs": jobs, "accepting": accepting }).to_string();
         let seen = parse_status(&Reply { status, body: body.into() });
         if status == 500 {

@@ -1,12 +1,15 @@
 -- A role for the autoscaler that can count jobs and cannot read them.
 --
--- Run as the owner of pg-boss's schema, once; choose a password of your own and put the role's URL into the secret that DATABASE_SECRET_ID names.
--- pgboss.job is granted column by column: `data` (what the applicants sent) and `output` stay out of reach. On partitioned versions the grant on
--- the parent is enough. After an upgrade of pg-boss across one of the versions below, run the matching part again.
+-- Run as the owner of pg-boss's schema, once; choose a password of your own and put the role's URL
+-- into the secret that DATABASE_SECRET_ID names. pgboss.job is granted column by column: `data`
+-- (what the applicants sent) and `output` stay out of reach. On partitioned versions the grant on
+-- the parent is enough. After an upgrade of pg-boss across one of the versions below, run the
+-- matching part again.
 
 CREATE ROLE fleet_reader LOGIN PASSWORD 'change-me' CONNECTION LIMIT 5;
--- Where tables have row-level security (Supabase recommends it for the schema `public`), a role without policies sees no rows. The autoscaler
--- refuses to count on such a table rather than read an empty one; this lifts the restriction for the columns granted here:
+-- Where tables have row-level security (Supabase recommends it for the schema `public`), a role
+-- without policies sees no rows. The autoscaler refuses to count on such a table rather than read
+-- an empty one; this lifts the restriction for the columns granted here:
 --   ALTER ROLE fleet_reader BYPASSRLS;
 
 GRANT USAGE ON SCHEMA pgboss TO fleet_reader;
@@ -26,6 +29,7 @@ GRANT SELECT (heartbeat_on, heartbeat_seconds) ON pgboss.job TO fleet_reader;
 -- pg-boss 12.19 and later (schema 31 on) has jobs that wait for others
 --   GRANT SELECT (blocked) ON pgboss.job TO fleet_reader;
 
--- The worker registry: who is there, who has a job. `registered_at` is for the dashboard, which shows no age without it.
+-- The worker registry: who is there, who has a job. `registered_at` is for the dashboard, which
+-- shows no age without it.
 GRANT SELECT (worker_id, target_worker_id, ec2_instance_id, status, current_job_id, last_heartbeat, registered_at)
     ON public.gh_worker_registry TO fleet_reader;

@@ -38,7 +38,8 @@ pub fn plays(config: &Config, service: &Service, container: &ContainerSummary) -
     }
     let label = |key: &str| container.labels.get(key).map(String::as_str);
     let composed = label(COMPOSE_PROJECT) == Some(config.compose_project.as_str())
-        && matches!(label(COMPOSE_SERVICE), Some(of) if of == service.kind.name() || of == service.container);
+        && label(COMPOSE_SERVICE)
+            .is_some_and(|of| of == service.kind.name() || of == service.container);
     // Old compose files were run without a project that we know; their names are as good as labels.
     let numbered = ["-1", "_1"].iter().any(|end| name == format!("{}{end}", service.container));
     name == service.container || composed || numbered

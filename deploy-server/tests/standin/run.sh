@@ -1,5 +1,6 @@
 #!/bin/sh
-# The first process of a container ignores SIGTERM unless it says otherwise; this one passes it on as a file.
+# The first process of a container ignores SIGTERM unless it says otherwise; this one passes it on
+# as a file.
 rm -f /term
 trap ': > /term' TERM
 /standin "$@" &

@@ -45,8 +45,8 @@ const select = (options, value) =>
   );
 
 /**
- * Asks, then does. `says` gives the sentences about what will happen, anew whenever a field changes; `act` does it and gives the word
- * for it that is shown afterwards.
+ * Asks, then does. `says` gives the sentences about what will happen, anew whenever a field
+ * changes; `act` does it and gives the word for it that is shown afterwards.
  */
 function confirmThen({ title: heading, fields = [], says, button, danger, act }) {
   const dialog = $('dialog');

@@ -2,7 +2,13 @@
 
 /// An enum whose variants each carry their sentence.
 macro_rules! reasons {
-    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident $({ $($field:ident: $type:ty),* $(,)? })? => $text:literal $(, $arg:expr)*;)* }) => {
+    ($(#[$doc:meta])* $name:ident {
+        $(
+            $(#[$vdoc:meta])*
+            $variant:ident $({ $($field:ident: $type:ty),* $(,)? })?
+                => $text:literal $(, $arg:expr)*;
+        )*
+    }) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
         #[serde(tag = "rule", rename_all = "snake_case")]

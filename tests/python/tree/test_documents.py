@@ -52,3 +52,35 @@ def test_a_name_in_prose_or_in_another_table_is_checked_too():
             "line 5: no test has this whole name: core/rules::lost",
         ],
     )
+
+
+LONG = "a word and " * 10
+
+
+def wide(suffix: str, *lines: str) -> list[int]:
+    return [int(line.split()[1]) for line in documents.too_wide(suffix, "\n".join(lines))]
+
+
+def test_a_line_is_wider_by_the_text_of_a_string_only():
+    assert wide(".rs", f'    say("{LONG}");', f"    // {LONG}", f"    call({'x, ' * 40});") == [
+        2,
+        3,
+    ]
+    assert wide(".rs", 'let a = "', LONG, f'"; {"b(); " * 30}', f'let c = r#"{LONG} " "#;') == [3]
+    assert wide(".rs", f"    /// {LONG}", f"    //! | {LONG} |", f'let d = 1; // "{LONG}"') == [
+        1,
+        3,
+    ]
+    assert wide(".sh", f'echo "{LONG}"', f"# {LONG}", f"run {LONG}") == [2, 3]
+    assert wide(".toml", f'reason = "{LONG}"', f"# {LONG}", f"list = [{'1, ' * 40}]") == [2, 3]
+
+
+def test_comments_are_checked_where_something_else_holds_the_code():
+    assert wide(".yaml", f"Description: {LONG}", f"  # {LONG}") == [2]
+    assert wide(".js", f"say(`{LONG}`);", f"  // {LONG}", f" * {LONG}") == [2, 3]
+    assert wide(".sql", f"SELECT {LONG}", f"-- {LONG}") == [2]
+
+
+def test_prose_is_wrapped_and_tables_and_examples_are_not():
+    text = [LONG, f"- {LONG}", f"| {LONG} |", "```", LONG, "```", f"# {LONG}", f"- <{'x' * 120}>"]
+    assert wide(".md", *text) == [1, 2, 7]

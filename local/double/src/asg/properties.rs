@@ -162,7 +162,11 @@ fn run(ops: &[Op], grain: u32) -> Run {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 200,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn instances_live_once_and_die_once(ops in prop::collection::vec(op(), 1..60)) {
@@ -195,10 +199,13 @@ proptest! {
     }
 
     #[test]
-    fn left_alone_the_group_reaches_its_desired_capacity(ops in prop::collection::vec(op(), 1..60)) {
+    fn left_alone_the_group_reaches_its_desired_capacity(
+        ops in prop::collection::vec(op(), 1..60),
+    ) {
         let mut run = run(&ops, u32::MAX);
         run.asg.resume("g", &[]).expect("all of them");
-        for id in run.asg.group("g").expect("g").instances.iter().map(|i| i.id.clone()).collect::<Vec<_>>() {
+        let instances = &run.asg.group("g").expect("g").instances;
+        for id in instances.iter().map(|i| i.id.clone()).collect::<Vec<_>>() {
             // Those on their way out refuse, and need not agree.
             drop(run.asg.set_protection("g", &[id], false));
         }

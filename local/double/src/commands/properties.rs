@@ -202,7 +202,10 @@ impl Run {
 
 proptest! {
     #[test]
-    fn commands_keep_their_rules(ops in proptest::collection::vec(op(), 1..60), grain in 1..60_u64) {
+    fn commands_keep_their_rules(
+        ops in proptest::collection::vec(op(), 1..60),
+        grain in 1..60_u64,
+    ) {
         let mut run = Run::new(grain);
         for op in &ops {
             run.apply(op);

@@ -10,7 +10,9 @@
 //! use fleet_local::host::{Host, HostOptions, Version, registry};
 //!
 //! let images = registry(&[Version::new("v1"), Version::new("v2")])?;
-//! let host = Host::start(HostOptions { image_tag: Some("v1".to_owned()), ..HostOptions::new("i-0abc", images) })?;
+//! let mut options = HostOptions::new("i-0abc", images);
+//! options.image_tag = Some("v1".to_owned());
+//! let host = Host::start(options)?;
 //! assert_eq!(host.command(&["deploy", "v2"])?.exit_code, 0);
 //! assert_eq!(host.in_service().worker.as_deref(), Some("v2"));
 //! # Ok::<(), fleet_local::Error>(())

@@ -11,22 +11,52 @@ use clap::value_parser;
 #[command(args_override_self = true)]
 pub(crate) struct Options {
     /// Seconds from an instance's launch to its service.
-    #[arg(long, default_value_t = 5, value_name = "N", value_parser = value_parser!(u32).range(1..=500))]
+    #[arg(
+        long,
+        default_value_t = 5,
+        value_name = "N",
+        value_parser = value_parser!(u32).range(1..=500),
+    )]
     boot_seconds: u32,
     /// Seconds between two ticks of autoscale.
-    #[arg(long, default_value_t = 2, value_name = "N", value_parser = value_parser!(u32).range(1..=60))]
+    #[arg(
+        long,
+        default_value_t = 2,
+        value_name = "N",
+        value_parser = value_parser!(u32).range(1..=60),
+    )]
     tick_seconds: u32,
     /// How many jobs to enqueue.
-    #[arg(long, default_value_t = 6, value_name = "N", value_parser = value_parser!(u32).range(0..=10_000))]
+    #[arg(
+        long,
+        default_value_t = 6,
+        value_name = "N",
+        value_parser = value_parser!(u32).range(0..=10_000),
+    )]
     pub(crate) jobs: u32,
     /// Seconds that each job runs.
-    #[arg(long, default_value_t = 8, value_name = "N", value_parser = value_parser!(u32).range(1..=3600))]
+    #[arg(
+        long,
+        default_value_t = 8,
+        value_name = "N",
+        value_parser = value_parser!(u32).range(1..=3600),
+    )]
     pub(crate) job_seconds: u32,
     /// The least capacity.
-    #[arg(long, default_value_t = 1, value_name = "N", value_parser = value_parser!(u32).range(0..=50))]
+    #[arg(
+        long,
+        default_value_t = 1,
+        value_name = "N",
+        value_parser = value_parser!(u32).range(0..=50),
+    )]
     pub(crate) min: u32,
     /// The most capacity; every instance is a process on this machine.
-    #[arg(long, default_value_t = 5, value_name = "N", value_parser = value_parser!(u32).range(1..=50))]
+    #[arg(
+        long,
+        default_value_t = 5,
+        value_name = "N",
+        value_parser = value_parser!(u32).range(1..=50),
+    )]
     pub(crate) max: u32,
     /// End when all jobs ran and capacity is back at the minimum; the last line is a summary as
     /// JSON, and the exit code is 0 only if nothing went wrong.
@@ -36,7 +66,12 @@ pub(crate) struct Options {
     #[arg(long)]
     pub(crate) skip_rollouts: bool,
     /// With --once: give up after so many seconds.
-    #[arg(long, default_value_t = 300, value_name = "N", value_parser = value_parser!(u32).range(1..=86_400))]
+    #[arg(
+        long,
+        default_value_t = 300,
+        value_name = "N",
+        value_parser = value_parser!(u32).range(1..=86_400),
+    )]
     deadline_seconds: u32,
 }
 

@@ -358,25 +358,38 @@ proptest! {
     /// Whatever SSM and hosts say: a whole success means that every host in service said it itself.
     #[test]
     fn success_means_that_every_host_in_service_said_so(
-        words in prop::collection::vec((0usize..8, 0usize..10, any::<bool>(), any::<bool>(), any::<bool>()), 1..12)
+        words in prop::collection::vec(
+            (0usize..8, 0usize..10, any::<bool>(), any::<bool>(), any::<bool>()),
+            1..12,
+        )
     ) {
-        let statuses = [Status::Pending, Status::Running, Status::Success, Status::Failed, Status::Unreached,
-            Status::TimedOut, Status::Cancelled, Status::NotStarted];
-        let outcomes = [Outcome::Deployed, Outcome::AlreadyCurrent, Outcome::RolledBack, Outcome::Down, Outcome::Failed,
-            Outcome::Busy, Outcome::Refused, Outcome::Leaving, Outcome::Done, Outcome::Unknown];
-        let invocations: Vec<Invocation> = words.iter().enumerate().map(|(n, (status, outcome, right, speaks, _))| {
+        let statuses = [
+            Status::Pending, Status::Running, Status::Success, Status::Failed, Status::Unreached,
+            Status::TimedOut, Status::Cancelled, Status::NotStarted,
+        ];
+        let outcomes = [
+            Outcome::Deployed, Outcome::AlreadyCurrent, Outcome::RolledBack, Outcome::Down,
+            Outcome::Failed, Outcome::Busy, Outcome::Refused, Outcome::Leaving, Outcome::Done,
+            Outcome::Unknown,
+        ];
+        type Words = (usize, usize, bool, bool, bool);
+        let answer = |(n, (status, outcome, right, speaks, _)): (usize, &Words)| {
             let runs = if *right { "v2" } else { "v1" };
-            let output = if *speaks { Output::Report(report(n, outcomes[*outcome], runs)) } else { Output::None };
-            invocation(n, statuses[*status], output)
-        }).collect();
+            let report = || Output::Report(report(n, outcomes[*outcome], runs));
+            invocation(n, statuses[*status], if *speaks { report() } else { Output::None })
+        };
+        let invocations: Vec<Invocation> = words.iter().enumerate().map(answer).collect();
         let left: Vec<(usize, &str)> =
             words.iter().enumerate().filter(|(_, word)| word.4).map(|(n, _)| (n, "")).collect();
         let evidence = evidence(invocations);
         let view = view(&evidence, &[], &left);
         if view.verdict(false) == State::Succeeded {
             for (n, (status, outcome, right, speaks, left)) in words.iter().enumerate() {
-                let proved = *speaks && *right && statuses[*status] == Status::Success
-                    && matches!(outcomes[*outcome], Outcome::Deployed | Outcome::AlreadyCurrent | Outcome::Done);
+                let says = matches!(
+                    outcomes[*outcome],
+                    Outcome::Deployed | Outcome::AlreadyCurrent | Outcome::Done
+                );
+                let proved = *speaks && *right && statuses[*status] == Status::Success && says;
                 prop_assert!(proved || *left || outcomes[*outcome] == Outcome::Leaving, "host {n} of {words:?}");
             }
         }
@@ -390,11 +403,13 @@ proptest! {
     #[test]
     fn an_order_survives_its_comment(key in "[0-9a-f]{12}", why in "[ -~]{0,120}", n in 0usize..5, m in 0usize..4) {
         let why = Some(why.trim().to_owned()).filter(|why| !why.is_empty());
-        let part = Part::Root { key: Key::of_hash(&key), by: Some("1a2b3c4d".to_owned()), why: why.clone() };
+        let by = Some("1a2b3c4d".to_owned());
+        let part = Part::Root { key: Key::of_hash(&key), by, why: why.clone() };
         let order = Order { kind: Kind::ALL[n], strategy: Strategy::ALL[m], part };
         let comment = order.comment();
         prop_assert!(comment.chars().count() <= 100);
         let read = Order::read(&comment).expect("ours");
-        prop_assert_eq!((read.kind, read.strategy, read.key()), (order.kind, order.strategy, order.key()));
+        let known = (read.kind, read.strategy, read.key());
+        prop_assert_eq!(known, (order.kind, order.strategy, order.key()));
     }
 }

@@ -61,7 +61,9 @@ prop_compose! {
     ) -> QueueSnapshot {
         let targeted = pins
             .into_iter()
-            .map(|(n, counts)| TargetedQueue { worker: WorkerId::new(instance(n).as_str()), counts })
+            .map(|(n, counts)| {
+                TargetedQueue { worker: WorkerId::new(instance(n).as_str()), counts }
+            })
             .collect();
         let schema = Schema { version: 46, tested };
         QueueSnapshot { db_now: UnixMs(NOW.0 + skew), schema, general, targeted, workers: rows }
@@ -109,7 +111,8 @@ prop_compose! {
         for (level, at) in touches {
             state.hold.touch(level, at);
         }
-        state.idle = idle.into_iter().map(|(n, since)| IdleSince { instance: instance(n), since }).collect();
+        let since = |(n, since)| IdleSince { instance: instance(n), since };
+        state.idle = idle.into_iter().map(since).collect();
         state
     }
 }
@@ -123,7 +126,11 @@ prop_compose! {
         lost in proptest::bool::weighted(0.1),
         queue in reading(any_queue()),
         group in reading(any_group()),
-        refresh in proptest::option::of(reading(select(vec![RefreshStatus::None, RefreshStatus::None, RefreshStatus::InProgress]))),
+        refresh in proptest::option::of(reading(select(vec![
+            RefreshStatus::None,
+            RefreshStatus::None,
+            RefreshStatus::InProgress,
+        ]))),
     ) -> Inputs {
         let jobs_per_worker = jobs_per_worker.try_into().expect("not zero");
         let policy = Policy { min, max, jobs_per_worker, wait_value, ..policy() };
@@ -208,7 +215,9 @@ proptest! {
                 prop_assert_eq!(decision.desired, Some(group.desired - 1));
                 prop_assert!(group.desired > inputs.policy.min.max(group.min));
             }
-            Plan::Nothing | Plan::LookForRefresh => prop_assert_eq!(decision.desired, Some(group.desired)),
+            Plan::Nothing | Plan::LookForRefresh => {
+                prop_assert_eq!(decision.desired, Some(group.desired));
+            }
         }
     }
 
@@ -241,7 +250,8 @@ proptest! {
             prop_assert!(queue.workers.known().is_some());
             prop_assert!(queue.general.active.known().is_some());
             prop_assert!(queue.targeted.iter().all(|pin| pin.counts.active.known().is_some()));
-            prop_assert_eq!(&inputs.observation.refresh, &Some(Reading::Known(RefreshStatus::None)));
+            let none = Some(Reading::Known(RefreshStatus::None));
+            prop_assert_eq!(&inputs.observation.refresh, &none);
             prop_assert!(queue.db_now.since(NOW).abs() <= 30_000);
         }
     }
