@@ -80,7 +80,7 @@ async fn a_group_is_described_as_it_is() {
     assert_eq!((group.min, group.max, group.desired), (1, 4, 3));
     assert_eq!(group.instances.len(), 3);
     assert!(group.instances.iter().all(|instance| {
-        instance.lifecycle == "InService" && instance.healthy && !instance.protected
+        instance.lifecycle.is_capacity() && instance.healthy && !instance.protected
     }));
     let tags: Vec<&str> = group.tags.iter().map(|tag| tag.value.as_str()).collect();
     assert_eq!(tags, ["2@2026-12-01T00:00:00Z"], "only our own tags");

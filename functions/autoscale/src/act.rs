@@ -31,7 +31,7 @@ impl From<Result<(), AwsError>> for ActionResult {
     fn from(result: Result<(), AwsError>) -> Self {
         match result {
             Ok(()) => ActionResult::Done,
-            Err(AwsError { kind, detail }) => ActionResult::Failed { kind, detail },
+            Err(AwsError { kind, detail, .. }) => ActionResult::Failed { kind, detail },
         }
     }
 }

@@ -7,6 +7,7 @@ use fleet_clients::config::AutoscaleConfig;
 use fleet_clients::telemetry::TickMetrics;
 use fleet_core::scaling::{ActiveCounts, Decision, Inputs, Memory, Plan, QueueSnapshot};
 use fleet_protocol::ids::GroupName;
+use fleet_protocol::lifecycle::LifecycleState;
 use fleet_protocol::reading::Reading;
 use fleet_protocol::time::UnixMs;
 use serde::Serialize;
@@ -124,9 +125,9 @@ impl DecisionRecord {
         let queue = self.inputs.observation.queue.known();
         let group = self.inputs.observation.group.known();
         let active = queue.and_then(active);
-        let in_state = |prefix: &str| {
+        let in_state = |which: fn(&LifecycleState) -> bool| {
             group.map(|group| {
-                let of_state = group.instances.iter().filter(|i| i.lifecycle.starts_with(prefix));
+                let of_state = group.instances.iter().filter(|i| which(&i.lifecycle));
                 u32::try_from(of_state.count()).unwrap_or(u32::MAX)
             })
         };
@@ -144,9 +145,9 @@ impl DecisionRecord {
             oldest_wait_s: queue.map(|queue| seconds(queue.general.oldest_wait_ms)),
             need: self.decision.need,
             desired: self.decision.desired,
-            in_service: in_state("InService"),
-            pending: in_state("Pending"),
-            terminating: in_state("Terminating"),
+            in_service: in_state(LifecycleState::is_capacity),
+            pending: in_state(LifecycleState::is_booting),
+            terminating: in_state(LifecycleState::is_leaving),
             scale_in_blocked: needed_less && self.decision.plan == Plan::Nothing,
             source_age_s: queue
                 .map(|queue| seconds(self.inputs.observation.now.since(queue.db_now))),

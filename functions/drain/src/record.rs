@@ -6,6 +6,7 @@ use fleet_clients::config::DrainConfig;
 use fleet_clients::telemetry::DrainMetrics;
 use fleet_core::drain::{Call, Decision, Done, Hint, Inputs, Note, Reason, Verdict};
 use fleet_protocol::ids::{GroupName, InstanceId};
+use fleet_protocol::lifecycle::LifecycleState;
 use fleet_protocol::reading::Reading;
 use fleet_protocol::time::UnixMs;
 use serde::Serialize;
@@ -86,7 +87,9 @@ impl PassRecord {
         let Inputs { seen, memory, .. } = &self.inputs;
         let now = self.inputs.clock();
         let Decision { verdicts, notes, .. } = &self.decision;
-        let in_state = |state: &str| count(verdicts.iter().filter(|v| v.lifecycle == state));
+        let in_state = |which: fn(&LifecycleState) -> bool| {
+            count(verdicts.iter().filter(|v| which(&v.lifecycle)))
+        };
         let known = matches!(seen.group, Some(Reading::Known(_)));
         // A pass that does not let go says the same again: jobs are counted by the one that does.
         let let_go = |id: &InstanceId| verdicts.iter().any(|v| v.released && v.instance == *id);
@@ -99,7 +102,8 @@ impl PassRecord {
             _ => None,
         };
         let margin = |instance: &InstanceId| {
-            let waits = |v: &Verdict| v.instance == *instance && v.lifecycle == "Terminating:Wait";
+            let waits =
+                |v: &Verdict| v.instance == *instance && v.lifecycle.waits_on_terminate_hook();
             let held = memory.held.get(instance).filter(|_| verdicts.iter().any(waits))?;
             Some(i64::from(timeout?) - now.since(*held) / 1000)
         };
@@ -114,8 +118,8 @@ impl PassRecord {
         DrainMetrics {
             at: now,
             group: self.group.clone(),
-            waiting: known.then(|| in_state("Terminating:Wait")),
-            retained: known.then(|| in_state("Terminating:Retained")),
+            waiting: known.then(|| in_state(LifecycleState::waits_on_terminate_hook)),
+            retained: known.then(|| in_state(LifecycleState::is_retained)),
             oldest_wait_s: verdicts.iter().filter_map(|verdict| verdict.waited_s).max(),
             limit_left_s: verdicts.iter().filter_map(|verdict| verdict.left_s).min(),
             released: count(verdicts.iter().filter(|verdict| verdict.released)),

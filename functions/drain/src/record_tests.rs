@@ -33,7 +33,7 @@ fn saw(lifecycle: &str, memory: Memory) -> Inputs {
     inputs.take(Answer::Group(Reading::Known(Group {
         name: GroupName::new("ghosthands-worker-asg"),
         at: NOW,
-        members: vec![Member { id: id(), lifecycle: lifecycle.to_owned() }],
+        members: vec![Member { id: id(), lifecycle: lifecycle.into() }],
         retains: true,
         rebalances: false,
     })));

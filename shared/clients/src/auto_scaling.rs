@@ -165,7 +165,7 @@ fn read_group(name: &GroupName, group: AutoScalingGroup) -> Reading<Group> {
         };
         instances.push(Instance {
             id: InstanceId::new(id),
-            lifecycle: lifecycle.as_str().to_owned(),
+            lifecycle: lifecycle.as_str().into(),
             healthy: instance.health_status.as_deref() == Some("Healthy"),
             protected: instance.protected_from_scale_in == Some(true),
         });

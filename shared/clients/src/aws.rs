@@ -44,6 +44,8 @@ pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const ATTEMPTS: u32 = 4;
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const LONGEST_BACKOFF: Duration = Duration::from_millis(800);
+/// An error's words are kept up to this length: AWS quotes whole policies, and proxies whole pages.
+const DETAIL_CHARS: usize = 600;
 
 /// What all clients share: connections, credentials and limits.
 #[derive(Clone, Debug)]
@@ -122,7 +124,11 @@ impl LoadServiceConfig for Endpoints {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{detail}")]
 pub struct AwsError {
+    /// What it means for the caller.
     pub kind: AwsErrorKind,
+    /// The service's own code, such as `ValidationError`; `None` where no service answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
     /// For a person: the service's own code and words, or what happened on the way to it.
     pub detail: String,
 }
@@ -140,8 +146,16 @@ pub enum AwsErrorKind {
     Invalid,
     /// The credentials are wrong, expired or not allowed to do this.
     Denied,
-    /// The parameter, secret or version does not exist.
+    /// The parameter, secret, document or command does not exist.
     Missing,
+    /// The parameter to be created is there already (`ParameterAlreadyExists`).
+    AlreadyExists,
+    /// Systems Manager manages no such instance: its agent never registered, or the machine does
+    /// not run (`InvalidInstanceId`).
+    NotManaged,
+    /// Auto Scaling has no active lifecycle action of that hook on the instance: completed, run
+    /// out, another hook's, or not begun.
+    NoLifecycleAction,
     /// No answer in time; a change may or may not have happened.
     TimedOut,
     /// No connection, or one that broke; a change may or may not have happened.
@@ -160,8 +174,14 @@ impl AwsErrorKind {
 }
 
 impl AwsError {
+    /// An error without an answer of the service.
     pub(crate) fn new(kind: AwsErrorKind, detail: impl Into<String>) -> Self {
-        Self { kind, detail: detail.into() }
+        let mut detail = detail.into();
+        if let Some((end, _)) = detail.char_indices().nth(DETAIL_CHARS) {
+            detail.truncate(end);
+            detail.push('…');
+        }
+        Self { kind, code: None, detail }
     }
 
     pub fn is_throttled(&self) -> bool {
@@ -172,12 +192,13 @@ impl AwsError {
     /// it.
     pub fn is_transient(&self) -> bool {
         use AwsErrorKind::{
-            ActivityInProgress, Contention, Denied, Failed, Invalid, Missing, Throttled, TimedOut,
-            Unreachable, Unreadable,
+            ActivityInProgress, AlreadyExists, Contention, Denied, Failed, Invalid, Missing,
+            NoLifecycleAction, NotManaged, Throttled, TimedOut, Unreachable, Unreadable,
         };
         match self.kind {
             Throttled | ActivityInProgress | Contention | TimedOut | Unreachable | Failed => true,
-            Invalid | Denied | Missing | Unreadable => false,
+            Invalid | Denied | Missing | AlreadyExists | NotManaged | NoLifecycleAction
+            | Unreadable => false,
         }
     }
 }
@@ -194,6 +215,9 @@ impl From<AwsError> for Unknown {
             | AwsErrorKind::Contention
             | AwsErrorKind::Invalid
             | AwsErrorKind::Denied
+            | AwsErrorKind::AlreadyExists
+            | AwsErrorKind::NotManaged
+            | AwsErrorKind::NoLifecycleAction
             | AwsErrorKind::Failed => UnknownCause::Failed,
         };
         Self { cause, detail: error.detail }
@@ -246,12 +270,13 @@ pub(crate) fn refused(action: &str, code: &str, message: Option<&str>) -> AwsErr
         "SignatureDoesNotMatch" => "the secret access key does not fit the access key id",
         _ => message.unwrap_or("no message"),
     };
-    AwsError::new(kind_of(code), format!("{action} was refused: {code}: {message}"))
+    let detail = format!("{action} was refused: {code}: {message}");
+    AwsError { code: Some(code.to_owned()), ..AwsError::new(kind_of(code, message), detail) }
 }
 
-/// The codes of the Query protocol (Auto Scaling) and of the JSON protocol (SSM, Secrets Manager),
-/// which spell the same things differently.
-fn kind_of(code: &str) -> AwsErrorKind {
+/// The codes of the Query protocol (Auto Scaling, EC2) and of the JSON protocol (SSM, Secrets
+/// Manager), which spell the same things differently.
+fn kind_of(code: &str, message: &str) -> AwsErrorKind {
     match code {
         "Throttling"
         | "ThrottlingException"
@@ -263,8 +288,15 @@ fn kind_of(code: &str) -> AwsErrorKind {
         | "SlowDown" => AwsErrorKind::Throttled,
         "ScalingActivityInProgress" => AwsErrorKind::ActivityInProgress,
         "ResourceContention" => AwsErrorKind::Contention,
+        // Auto Scaling has no code of its own for this: the words are all it says. Nothing else
+        // in the fleet is decided by a message.
+        "ValidationError" if message.contains("No active Lifecycle Action") => {
+            AwsErrorKind::NoLifecycleAction
+        }
         "ValidationError"
         | "ValidationException"
+        | "InvalidFilterKey"
+        | "InvalidParameters"
         | "InvalidRequestException"
         | "InvalidParameterException" => AwsErrorKind::Invalid,
         "AccessDenied"
@@ -277,8 +309,15 @@ fn kind_of(code: &str) -> AwsErrorKind {
         | "InvalidSignatureException"
         | "MissingAuthenticationToken"
         | "SignatureDoesNotMatch"
+        | "UnauthorizedOperation"
         | "UnrecognizedClientException" => AwsErrorKind::Denied,
-        "ParameterNotFound" | "ResourceNotFoundException" => AwsErrorKind::Missing,
+        "InvalidCommandId"
+        | "InvalidDocument"
+        | "InvocationDoesNotExist"
+        | "ParameterNotFound"
+        | "ResourceNotFoundException" => AwsErrorKind::Missing,
+        "ParameterAlreadyExists" => AwsErrorKind::AlreadyExists,
+        "InvalidInstanceId" => AwsErrorKind::NotManaged,
         _ => AwsErrorKind::Failed,
     }
 }
@@ -315,6 +354,31 @@ mod tests {
         assert_eq!(refused("SomethingNew", "").kind, AwsErrorKind::Failed);
         let json = serde_json::to_value(refused("ResourceContention", "busy")).unwrap();
         assert_eq!(json["kind"], "contention");
+        assert_eq!(json["code"], "ResourceContention");
+    }
+
+    #[test]
+    fn what_a_refusal_means_is_decided_by_its_code() {
+        for (code, kind) in [
+            ("InvalidInstanceId", AwsErrorKind::NotManaged),
+            ("InvalidCommandId", AwsErrorKind::Missing),
+            ("ParameterAlreadyExists", AwsErrorKind::AlreadyExists),
+            ("UnauthorizedOperation", AwsErrorKind::Denied),
+        ] {
+            assert_eq!(refused(code, "").kind, kind, "{code}");
+        }
+        // The words of one error in the message of another mean nothing.
+        let other = refused("InternalServerError", "InvalidInstanceId: No active Lifecycle Action");
+        assert_eq!((other.kind, other.is_transient()), (AwsErrorKind::Failed, true));
+        let gone = "No active Lifecycle Action found with instance ID i-1";
+        assert_eq!(refused("ValidationError", gone).kind, AwsErrorKind::NoLifecycleAction);
+    }
+
+    #[test]
+    fn the_words_of_an_error_are_bounded() {
+        let error = refused("AccessDenied", &"ä".repeat(100_000));
+        assert_eq!(error.detail.chars().count(), DETAIL_CHARS + 1);
+        assert_eq!(error.code.as_deref(), Some("AccessDenied"));
     }
 
     #[test]

@@ -2,7 +2,6 @@
 
 use crate::aws::{Aws, AwsError, AwsErrorKind, explain};
 use aws_sdk_ssm::Client;
-use aws_sdk_ssm::error::ProvideErrorMetadata;
 use aws_sdk_ssm::types::{CommandFilter, CommandFilterKey, CommandInvocation};
 use fleet_core::drain::{DELIVERY_S, Done, HostReport, Invocation, Order, Output, Status};
 use fleet_protocol::ids::InstanceId;
@@ -43,8 +42,10 @@ impl Commands {
             .await;
         match answer {
             Ok(_) => Done::Done,
-            Err(error) if error.code() == Some("InvalidInstanceId") => Done::NotManaged,
-            Err(error) => Done::Failed { detail: explain("SendCommand", error).detail },
+            Err(error) => match explain("SendCommand", error) {
+                AwsError { kind: AwsErrorKind::NotManaged, .. } => Done::NotManaged,
+                error => Done::Failed { detail: error.detail },
+            },
         }
     }
 
@@ -74,9 +75,7 @@ impl Commands {
                 Ok(page) => page,
                 Err(error) => match explain("ListCommandInvocations", error) {
                     // It was never managed, so it never got a command.
-                    AwsError { kind: AwsErrorKind::Failed, detail }
-                        if detail.contains("InvalidInstanceId") =>
-                    {
+                    AwsError { kind: AwsErrorKind::NotManaged, .. } => {
                         return Reading::Known(found);
                     }
                     error => return Reading::Unknown(error.into()),

@@ -174,17 +174,12 @@ impl Intercept for AwsClock {
     }
 }
 
-/// Auto Scaling has no code of its own for an action that is not there, only these words.
 fn done(result: Result<(), AwsError>) -> Done {
     match result {
         Ok(()) => Done::Done,
-        Err(error) if is_no_action(&error) => Done::NoAction,
+        Err(AwsError { kind: AwsErrorKind::NoLifecycleAction, .. }) => Done::NoAction,
         Err(error) => Done::Failed { detail: error.detail },
     }
-}
-
-fn is_no_action(error: &AwsError) -> bool {
-    error.kind == AwsErrorKind::Invalid && error.detail.contains("No active Lifecycle Action")
 }
 
 fn read_group(name: &GroupName, group: AutoScalingGroup, at: UnixMs) -> Reading<Group> {
@@ -196,7 +191,7 @@ fn read_group(name: &GroupName, group: AutoScalingGroup, at: UnixMs) -> Reading<
                 "DescribeAutoScalingGroups gave an instance of {name} without its id or state"
             ));
         };
-        members.push(Member { id: InstanceId::new(id), lifecycle: lifecycle.as_str().to_owned() });
+        members.push(Member { id: InstanceId::new(id), lifecycle: lifecycle.as_str().into() });
     }
     let triggers = group.instance_lifecycle_policy.and_then(|policy| policy.retention_triggers);
     let on_abandon = triggers.and_then(|triggers| triggers.terminate_hook_abandon);
@@ -234,4 +229,19 @@ fn ending(activity: &Activity) -> Option<(InstanceId, UnixMs)> {
 
 fn unreadable<T>(detail: String) -> Reading<T> {
     Reading::Unknown(Unknown { cause: UnknownCause::Unreadable, detail })
+}
+
+#[cfg(test)]
+mod tests {
+    use fleet_protocol::lifecycle::LifecycleState;
+
+    #[test]
+    fn the_fleet_knows_every_state_that_the_sdk_knows() {
+        let mut known: Vec<&str> =
+            LifecycleState::KNOWN.iter().map(LifecycleState::as_str).collect();
+        let mut sdk = aws_sdk_autoscaling::types::LifecycleState::values().to_vec();
+        known.sort_unstable();
+        sdk.sort_unstable();
+        assert_eq!(known, sdk);
+    }
 }

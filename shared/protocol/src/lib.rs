@@ -6,5 +6,6 @@
 
 pub mod ids;
 pub mod image_tag;
+pub mod lifecycle;
 pub mod reading;
 pub mod time;

@@ -3,7 +3,6 @@
 
 use super::{Rollouts, done};
 use crate::aws::{AwsError, AwsErrorKind, explain};
-use aws_sdk_ssm::error::ProvideErrorMetadata;
 use aws_sdk_ssm::types::{Parameter, ParameterType};
 use fleet_core::rollout::{Done, Kept, Record, Reserve, Stable};
 use fleet_protocol::ids::CommandId;
@@ -44,8 +43,10 @@ impl Rollouts {
             .await;
         match answer {
             Ok(_) => Reserve::Mine,
-            Err(error) if error.code() == Some("ParameterAlreadyExists") => Reserve::Taken,
-            Err(error) => Reserve::Failed { detail: explain("PutParameter", error).detail },
+            Err(error) => match explain("PutParameter", error) {
+                AwsError { kind: AwsErrorKind::AlreadyExists, .. } => Reserve::Taken,
+                error => Reserve::Failed { detail: error.detail },
+            },
         }
     }
 

@@ -26,6 +26,8 @@ const RECENT_PAGES: usize = 4;
 /// SSM's own window for handing a command to an agent. An agent that is online takes it in a
 /// second.
 const DELIVERY_S: i32 = 60;
+/// The length of every id that SSM gives a command, a UUID.
+const ID_LENGTH: usize = 36;
 /// What one order other than a deploy may take on one host.
 const ACTION_S: u32 = 900;
 
@@ -106,6 +108,10 @@ impl Rollouts {
     /// A command of ours and what came of it on each host; `Known(None)` where SSM does not list
     /// it.
     pub async fn evidence(&self, id: &CommandId) -> Reading<Option<Evidence>> {
+        // SSM refuses to look for what can be no id of its own.
+        if id.as_str().len() != ID_LENGTH {
+            return Reading::Known(None);
+        }
         let (command, invocations) = tokio::join!(self.command(id), self.invocations(id));
         match (command, invocations) {
             (Ok(Some(command)), Ok(invocations)) => {
@@ -121,7 +127,7 @@ impl Rollouts {
         let answer = match answer {
             Ok(answer) => answer,
             Err(error) => match explain("ListCommands", error) {
-                error if is_unheard_of(&error) => return Ok(None),
+                AwsError { kind: AwsErrorKind::Missing, .. } => return Ok(None),
                 error => return Err(error.into()),
             },
         };
@@ -145,7 +151,7 @@ impl Rollouts {
             let page = match page {
                 Ok(page) => page,
                 Err(error) => match explain("ListCommandInvocations", error) {
-                    error if is_unheard_of(&error) => return Ok(found),
+                    AwsError { kind: AwsErrorKind::Missing, .. } => return Ok(found),
                     error => return Err(error.into()),
                 },
             };
@@ -265,15 +271,6 @@ impl Rollouts {
             .await;
         done(answer.map(drop).map_err(|error| explain("CancelCommand", error)))
     }
-}
-
-/// SSM's word for an id that it never gave.
-fn is_unheard_of(error: &AwsError) -> bool {
-    error.kind == AwsErrorKind::Failed
-        && ["InvalidCommandId", "InvocationDoesNotExist"]
-            .iter()
-            .any(|code| error.detail.contains(code))
-        || error.kind == AwsErrorKind::Invalid && error.detail.contains("ommandId")
 }
 
 fn done(result: Result<(), AwsError>) -> Done {

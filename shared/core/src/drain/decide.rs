@@ -9,28 +9,9 @@ use super::{
     Call, Decision, Done, Evidence, Group, HintKind, Inputs, Member, Note, Reason, Verdict,
 };
 use fleet_protocol::ids::InstanceId;
+use fleet_protocol::lifecycle::LifecycleState;
 use fleet_protocol::reading::Reading;
 use fleet_protocol::time::UnixMs;
-
-pub(super) const WAIT: &str = "Terminating:Wait";
-const RETAINED: &str = "Terminating:Retained";
-const WARM_POOL: &str = "Warmed:";
-/// It is gone, going, or in the hands of a person or of Auto Scaling itself: nothing is asked of a
-/// drain.
-const NOT_OURS: [&str; 12] = [
-    "Terminating",
-    "Terminating:Proceed",
-    "Terminated",
-    "Detaching",
-    "Detached",
-    "EnteringStandby",
-    "Standby",
-    "Quarantined",
-    "ReplacingRootVolume",
-    "ReplacingRootVolume:Wait",
-    "ReplacingRootVolume:Proceed",
-    "RootVolumeReplaced",
-];
 
 /// Decides what to ask or to do next; see the module for the whole.
 pub fn decide(inputs: &Inputs) -> Decision {
@@ -125,33 +106,7 @@ impl Pass<'_> {
                 HintKind::Look | HintKind::Rebalance => None,
             });
             let notice = hints.iter().copied().find(|hint| *hint != HintKind::Look);
-            let way = match member.lifecycle.as_str() {
-                WAIT => Way::Wait,
-                RETAINED => Way::Retained,
-                "InService" | "Pending" | "Pending:Wait" | "Pending:Proceed" => match notice {
-                    Some(hint) => Way::Noticed(hint),
-                    None => continue,
-                },
-                state if state.starts_with(WARM_POOL) => {
-                    decision.notes.push(Note::WarmPool {
-                        instance: member.id.clone(),
-                        lifecycle: member.lifecycle.clone(),
-                    });
-                    continue;
-                }
-                state => {
-                    if !NOT_OURS.contains(&state) {
-                        decision.notes.push(Note::UnknownState {
-                            instance: member.id.clone(),
-                            lifecycle: member.lifecycle.clone(),
-                        });
-                    }
-                    if self.inputs.seen.instances.contains_key(&member.id) {
-                        decision.verdicts.push(self.over(member));
-                    }
-                    continue;
-                }
-            };
+            let Some(way) = self.way(member, notice, decision) else { continue };
             let held = self.inputs.memory.held.get(&member.id);
             let ago = held.map(|held| self.group.at.since(*held));
             let untold = self.inputs.memory.untold.contains(&member.id);
@@ -165,16 +120,45 @@ impl Pass<'_> {
         }
         let is_member = |id: &InstanceId| self.group.members.iter().any(|member| member.id == *id);
         let gone = self.inputs.seen.instances.keys().filter(|id| !is_member(id));
-        decision.verdicts.extend(
-            gone.map(|id| {
-                self.over(&Member { id: id.clone(), lifecycle: "Terminated".to_owned() })
-            }),
-        );
+        decision.verdicts.extend(gone.map(|id| {
+            self.over(&Member { id: id.clone(), lifecycle: LifecycleState::Terminated })
+        }));
         // The one that an event named comes first, should the time run out.
         leavers.sort_by_key(|leaver| {
             !self.inputs.hints.iter().any(|hint| hint.instance == leaver.member.id)
         });
         leavers
+    }
+
+    /// By which way a member leaves; `None` where this pass has nothing to do for it, and the
+    /// verdict or note about it is given here.
+    fn way(
+        &self,
+        member: &Member,
+        notice: Option<HintKind>,
+        decision: &mut Decision,
+    ) -> Option<Way> {
+        let state = &member.lifecycle;
+        if state.waits_on_terminate_hook() {
+            return Some(Way::Wait);
+        }
+        if state.is_retained() {
+            return Some(Way::Retained);
+        }
+        if state.is_known() && (state.is_capacity() || state.is_booting()) {
+            return notice.map(Way::Noticed);
+        }
+        let (instance, lifecycle) = (member.id.clone(), state.clone());
+        if state.is_in_warm_pool() {
+            decision.notes.push(Note::WarmPool { instance, lifecycle });
+        } else if !state.is_known() {
+            decision.notes.push(Note::UnknownState { instance, lifecycle });
+        }
+        // It is gone, going, or in the hands of a person or of Auto Scaling itself.
+        if !state.is_in_warm_pool() && self.inputs.seen.instances.contains_key(&member.id) {
+            decision.verdicts.push(self.over(member));
+        }
+        None
     }
 
     /// A notice that came true long ago, or never, is only a reason to look.

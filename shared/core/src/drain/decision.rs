@@ -4,6 +4,7 @@
 use super::Order;
 use crate::reasons::reasons;
 use fleet_protocol::ids::InstanceId;
+use fleet_protocol::lifecycle::LifecycleState;
 use fleet_protocol::reading::Unknown;
 use serde::{Deserialize, Serialize};
 
@@ -64,8 +65,7 @@ impl Call {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verdict {
     pub instance: InstanceId,
-    /// As AWS spells it.
-    pub lifecycle: String,
+    pub lifecycle: LifecycleState,
     pub because: Reason,
     /// Seconds since it was first told to take no more work.
     pub waited_s: Option<u32>,
@@ -135,8 +135,8 @@ reasons! {
         Caught { instance: InstanceId, jobs: u32 } => "{jobs} jobs were caught when the worker of {instance} was stopped";
         Interrupted { instance: InstanceId, jobs: u32 } => "{jobs} jobs ran on {instance} when its worker was stopped because its time was up";
         StoppedUnasked { instance: InstanceId } => "the worker of {instance} was stopped because its time was up, and could not be asked whether a job ran";
-        WarmPool { instance: InstanceId, lifecycle: String } => "{instance} is {lifecycle}: warm pools are not supported, and it is left alone";
-        UnknownState { instance: InstanceId, lifecycle: String } => "{instance} is {lifecycle}, a state that this version does not know: it is left alone";
+        WarmPool { instance: InstanceId, lifecycle: LifecycleState } => "{instance} is {lifecycle}: warm pools are not supported, and it is left alone";
+        UnknownState { instance: InstanceId, lifecycle: LifecycleState } => "{instance} is {lifecycle}, a state that this version does not know: it is left alone";
         NotOurs { instance: InstanceId } => "{instance} is not in the group, so what was said of it is none of ours";
     }
 }

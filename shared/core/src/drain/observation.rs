@@ -1,9 +1,9 @@
 //! What one pass was told and has seen so far.
 
-use super::decide::WAIT;
 use super::policy::HOOK_EVERY_S;
 use super::{Invocation, Policy, notes};
 use fleet_protocol::ids::{GroupName, InstanceId};
+use fleet_protocol::lifecycle::LifecycleState;
 use fleet_protocol::reading::Reading;
 use fleet_protocol::time::UnixMs;
 use serde::{Deserialize, Serialize};
@@ -95,8 +95,7 @@ pub struct Group {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Member {
     pub id: InstanceId,
-    /// As AWS spells it: `InService`, `Terminating:Wait`, …
-    pub lifecycle: String,
+    pub lifecycle: LifecycleState,
 }
 
 /// The lifecycle hook that this function owns.
@@ -234,7 +233,10 @@ impl Inputs {
         if let Some(group) = self.group() {
             let is_member = |instance: &InstanceId| group.members.iter().any(|m| m.id == *instance);
             let waits = |instance: &InstanceId| {
-                group.members.iter().any(|m| m.id == *instance && m.lifecycle == WAIT)
+                group
+                    .members
+                    .iter()
+                    .any(|m| m.id == *instance && m.lifecycle.waits_on_terminate_hook())
             };
             // Whoever ran out of its hook and waits again does so on a new hook, whatever the last
             // one had left.

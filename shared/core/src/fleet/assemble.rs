@@ -6,13 +6,13 @@ use crate::scaling::{
     WorkerStatus,
 };
 use fleet_protocol::ids::InstanceId;
+use fleet_protocol::lifecycle::LifecycleState;
 use fleet_protocol::reading::{Reading, Unknown, UnknownCause};
 use fleet_protocol::time::UnixMs;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Three of the workers' heartbeats, the same as for a decision.
 const FRESH_MS: i64 = 90_000;
-const IN_SERVICE: &str = "InService";
 
 /// The status, with every source that did not answer named in it.
 pub fn assemble(readings: &Readings) -> Status {
@@ -53,7 +53,7 @@ pub fn assemble(readings: &Readings) -> Status {
         decisions: state.map(decisions),
         series: state.map(series),
         cost: group.map(|group| {
-            let existing = count(&group.instances, |i| i.lifecycle != "Terminated");
+            let existing = count(&group.instances, |i| i.lifecycle.has_running_machine());
             let max = capacity.as_ref().and_then(|capacity| capacity.max);
             let min = capacity.as_ref().and_then(|capacity| capacity.min);
             Cost::of(&site.prices, existing, min.unwrap_or(site.min), max.unwrap_or(site.max))
@@ -211,11 +211,12 @@ fn instances(
 fn capacity(site: &Site, group: &Group, now: UnixMs) -> Capacity {
     let overrides = Overrides::read(&group.tags, now);
     let bounds = Bounds::within(site.min, site.max, group, &overrides);
-    let in_state = |which: fn(&str) -> bool| count(&group.instances, |i| which(&i.lifecycle));
+    let in_state =
+        |which: fn(&LifecycleState) -> bool| count(&group.instances, |i| which(&i.lifecycle));
     let (in_service, pending, draining) = (
-        in_state(|lifecycle| lifecycle == IN_SERVICE),
-        in_state(|lifecycle| lifecycle.starts_with("Pending")),
-        in_state(|lifecycle| lifecycle.starts_with("Terminat")),
+        in_state(LifecycleState::is_capacity),
+        in_state(LifecycleState::is_booting),
+        in_state(LifecycleState::is_leaving),
     );
     Capacity {
         min: bounds.map(|bounds| bounds.min),

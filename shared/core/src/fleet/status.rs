@@ -3,6 +3,7 @@
 
 use super::{Cost, Stable};
 use fleet_protocol::ids::{GroupName, InstanceId, WorkerId};
+use fleet_protocol::lifecycle::LifecycleState;
 use fleet_protocol::reading::UnknownCause;
 use serde::Serialize;
 
@@ -116,7 +117,7 @@ pub struct Paused {
 pub struct InstanceView {
     pub instance_id: InstanceId,
     /// As AWS spells it.
-    pub lifecycle: String,
+    pub lifecycle: LifecycleState,
     pub healthy: bool,
     pub protected: bool,
     /// The version that the host has proved to run.

@@ -3,7 +3,7 @@
 
 use super::host::Standing;
 use super::next::{Case, Next, count, targets};
-use super::view::{Known, View, is_live};
+use super::view::{Known, View};
 use super::{
     Call, CommandStatus, Decision, Done, Ended, Evidence, Host, Inputs, Kept, Order, Part, Reason,
     Record, Sending, Sent, Stable, State, Step, Told,
@@ -276,7 +276,9 @@ impl Pass<'_> {
 
     fn is_here(&self, instance: &InstanceId) -> bool {
         let members = self.inputs.seen.members.as_ref().and_then(Reading::known);
-        members.and_then(|members| members.get(instance)).is_some_and(|state| is_live(state))
+        members
+            .and_then(|members| members.get(instance))
+            .is_some_and(|state| state.takes_rollouts())
     }
 
     /// It runs: nothing to do but to take back what nobody can carry out any more.

@@ -135,7 +135,7 @@ impl Case<'_> {
         if let Some(sweep) = self.sweep(online)? {
             return Some(sweep);
         }
-        let booting = count(self.members.values().filter(|state| state.starts_with("Pending")));
+        let booting = count(self.members.values().filter(|state| state.is_booting()));
         // A long command ends long after it was sent: what counts is when the pointer moved.
         let last = self.record.commands.last().map_or(self.record.at, |sent| sent.at);
         if booting > 0 && self.waits(last) {

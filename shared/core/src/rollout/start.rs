@@ -3,7 +3,6 @@
 use super::decide::UNLISTED_S;
 use super::next::{count, targets};
 use super::record::LISTED;
-use super::view::is_live;
 use super::{
     Call, Command, CommandStatus, Ended, Kept, Key, Kind, Order, Part, Record, Reserve, Seen,
     SendResult, Sending, Sent, Step, Strategy, Targets,
@@ -333,7 +332,7 @@ impl Begin<'_> {
         let members = known(self.seen.members.as_ref())?;
         let managed = known(self.seen.managed.as_ref())?;
         let in_service =
-            members.iter().filter(|(_, state)| is_live(state)).map(|(id, _)| id.clone());
+            members.iter().filter(|(_, state)| state.takes_rollouts()).map(|(id, _)| id.clone());
         let in_service: Vec<InstanceId> = in_service.collect();
         let can = |id: &&InstanceId| managed.get(*id) == Some(&true);
         let wanted = self.wish.hosts.as_ref().unwrap_or(&in_service);

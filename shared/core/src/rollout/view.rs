@@ -4,10 +4,11 @@ use super::host::{Standing, Wanted};
 use super::{Evidence, Host, HostState, Kind, State, Step};
 use fleet_protocol::ids::InstanceId;
 use fleet_protocol::image_tag::ImageTag;
+use fleet_protocol::lifecycle::LifecycleState;
 use std::collections::BTreeMap;
 
-/// The instances of the group, each with its lifecycle state as AWS spells it.
-pub type Members = BTreeMap<InstanceId, String>;
+/// The instances of the group, each with its lifecycle state.
+pub type Members = BTreeMap<InstanceId, LifecycleState>;
 
 /// What a view is made of.
 #[derive(Clone, Copy, Debug)]
@@ -32,11 +33,6 @@ pub struct View {
     pub hosts: Vec<Host>,
     /// Two images under the same tag, where that was seen.
     pub digests: Vec<String>,
-}
-
-/// In service, so its version counts.
-pub(super) fn is_live(lifecycle: &str) -> bool {
-    matches!(lifecycle, "InService" | "Standby" | "EnteringStandby")
 }
 
 impl View {
@@ -198,20 +194,20 @@ fn undone(old: Option<Host>, new: Host, known: &Known<'_>) -> Host {
 /// What the group says: who left, who came, and whose version counts.
 fn overlay(hosts: &mut BTreeMap<InstanceId, Host>, members: &Members, known: &Known<'_>) {
     for host in hosts.values_mut() {
-        let lifecycle = members.get(&host.instance_id).map(String::as_str);
-        host.live = lifecycle.is_some_and(is_live);
-        let boots = lifecycle.is_some_and(|state| state.starts_with("Pending"));
+        let lifecycle = members.get(&host.instance_id);
+        host.live = lifecycle.is_some_and(LifecycleState::takes_rollouts);
+        let boots = lifecycle.is_some_and(LifecycleState::is_booting);
         let open = matches!(host.standing, Standing::Open | Standing::Lacks | Standing::Unsure);
         if !host.live && !boots && open {
             host.state = HostState::Terminated;
             host.standing = Standing::Lacks;
             host.message = Some(match lifecycle {
-                Some(state) => format!("it is leaving the group ({state}) and does not count"),
+                Some(state) => format!("it is {state} in its group and does not count"),
                 None => "it left the group meanwhile and does not count".to_owned(),
             });
         }
     }
-    let born = members.iter().filter(|(_, lifecycle)| is_live(lifecycle) && !known.over);
+    let born = members.iter().filter(|(_, lifecycle)| lifecycle.takes_rollouts() && !known.over);
     // Too many hosts are not listed, and then nobody knows who was there before.
     let why = if known.expected.is_empty() {
         "no order has reached it yet"

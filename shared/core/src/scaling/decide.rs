@@ -1,6 +1,6 @@
 //! The decision itself.
 
-use super::idle::{Fleet, IN_SERVICE};
+use super::idle::Fleet;
 use super::{
     Bounds, Decision, Demand, Group, Memory, Note, Observation, Overrides, Plan, Policy,
     QueueSnapshot, Reason, RefreshStatus, Sample, State, demand,
@@ -207,7 +207,7 @@ impl Tick<'_> {
         let mut obstacles = self.obstacles(queue, overrides);
         // What was asked for and has not come cannot take over from who works now.
         let in_service =
-            fleet.count(|work| work.instance.lifecycle == IN_SERVICE && work.instance.healthy);
+            fleet.count(|work| work.instance.lifecycle.is_capacity() && work.instance.healthy);
         if in_service <= target {
             let desired = self.group.desired;
             obstacles.push(Reason::Unfulfilled { in_service, desired, needed: target });
@@ -336,7 +336,7 @@ fn sample(observation: &Observation) -> Sample {
         active: queue.and_then(|queue| queue.general.active.known()).map(|active| active.live),
         desired: group.map(|group| group.desired),
         in_service: group.map(|group| {
-            let in_service = group.instances.iter().filter(|i| i.lifecycle == IN_SERVICE);
+            let in_service = group.instances.iter().filter(|i| i.lifecycle.is_capacity());
             u32::try_from(in_service.count()).unwrap_or(u32::MAX)
         }),
     }

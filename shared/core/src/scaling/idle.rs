@@ -116,7 +116,7 @@ impl<'a> Fleet<'a> {
             .works
             .iter()
             .filter(|work| work.verdict.is_none() && !work.leaving)
-            .filter(|work| work.instance.lifecycle == IN_SERVICE)
+            .filter(|work| work.instance.lifecycle.is_capacity())
             .map(|work| {
                 let known = before.iter().find(|idle| idle.instance == work.instance.id);
                 let since = known.filter(|_| unbroken).map_or(now, |idle| idle.since.min(now));
@@ -136,7 +136,7 @@ impl<'a> Fleet<'a> {
     /// How many instances in service are not idle, by why.
     pub(super) fn not_idle(&self) -> BTreeMap<NotIdle, u32> {
         let mut counts = BTreeMap::new();
-        for work in self.works.iter().filter(|work| work.instance.lifecycle == IN_SERVICE) {
+        for work in self.works.iter().filter(|work| work.instance.lifecycle.is_capacity()) {
             if let Some(why) = work.verdict {
                 *counts.entry(why).or_insert(0) += 1;
             }
@@ -144,8 +144,6 @@ impl<'a> Fleet<'a> {
         counts
     }
 }
-
-pub(super) const IN_SERVICE: &str = "InService";
 
 fn work<'a>(
     instance: &'a Instance,
@@ -186,7 +184,7 @@ fn work<'a>(
     } else {
         None
     };
-    let leaving = instance.lifecycle.starts_with("Terminat");
+    let leaving = instance.lifecycle.is_leaving();
     InstanceWork { instance, leaving, busy, waiting_for_it, names, verdict }
 }
 

@@ -2,6 +2,7 @@
 //! an empty one.
 
 use fleet_protocol::ids::{GroupName, InstanceId, WorkerId};
+use fleet_protocol::lifecycle::LifecycleState;
 use fleet_protocol::reading::Reading;
 use fleet_protocol::time::UnixMs;
 use serde::{Deserialize, Serialize};
@@ -120,8 +121,7 @@ pub struct Tag {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Instance {
     pub id: InstanceId,
-    /// As AWS spells it: `InService`, `Pending`, `Terminating:Wait`, …
-    pub lifecycle: String,
+    pub lifecycle: LifecycleState,
     pub healthy: bool,
     pub protected: bool,
 }

@@ -31,7 +31,7 @@ fn counts(ready: u32, live: u32) -> QueueCounts {
 fn instance(n: u32, lifecycle: &str) -> Instance {
     Instance {
         id: InstanceId::new(format!("i-{n}")),
-        lifecycle: lifecycle.to_owned(),
+        lifecycle: lifecycle.into(),
         healthy: true,
         protected: false,
     }

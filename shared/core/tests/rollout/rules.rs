@@ -59,11 +59,11 @@ fn evidence(invocations: Vec<Invocation>) -> Evidence {
 /// The view of one command on hosts of which all are in service but those with another state given.
 fn view(evidence: &Evidence, expected: &[InstanceId], others: &[(usize, &str)]) -> View {
     let mut members: Members =
-        evidence.command.targets.iter().map(|id| (id.clone(), "InService".to_owned())).collect();
+        evidence.command.targets.iter().map(|id| (id.clone(), "InService".into())).collect();
     for (n, state) in others {
         match *state {
             "" => drop(members.remove(&id(*n))),
-            state => drop(members.insert(id(*n), state.to_owned())),
+            state => drop(members.insert(id(*n), state.into())),
         }
     }
     View::of(&Known {

@@ -322,7 +322,7 @@ impl World {
     }
 
     fn members(&self) -> Members {
-        self.hosts.iter().map(|(id, host)| (id.clone(), host.lifecycle.to_owned())).collect()
+        self.hosts.iter().map(|(id, host)| (id.clone(), host.lifecycle.into())).collect()
     }
 
     fn listed(&self) -> impl Iterator<Item = &Sent> {

@@ -229,7 +229,7 @@ proptest! {
         if victim(&decision).is_some() {
             let target = decision.bounds.expect("known").clamp(decision.need.expect("known"));
             let in_service = known_group(&inputs).expect("known").instances.iter();
-            let in_service = in_service.filter(|i| i.lifecycle == "InService" && i.healthy);
+            let in_service = in_service.filter(|i| i.lifecycle.is_capacity() && i.healthy);
             prop_assert!(in_service.count() > usize::try_from(target).expect("few"));
             let demand = decision.demand.expect("nobody goes without a known demand");
             prop_assert!(demand.exact);
@@ -264,7 +264,7 @@ proptest! {
             let group = known_group(&inputs).expect("known");
             let queue = inputs.observation.queue.known().expect("known");
             let rows = queue.workers.known().expect("known");
-            prop_assert!(group.instances.iter().any(|i| &i.id == victim && i.lifecycle == "InService"));
+            prop_assert!(group.instances.iter().any(|i| &i.id == victim && i.lifecycle.is_capacity()));
             let mut own = rows.iter().filter(|row| row.instance.as_ref() == Some(victim));
             prop_assert!(own.clone().any(|row| row.status == WorkerStatus::Active));
             prop_assert!(own.all(|row| !row.has_job || row.status == WorkerStatus::Offline));

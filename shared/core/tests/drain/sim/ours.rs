@@ -358,7 +358,7 @@ fn done(is_done: bool) -> Done {
 
 fn group(worlds: &[World]) -> Group {
     let members = worlds.iter().enumerate().filter_map(|(index, world)| {
-        Some(Member { id: name(index), lifecycle: world.shown()?.to_owned() })
+        Some(Member { id: name(index), lifecycle: world.shown()?.into() })
     });
     Group {
         name: GroupName::new("ghosthands-worker-asg"),
