@@ -1,12 +1,12 @@
-//! Carries a plan out: at most one call that changes anything.
+//! Carries a decision out: at most one call that changes anything.
 
 use fleet_clients::auto_scaling::AutoScaling;
 use fleet_clients::aws::{AwsError, AwsErrorKind};
-use fleet_core::scaling::Plan;
+use fleet_core::scaling::{CallResult, ScalingAction};
 use fleet_protocol::ids::GroupName;
 use serde::Serialize;
 
-/// What became of a plan or of a write.
+/// What became of a call that changes something.
 #[derive(Debug, Serialize)]
 #[serde(tag = "result", rename_all = "snake_case")]
 pub(crate) enum ActionResult {
@@ -25,6 +25,16 @@ impl ActionResult {
     pub(crate) fn failed(&self) -> bool {
         matches!(self, ActionResult::Failed { .. })
     }
+
+    /// The same for the memory.
+    pub(crate) fn for_memory(&self) -> CallResult {
+        match self {
+            ActionResult::None | ActionResult::Done => CallResult::Made,
+            ActionResult::DryRun => CallResult::NotMade,
+            ActionResult::Failed { kind, .. } if kind.may_have_acted() => CallResult::Unanswered,
+            ActionResult::Failed { .. } => CallResult::Refused,
+        }
+    }
 }
 
 impl From<Result<(), AwsError>> for ActionResult {
@@ -40,13 +50,17 @@ impl From<Result<(), AwsError>> for ActionResult {
 pub(crate) async fn act(
     auto_scaling: &AutoScaling,
     group: &GroupName,
-    plan: &Plan,
+    action: &ScalingAction,
     dry_run: bool,
 ) -> ActionResult {
-    match plan {
-        Plan::Nothing | Plan::LookForRefresh => ActionResult::None,
+    match action {
+        ScalingAction::Nothing | ScalingAction::LookForRefresh => ActionResult::None,
         _ if dry_run => ActionResult::DryRun,
-        Plan::SetDesired { desired } => auto_scaling.set_desired(group, *desired).await.into(),
-        Plan::Terminate { instance } => auto_scaling.terminate_and_decrement(instance).await.into(),
+        ScalingAction::SetDesired { desired } => {
+            auto_scaling.set_desired(group, *desired).await.into()
+        }
+        ScalingAction::Terminate { instance } => {
+            auto_scaling.terminate_and_decrement(instance).await.into()
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::app::App;
 use crate::request::{self, ApiTick, Request, Trigger};
-use crate::tick::{Ticked, clock, tick};
+use crate::tick::{TickReport, clock, tick};
 use fleet_clients::auth::{Caller, Refusal, Role};
 use fleet_clients::reply::{self, Problem};
 use fleet_clients::telemetry::Audit;
@@ -21,7 +21,7 @@ pub(crate) async fn handle(app: &App, event: LambdaEvent<Value>) -> Result<Value
     match request::read(event.payload).map_err(unreadable)? {
         Request::Scheduled => Ok(tick(app, Trigger::Schedule, &request_id).await.into_body()),
         Request::Api(None) => {
-            Ok(Problem::new(404, "Not Found", "there is no such route").into_response())
+            Ok(Problem::new(404, "Not Found", "this function has no such route").into_response())
         }
         Request::Api(Some(request)) => Ok(answer(app, &request, &request_id).await),
     }
@@ -43,10 +43,10 @@ async fn answer(app: &App, request: &ApiTick, request_id: &str) -> Value {
 
 async fn api_tick(app: &App, request_id: &str) -> Result<Value, Problem> {
     match tick(app, Trigger::Api, request_id).await {
-        Ticked::AlreadyRunning(_) => Err(Problem::new(
+        TickReport::AlreadyRunning(_) => Err(Problem::new(
             409,
             "Already Running",
-            "another tick is running; it sees what this one would have seen",
+            "another tick of this group is running and reads the same state",
         )),
         ticked => Ok(ticked.into_body()),
     }
@@ -59,7 +59,7 @@ fn audit(who: Option<Caller>, problem: Option<&Problem>, request_id: &str) {
         what: "autoscale.tick",
         asked: Value::Null,
         status: problem.map_or(200, |problem| problem.status),
-        detail: problem.map_or("a tick was made", |problem| &problem.detail).to_owned(),
+        detail: problem.map_or("one tick was run", |problem| &problem.detail).to_owned(),
         request_id,
     };
     audit.emit();

@@ -23,7 +23,7 @@ async fn main() -> ExitCode {
     let config = match AutoscaleConfig::from_env(&Environment) {
         Ok(config) => config,
         Err(report) => {
-            tracing::error!(%report, "the configuration stops the start");
+            tracing::error!(%report, "invalid configuration");
             return ExitCode::from(BAD_CONFIGURATION);
         }
     };
@@ -33,7 +33,10 @@ async fn main() -> ExitCode {
     match run(handler).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!(error = telemetry::error_chain(&*error), "the runtime ended");
+            tracing::error!(
+                error = telemetry::error_chain(&*error),
+                "the Lambda runtime ended with an error"
+            );
             ExitCode::FAILURE
         }
     }

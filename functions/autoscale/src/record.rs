@@ -1,11 +1,11 @@
-//! What a tick tells: one JSON line with everything it saw, decided and did, enough to decide
-//! again.
+//! The decision record: one JSON line with everything a tick saw, decided and did, enough to
+//! decide again.
 
 use crate::act::ActionResult;
 use crate::request::Trigger;
 use fleet_clients::config::AutoscaleConfig;
 use fleet_clients::telemetry::TickMetrics;
-use fleet_core::scaling::{ActiveCounts, Decision, Inputs, Memory, Plan, QueueSnapshot};
+use fleet_core::scaling::{ActiveCounts, Decision, Inputs, Memory, QueueSnapshot, ScalingAction};
 use fleet_protocol::ids::GroupName;
 use fleet_protocol::lifecycle::LifecycleState;
 use fleet_protocol::reading::Reading;
@@ -20,23 +20,23 @@ use std::time::Duration;
 pub(crate) struct DecisionRecord {
     at: String,
     #[serde(flatten)]
-    told: Told,
+    request: TickRequest,
     /// What happened and why, in a sentence.
     summary: String,
     because: String,
     notes: Vec<String>,
     decision: Decision,
     #[serde(flatten)]
-    done: Done,
+    effects: TickEffects,
     version: &'static str,
     config_hash: String,
     group: GroupName,
     inputs: Inputs,
 }
 
-/// What the tick was asked.
+/// What woke the tick.
 #[derive(Debug, Serialize)]
-pub(crate) struct Told {
+pub(crate) struct TickRequest {
     pub(crate) trigger: Trigger,
     pub(crate) request_id: String,
     pub(crate) dry_run: bool,
@@ -44,7 +44,7 @@ pub(crate) struct Told {
 
 /// What the tick did with its decision.
 #[derive(Debug, Serialize)]
-pub(crate) struct Done {
+pub(crate) struct TickEffects {
     pub(crate) action: ActionResult,
     pub(crate) memory_write: ActionResult,
     pub(crate) ages: Ages,
@@ -91,20 +91,20 @@ impl Ages {
 
 impl DecisionRecord {
     pub(crate) fn new(
-        told: Told,
+        request: TickRequest,
         config: &AutoscaleConfig,
         inputs: Inputs,
         decision: Decision,
-        done: Done,
+        effects: TickEffects,
     ) -> DecisionRecord {
         DecisionRecord {
             at: inputs.observation.now.to_string(),
-            summary: summary(&decision, &done.action),
+            summary: summary(&decision, &effects.action),
             because: decision.because.to_string(),
             notes: decision.notes.iter().map(ToString::to_string).collect(),
-            told,
+            request,
             decision,
-            done,
+            effects,
             version: config.version(),
             config_hash: config.hash().to_owned(),
             group: config.group.clone(),
@@ -148,12 +148,12 @@ impl DecisionRecord {
             in_service: in_state(LifecycleState::is_capacity),
             pending: in_state(LifecycleState::is_booting),
             terminating: in_state(LifecycleState::is_leaving),
-            scale_in_blocked: needed_less && self.decision.plan == Plan::Nothing,
+            scale_in_blocked: needed_less && self.decision.action == ScalingAction::Nothing,
             source_age_s: queue
                 .map(|queue| seconds(self.inputs.observation.now.since(queue.db_now))),
             source_down: queue.is_none() || group.is_none(),
-            action_failed: self.done.action.failed(),
-            decision_ms: self.done.decision_ms,
+            action_failed: self.effects.action.failed(),
+            decision_ms: self.effects.decision_ms,
         }
     }
 }
@@ -170,16 +170,20 @@ fn summary(decision: &Decision, action: &ActionResult) -> String {
     let (before, after) = (number(decision.desired_before), number(decision.desired));
     let because = &decision.because;
     match action {
-        ActionResult::None => format!("stays at {before}: {because}"),
-        ActionResult::Done => format!("{before} -> {after}: {because}"),
-        ActionResult::DryRun => format!("would be {before} -> {after} (dry run): {because}"),
+        ActionResult::None => format!("the desired capacity stays at {before}: {because}"),
+        ActionResult::Done => format!("desired capacity {before} -> {after}: {because}"),
+        ActionResult::DryRun => {
+            format!("dry run, desired capacity {before} -> {after} not carried out: {because}")
+        }
         ActionResult::Failed { kind, detail } if kind.may_have_acted() => {
             format!(
-                "{before} -> {after} was not answered, and the next tick sees what became of it ({detail}): {because}"
+                "desired capacity {before} -> {after} was not answered by AWS ({detail}), and the next tick reads which of the two it is: {because}"
             )
         }
         ActionResult::Failed { detail, .. } => {
-            format!("stays at {before}, because {before} -> {after} failed ({detail}): {because}")
+            format!(
+                "the desired capacity stays at {before}, because AWS refused {before} -> {after} ({detail}): {because}"
+            )
         }
     }
 }
@@ -209,7 +213,7 @@ pub(crate) struct Disabled {
 
 impl Disabled {
     pub(crate) fn new(now: UnixMs, trigger: Trigger) -> Disabled {
-        let because = "AUTOSCALE_ASG_ENABLED is false: nothing was looked at and nothing changed";
+        let because = "AUTOSCALE_ASG_ENABLED is false: nothing was read and nothing was changed";
         Disabled { at: now.to_string(), trigger, because }
     }
 }

@@ -1,20 +1,24 @@
-//! One tick: observe, decide, act, remember, tell.
+//! One tick: observe, decide, act, store the memory, print the record.
 
 use crate::act::{ActionResult, act};
 use crate::app::App;
-use crate::record::{self, Ages, AlreadyRunning, DecisionRecord, Disabled, Done, Told};
+use crate::record::{
+    self, Ages, AlreadyRunning, DecisionRecord, Disabled, TickEffects, TickRequest,
+};
 use crate::request::Trigger;
 use fleet_clients::pgboss::{Begun, lock_key};
 use fleet_clients::telemetry::emit_line;
-use fleet_core::scaling::{Inputs, LossCause, Memory, Observation, Outcome, Plan, State, decide};
+use fleet_core::scaling::{
+    Inputs, LossCause, Memory, Observation, ScalingAction, State, TickResult, decide,
+};
 use fleet_protocol::reading::{Reading, Unknown};
 use fleet_protocol::time::UnixMs;
 use serde_json::Value;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-/// What became of a tick. Each has told its record on stdout already.
-pub(crate) enum Ticked {
+/// What became of a tick. Its record is on stdout already.
+pub(crate) enum TickReport {
     Decided(Box<DecisionRecord>),
     /// Another tick holds the lock. It sees the same world, so there is nothing to add.
     AlreadyRunning(AlreadyRunning),
@@ -22,25 +26,25 @@ pub(crate) enum Ticked {
     Disabled(Disabled),
 }
 
-impl Ticked {
+impl TickReport {
     /// The record without its inputs: what a caller wants to see.
     pub(crate) fn into_body(self) -> Value {
         match self {
-            Ticked::Decided(record) => record.into_summary(),
-            Ticked::AlreadyRunning(told) => record::to_value(&told),
-            Ticked::Disabled(told) => record::to_value(&told),
+            TickReport::Decided(record) => record.into_summary(),
+            TickReport::AlreadyRunning(line) => record::to_value(&line),
+            TickReport::Disabled(line) => record::to_value(&line),
         }
     }
 }
 
 /// Makes one tick.
-pub(crate) async fn tick(app: &App, trigger: Trigger, request_id: &str) -> Ticked {
+pub(crate) async fn tick(app: &App, trigger: Trigger, request_id: &str) -> TickReport {
     let began = Instant::now();
     let now = clock();
     if !app.config.enabled {
-        let told = Disabled::new(now, trigger);
-        emit_line(&told);
-        return Ticked::Disabled(told);
+        let line = Disabled::new(now, trigger);
+        emit_line(&line);
+        return TickReport::Disabled(line);
     }
     let mut queue = app.queue.lock().await;
     let read_queue = async {
@@ -55,9 +59,9 @@ pub(crate) async fn tick(app: &App, trigger: Trigger, request_id: &str) -> Ticke
     // tick is done.
     let (running, snapshot, queue_at) = match begun {
         Ok((Begun::Busy, _)) => {
-            let told = AlreadyRunning::new(now, trigger);
-            emit_line(&told);
-            return Ticked::AlreadyRunning(told);
+            let line = AlreadyRunning::new(now, trigger);
+            emit_line(&line);
+            return TickReport::AlreadyRunning(line);
         }
         Ok((Begun::Tick(tick), at)) => {
             let snapshot = tick.snapshot().clone();
@@ -77,34 +81,28 @@ pub(crate) async fn tick(app: &App, trigger: Trigger, request_id: &str) -> Ticke
         observation: Observation { now, queue: snapshot, group, refresh: None },
     };
     let mut outcome = decide(&inputs);
-    if outcome.decision.plan != Plan::Nothing {
-        look_again(app, &mut inputs, outcome.decision.plan == Plan::LookForRefresh).await;
+    if outcome.decision.action != ScalingAction::Nothing {
+        look_again(app, &mut inputs, outcome.decision.action == ScalingAction::LookForRefresh)
+            .await;
         group_at = Instant::now();
         outcome = decide(&inputs);
     }
     let ages = Ages::of(&inputs, queue_at.elapsed(), group_at.elapsed());
     let decision_ms = record::millis(began.elapsed());
-    let Outcome { decision, mut state } = outcome;
+    let TickResult { decision, mut state } = outcome;
     let dry_run = app.config.dry_run;
-    let action = act(&app.auto_scaling, &app.config.group, &decision.plan, dry_run).await;
-    match &action {
-        ActionResult::DryRun => state.desired = decision.desired_before,
-        ActionResult::Failed { kind, .. } if kind.may_have_acted() => {
-            state.change_unanswered(decision.desired_before);
-        }
-        ActionResult::Failed { .. } => state.change_failed(decision.desired_before),
-        ActionResult::None | ActionResult::Done => {}
-    }
+    let action = act(&app.auto_scaling, &app.config.group, &decision.action, dry_run).await;
+    state.after_call(&decision, action.for_memory());
     let memory_write = remember(app, &state).await;
     if let Some(tick) = running {
         tick.finish().await;
     }
     let record = DecisionRecord::new(
-        Told { trigger, request_id: request_id.to_owned(), dry_run },
+        TickRequest { trigger, request_id: request_id.to_owned(), dry_run },
         &app.config,
         inputs,
         decision,
-        Done {
+        TickEffects {
             action,
             memory_write,
             ages,
@@ -114,7 +112,7 @@ pub(crate) async fn tick(app: &App, trigger: Trigger, request_id: &str) -> Ticke
     );
     emit_line(&record);
     record.metrics().emit();
-    Ticked::Decided(Box::new(record))
+    TickReport::Decided(Box::new(record))
 }
 
 /// Looks once more at what was read before the lock was held, and by now may be seconds old:

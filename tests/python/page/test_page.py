@@ -158,7 +158,7 @@ def test_deciding_now_says_what_was_decided(fleet, open_page):
     page = open_page(fleet)
     dialog = action(page, "Decide now…")
     expect(dialog).to_contain_text("No worker with a job is ended")
-    confirmed(page, "Decide now", "Decided: stays at")
+    confirmed(page, "Decide now", "Decided: the desired capacity stays at")
 
 
 def test_a_floor_is_set_shown_and_removed(fleet, open_page):

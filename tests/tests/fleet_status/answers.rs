@@ -19,7 +19,7 @@ async fn the_whole_fleet_is_told_with_what_each_host_proved() {
             r#"{"image_tag":"v2","deployment_id":"c-1","at":"2026-11-24T00:00:00Z"}"#,
         )
         .expect("kept");
-    world.double.put_parameter(STATE, r#"{"v":1,"seq":9,"at":1764000000000,"desired":4,"hold":[],"idle":[],"ring":[[29400000,3,1,4,null]],"told":[[1764000000,3,4,"need","4 jobs want a worker: 4 needed",0]]}"#).expect("kept");
+    world.double.put_parameter(STATE, r#"{"v":1,"seq":9,"at":1764000000000,"desired":4,"hold":[],"idle":[],"ring":[[29400000,3,1,4,null]],"told":[[1764000000,3,4,"need","4 jobs need 4 workers",0]]}"#).expect("kept");
     let second = hosts[1].clone();
     world.command(&hosts[..3], |_| deployed("v2")).await;
     world
@@ -59,7 +59,7 @@ async fn the_whole_fleet_is_told_with_what_each_host_proved() {
     states.sort_unstable();
     assert_eq!(states, ["busy", "idle", "silent"]);
     assert!(status["workers"][0]["registered_at"].is_string());
-    assert_eq!(status["decisions"][0]["because"], "4 jobs want a worker: 4 needed");
+    assert_eq!(status["decisions"][0]["because"], "4 jobs need 4 workers");
     let series = json!({ "at": [1_764_000_000], "ready": [3], "active": [1], "desired": [4], "in_service": [null] });
     assert_eq!(status["series"], series);
     assert_eq!(status["cost"]["month_micros"], 4 * (83_200 * 730 + 3_200_000) + 3_200_000);

@@ -238,15 +238,15 @@ fn capacity(site: &Site, group: &Group, now: UnixMs) -> Capacity {
 }
 
 fn decisions(state: &State) -> Vec<DecisionView> {
-    let view = |told: &crate::scaling::Told| DecisionView {
-        at: told.at.to_string(),
-        from: told.from,
-        to: told.to,
-        rule: told.rule.clone(),
-        because: told.words.clone(),
-        failed: told.failed,
+    let view = |summary: &crate::scaling::DecisionSummary| DecisionView {
+        at: summary.at.to_string(),
+        from: summary.from,
+        to: summary.to,
+        rule: summary.rule.clone(),
+        because: summary.words.clone(),
+        failed: summary.failed,
     };
-    state.told.iter().rev().map(view).collect()
+    state.decisions.iter().rev().map(view).collect()
 }
 
 fn series(state: &State) -> Series {

@@ -2,8 +2,8 @@
 
 use super::idle::Fleet;
 use super::{
-    Bounds, Decision, Demand, Group, Memory, Note, Observation, Overrides, Plan, Policy,
-    QueueSnapshot, Reason, RefreshStatus, Sample, State, demand,
+    Bounds, Decision, Demand, Group, Memory, Note, Observation, Overrides, Policy, QueueSnapshot,
+    Reason, RefreshStatus, Sample, ScalingAction, State, demand,
 };
 use fleet_protocol::reading::Reading;
 use fleet_protocol::time::UnixMs;
@@ -20,15 +20,15 @@ pub struct Inputs {
     pub observation: Observation,
 }
 
-/// What to do, and what to remember.
+/// What one tick decided, and the memory for the next.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Outcome {
+pub struct TickResult {
     pub decision: Decision,
     pub state: State,
 }
 
 /// Decides one tick.
-pub fn decide(inputs: &Inputs) -> Outcome {
+pub fn decide(inputs: &Inputs) -> TickResult {
     let Inputs { policy, memory, observation } = inputs;
     let now = observation.now;
     let mut state = memory.state();
@@ -41,39 +41,45 @@ pub fn decide(inputs: &Inputs) -> Outcome {
             // Without the group nobody can be proven idle.
             state.idle.clear();
             let because = Reason::GroupUnknown { source: source.clone() };
-            Verdict::nothing(because).into_decision(notes, None)
+            BoundAction::nothing(because).into_decision(notes, None)
         }
         Reading::Known(group) => Tick { policy, observation, group, now }.decide(&mut state, notes),
     };
     state.seq = state.seq.wrapping_add(1);
     state.at = now;
     state.remember(sample(observation));
-    state.tell(&decision, now);
-    Outcome { decision, state }
+    state.summarize(&decision, now);
+    TickResult { decision, state }
 }
 
-/// A plan and the rule that bound it.
-struct Verdict {
-    plan: Plan,
+/// An action and the rule that bound it.
+struct BoundAction {
+    action: ScalingAction,
     because: Reason,
     demand: Option<Demand>,
     need: Option<u32>,
     bounds: Option<Bounds>,
 }
 
-impl Verdict {
-    fn nothing(because: Reason) -> Verdict {
-        Verdict { plan: Plan::Nothing, because, demand: None, need: None, bounds: None }
+impl BoundAction {
+    fn nothing(because: Reason) -> BoundAction {
+        BoundAction {
+            action: ScalingAction::Nothing,
+            because,
+            demand: None,
+            need: None,
+            bounds: None,
+        }
     }
 
     fn into_decision(self, notes: Vec<Note>, desired_before: Option<u32>) -> Decision {
-        let desired = match &self.plan {
-            Plan::Nothing | Plan::LookForRefresh => desired_before,
-            Plan::SetDesired { desired } => Some(*desired),
-            Plan::Terminate { .. } => desired_before.map(|before| before - 1),
+        let desired = match &self.action {
+            ScalingAction::Nothing | ScalingAction::LookForRefresh => desired_before,
+            ScalingAction::SetDesired { desired } => Some(*desired),
+            ScalingAction::Terminate { .. } => desired_before.map(|before| before - 1),
         };
-        let Verdict { plan, because, demand, need, bounds } = self;
-        Decision { plan, because, notes, demand, need, bounds, desired_before, desired }
+        let BoundAction { action, because, demand, need, bounds } = self;
+        Decision { action, because, notes, demand, need, bounds, desired_before, desired }
     }
 }
 
@@ -92,15 +98,15 @@ impl Tick<'_> {
         if self.is_suspended("Launch") {
             notes.push(Note::LaunchSuspended);
         }
-        let verdict = match Bounds::of(self.policy, self.group, &overrides) {
-            None => Verdict::nothing(Reason::BoundsConflict {
+        let bound = match Bounds::of(self.policy, self.group, &overrides) {
+            None => BoundAction::nothing(Reason::BoundsConflict {
                 min: self.policy.min.max(self.group.min),
                 max: self.policy.max.min(self.group.max),
             }),
             Some(bounds) => self.within(bounds, &overrides, state, &mut notes),
         };
         state.hold.prune(self.policy, self.now);
-        let decision = verdict.into_decision(notes, Some(self.group.desired));
+        let decision = bound.into_decision(notes, Some(self.group.desired));
         state.desired = decision.desired;
         decision
     }
@@ -126,7 +132,7 @@ impl Tick<'_> {
         overrides: &Overrides,
         state: &mut State,
         notes: &mut Vec<Note>,
-    ) -> Verdict {
+    ) -> BoundAction {
         let desired = self.group.desired;
         if let Some(floor) = overrides.floor.filter(|floor| floor.value > bounds.max) {
             notes.push(Note::FloorAboveMax { floor: floor.value, max: bounds.max });
@@ -152,27 +158,30 @@ impl Tick<'_> {
         if need.is_some() {
             state.hold.touch(target, self.now);
         }
-        let (plan, because) = if let Some(until) = overrides.paused_until() {
-            (Plan::Nothing, Reason::Paused { until })
+        let (action, because) = if let Some(until) = overrides.paused_until() {
+            (ScalingAction::Nothing, Reason::Paused { until })
         } else if target > desired {
             let because =
                 self.why_target(need.unwrap_or(desired), demand.as_ref(), bounds, overrides);
-            (Plan::SetDesired { desired: target }, because)
+            (ScalingAction::SetDesired { desired: target }, because)
         } else {
             match (&self.observation.queue, &fleet, need) {
                 (Reading::Known(queue), Some(fleet), Some(_)) if target < desired => {
                     self.scale_in(queue, fleet, target, bounds, overrides, state, notes)
                 }
                 (Reading::Unknown(source), _, _) => {
-                    (Plan::Nothing, Reason::QueueUnknown { source: source.clone() })
+                    (ScalingAction::Nothing, Reason::QueueUnknown { source: source.clone() })
                 }
                 (_, _, need) => {
                     let need = need.unwrap_or(desired);
-                    (Plan::Nothing, self.why_target(need, demand.as_ref(), bounds, overrides))
+                    (
+                        ScalingAction::Nothing,
+                        self.why_target(need, demand.as_ref(), bounds, overrides),
+                    )
                 }
             }
         };
-        Verdict { plan, because, demand, need, bounds: Some(bounds) }
+        BoundAction { action, because, demand, need, bounds: Some(bounds) }
     }
 
     fn why_target(
@@ -203,7 +212,7 @@ impl Tick<'_> {
         overrides: &Overrides,
         state: &State,
         notes: &mut Vec<Note>,
-    ) -> (Plan, Reason) {
+    ) -> (ScalingAction, Reason) {
         let mut obstacles = self.obstacles(queue, overrides);
         // What was asked for and has not come cannot take over from who works now.
         let in_service =
@@ -223,7 +232,7 @@ impl Tick<'_> {
             });
         }
         let victim = match state.idle.first() {
-            None => Err(Reason::NoneIdle { why: fleet.not_idle() }),
+            None => Err(Reason::NoneIdle { why: fleet.count_not_idle() }),
             Some(idle) => {
                 let idle_s = self.now.since(idle.since) / 1000;
                 let instance = idle.instance.clone();
@@ -246,10 +255,12 @@ impl Tick<'_> {
             Some(Reading::Known(RefreshStatus::None)) | None => {}
         }
         match (victim, obstacles.is_empty()) {
-            (Ok(_), true) if refresh.is_none() => (Plan::LookForRefresh, Reason::RefreshUnlooked),
+            (Ok(_), true) if refresh.is_none() => {
+                (ScalingAction::LookForRefresh, Reason::RefreshUnlooked)
+            }
             (Ok((instance, idle_s)), true) => {
                 let because = Reason::Idle { instance: instance.clone(), idle_s, needed: target };
-                (Plan::Terminate { instance }, because)
+                (ScalingAction::Terminate { instance }, because)
             }
             (victim, _) => {
                 obstacles.extend(victim.err());
@@ -257,7 +268,7 @@ impl Tick<'_> {
                 notes.extend(
                     obstacles.into_iter().map(|reason| Note::Also { reason: Box::new(reason) }),
                 );
-                (Plan::Nothing, because)
+                (ScalingAction::Nothing, because)
             }
         }
     }

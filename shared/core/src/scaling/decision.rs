@@ -8,11 +8,12 @@ use fleet_protocol::time::UnixMs;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// One tick's outcome: what is to be done, and everything that says why.
+/// What is to be done, and everything that says why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Decision {
-    pub plan: Plan,
-    /// The rule that bound: the first one that, were it otherwise, would have changed the plan.
+    #[serde(rename = "plan")]
+    pub action: ScalingAction,
+    /// The rule that bound: the first one that, were it otherwise, would have changed the action.
     pub because: Reason,
     /// The rest that is worth knowing, such as further obstacles and oddities.
     pub notes: Vec<Note>,
@@ -21,7 +22,7 @@ pub struct Decision {
     /// Workers needed for the demand, before any bound.
     pub need: Option<u32>,
     pub bounds: Option<Bounds>,
-    /// The desired capacity before and, once the plan is carried out, after.
+    /// The desired capacity before and, once the action is carried out, after.
     pub desired_before: Option<u32>,
     pub desired: Option<u32>,
 }
@@ -30,7 +31,7 @@ pub struct Decision {
 /// worker goes by name or not at all.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case")]
-pub enum Plan {
+pub enum ScalingAction {
     Nothing,
     /// `SetDesiredCapacity`, always upwards.
     SetDesired {
@@ -49,29 +50,29 @@ reasons! {
     /// The constraint that bound a decision.
     Reason {
         /// The demand asks for exactly this many.
-        Need { jobs: u32, workers: u32 } => "{jobs} jobs want a worker: {workers} needed";
-        Min { min: u32 } => "not fewer than the minimum of {min}";
-        Max { need: u32, max: u32 } => "{need} needed, held at the maximum of {max}";
-        Floor { floor: u32, until: UnixMs } => "somebody set a floor of {floor} until {until}";
-        Paused { until: UnixMs } => "somebody paused scaling until {until}";
-        GroupUnknown { source: Unknown } => "the group is unknown: {}", source.detail;
-        BoundsConflict { min: u32, max: u32 } => "the configured and the group's bounds have no number in common (at least {min}, at most {max})";
-        QueueUnknown { source: Unknown } => "the queue is unknown, so nothing is taken away: {}", source.detail;
-        ActiveUnknown { detail: String } => "running jobs could not be counted, so nothing is taken away: {detail}";
-        RegistryUnknown { source: Unknown } => "the worker registry is unknown, so nothing is taken away: {}", source.detail;
-        SchemaUntested { version: u32 } => "pg-boss schema {version} is newer than this version knows, so nothing is taken away";
-        OverrideUnreadable { detail: String } => "{detail}; nothing is taken away until it is corrected or removed";
-        ClockSkew { seconds: i64 } => "the database's clock and ours are {seconds} s apart, so nothing is taken away";
-        TerminateSuspended => "the group's Terminate process is suspended";
-        JobsReady { ready: u32 } => "{ready} jobs are ready: an idle worker is about to take one";
-        Unfulfilled { in_service: u32, desired: u32, needed: u32 } => "{in_service} of {desired} workers are in service and {needed} needed: none of them can be spared";
-        Held { level: u32, unneeded_s: i64, hold_s: i64 } => "worker {level} is kept for a while: unneeded for {unneeded_s} of {hold_s} s";
+        Need { jobs: u32, workers: u32 } => "{jobs} jobs need {workers} workers";
+        Min { min: u32 } => "the minimum is {min} workers (AUTOSCALE_MIN or the group's MinSize)";
+        Max { need: u32, max: u32 } => "{need} workers needed, limited to the maximum of {max} (AUTOSCALE_MAX or the group's MaxSize)";
+        Floor { floor: u32, until: UnixMs } => "the tag ghosthands:floor keeps at least {floor} workers until {until}";
+        Paused { until: UnixMs } => "the tag ghosthands:paused stops scaling until {until}";
+        GroupUnknown { source: Unknown } => "the Auto Scaling group could not be described, so nothing is changed: {}", source.detail;
+        BoundsConflict { min: u32, max: u32 } => "AUTOSCALE_MIN and AUTOSCALE_MAX contradict the group's MinSize and MaxSize (at least {min} and at most {max}), so nothing is changed";
+        QueueUnknown { source: Unknown } => "the queue could not be read, so no instance is terminated: {}", source.detail;
+        ActiveUnknown { detail: String } => "the active jobs could not be counted, so no instance is terminated: {detail}";
+        RegistryUnknown { source: Unknown } => "gh_worker_registry could not be read, so no instance is terminated: {}", source.detail;
+        SchemaUntested { version: u32 } => "pg-boss schema {version} is newer than this version was tested with, so no instance is terminated";
+        OverrideUnreadable { detail: String } => "{detail}; no instance is terminated until the tag is corrected or removed";
+        ClockSkew { seconds: i64 } => "the database's clock is {seconds} s ahead of the function's, so no instance is terminated";
+        TerminateSuspended => "the group's Terminate process is suspended, so no instance is terminated";
+        JobsReady { ready: u32 } => "{ready} jobs are ready and may be taken by an idle worker, so no instance is terminated";
+        Unfulfilled { in_service: u32, desired: u32, needed: u32 } => "only {in_service} of {desired} desired instances are in service and {needed} are needed, so no instance is terminated";
+        Held { level: u32, unneeded_s: i64, hold_s: i64 } => "instance {level} of the group has not been needed for {unneeded_s} s and is kept for {hold_s} s";
         NoneIdle { why: BTreeMap<NotIdle, u32> } => "no worker is proven idle: {}", counts(why);
-        IdleUnconfirmed { instance: InstanceId, idle_s: i64, confirm_s: u32 } => "{instance} looks idle for {idle_s} s; it is asked again after {confirm_s} s";
-        RefreshUnlooked => "a worker may go, unless an instance refresh is in progress";
-        RefreshInProgress => "an instance refresh is in progress";
-        RefreshUnknown { source: Unknown } => "whether an instance refresh is in progress is unknown: {}", source.detail;
-        Idle { instance: InstanceId, idle_s: i64, needed: u32 } => "{needed} needed, and {instance} is proven idle for {idle_s} s";
+        IdleUnconfirmed { instance: InstanceId, idle_s: i64, confirm_s: u32 } => "the worker of {instance} has been idle for {idle_s} s; a second reading after {confirm_s} s has to confirm it";
+        RefreshUnlooked => "an idle instance can be terminated unless an instance refresh is in progress, which is looked up now";
+        RefreshInProgress => "an instance refresh is in progress, so no instance is terminated";
+        RefreshUnknown { source: Unknown } => "DescribeInstanceRefreshes gave no answer, so no instance is terminated: {}", source.detail;
+        Idle { instance: InstanceId, idle_s: i64, needed: u32 } => "{needed} workers are needed, and the worker of {instance} has been idle for {idle_s} s";
     }
 }
 
@@ -80,29 +81,29 @@ reasons! {
     Note {
         /// A further obstacle to scaling in, behind the one that bound.
         Also { reason: Box<Reason> } => "also: {reason}";
-        MemoryLost { detail: String } => "the memory of earlier ticks is lost ({detail}), so every worker counts as needed just now";
-        ExternalChange { from: u32, to: u32 } => "somebody else changed the desired capacity from {from} to {to}";
-        ExpiredActive { jobs: u32 } => "{jobs} running jobs are past their expiry; no worker is kept for them";
-        ZombieActive { active: u32, running: u32 } => "{active} jobs are marked running, more than the {running} that all machines together could run";
-        OrphanedPin { worker: fleet_protocol::ids::WorkerId, jobs: u32 } => "{jobs} jobs wait for worker {worker}, which is not in the group or is leaving";
-        LaunchSuspended => "the group's Launch process is suspended: new workers will not come";
-        FloorAboveMax { floor: u32, max: u32 } => "the floor of {floor} is above the maximum of {max}";
-        Skew { seconds: i64 } => "the database's clock and ours are {seconds} s apart";
-        AboveMax { desired: u32, max: u32 } => "the group has {desired}, more than the maximum of {max}; idle workers go first";
+        MemoryLost { detail: String } => "the state parameter could not be used ({detail}), so all present capacity counts as needed now";
+        ExternalChange { from: u32, to: u32 } => "something other than this function changed the desired capacity from {from} to {to}";
+        ExpiredActive { jobs: u32 } => "{jobs} active jobs are past their expiry and do not count as demand";
+        ZombieActive { active: u32, running: u32 } => "pg-boss has {active} active jobs, and the group's instances can run {running} of them; the rest do not count as demand";
+        OrphanedPin { worker: fleet_protocol::ids::WorkerId, jobs: u32 } => "{jobs} jobs wait in the queue of worker {worker}, which is not in the group or is terminating";
+        LaunchSuspended => "the group's Launch process is suspended: it launches no instance until the process is resumed";
+        FloorAboveMax { floor: u32, max: u32 } => "the tag ghosthands:floor asks for {floor} workers, above the maximum of {max}";
+        Skew { seconds: i64 } => "the database's clock is {seconds} s ahead of the function's";
+        AboveMax { desired: u32, max: u32 } => "the desired capacity of {desired} is above the maximum of {max}; idle instances are terminated first";
     }
 }
 
 fn counts(why: &BTreeMap<NotIdle, u32>) -> String {
     if why.is_empty() {
-        return "none is in service".to_owned();
+        return "no instance is in service".to_owned();
     }
     let mut parts = Vec::new();
     for (reason, count) in why {
         let words = match reason {
             NotIdle::Busy => "busy",
-            NotIdle::Pinned => "wanted by a job of their own",
+            NotIdle::Pinned => "with jobs in their own queue",
             NotIdle::Draining => "draining",
-            NotIdle::NoHeartbeat => "without a fresh heartbeat",
+            NotIdle::NoHeartbeat => "without a heartbeat in the last 90 s",
             NotIdle::MayHaveTaken => "may have taken the job that started last",
             NotIdle::Protected => "protected from scale-in",
             NotIdle::Unhealthy => "unhealthy",

@@ -60,7 +60,7 @@ pub(super) struct InstanceWork<'a> {
     pub waiting_for_it: u32,
     /// What its targeted queue may be named by.
     names: BTreeSet<WorkerId>,
-    verdict: Option<NotIdle>,
+    not_idle: Option<NotIdle>,
 }
 
 /// The group's instances with what the registry and the queue say of each.
@@ -115,7 +115,7 @@ impl<'a> Fleet<'a> {
         let mut idle: Vec<IdleSince> = self
             .works
             .iter()
-            .filter(|work| work.verdict.is_none() && !work.leaving)
+            .filter(|work| work.not_idle.is_none() && !work.leaving)
             .filter(|work| work.instance.lifecycle.is_capacity())
             .map(|work| {
                 let known = before.iter().find(|idle| idle.instance == work.instance.id);
@@ -134,10 +134,10 @@ impl<'a> Fleet<'a> {
     }
 
     /// How many instances in service are not idle, by why.
-    pub(super) fn not_idle(&self) -> BTreeMap<NotIdle, u32> {
+    pub(super) fn count_not_idle(&self) -> BTreeMap<NotIdle, u32> {
         let mut counts = BTreeMap::new();
         for work in self.works.iter().filter(|work| work.instance.lifecycle.is_capacity()) {
-            if let Some(why) = work.verdict {
+            if let Some(why) = work.not_idle {
                 *counts.entry(why).or_insert(0) += 1;
             }
         }
@@ -166,7 +166,7 @@ fn work<'a>(
         .map(|pin| pin.counts.ready.saturating_add(pin.counts.due_soon))
         .fold(0, u32::saturating_add);
     let busy = fresh.iter().any(|row| row.has_job);
-    let verdict = if rows.iter().any(|row| row.has_job) {
+    let not_idle = if rows.iter().any(|row| row.has_job) {
         // Also a stale row: a worker that stopped reporting with a job in hand may still be at it.
         Some(NotIdle::Busy)
     } else if pins.clone().next().is_some() {
@@ -185,7 +185,7 @@ fn work<'a>(
         None
     };
     let leaving = instance.lifecycle.is_leaving();
-    InstanceWork { instance, leaving, busy, waiting_for_it, names, verdict }
+    InstanceWork { instance, leaving, busy, waiting_for_it, names, not_idle }
 }
 
 /// Jobs of targeted queues do not matter here: they run on their own worker, which is pinned.

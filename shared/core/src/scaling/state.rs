@@ -1,7 +1,7 @@
 //! What one tick remembers for the next. Losing it is safe: everything is then held for one full
 //! hold.
 
-use super::told::{TOLD_KEPT, Told};
+use super::summary::{DecisionSummary, SUMMARIES_KEPT};
 use super::{Decision, HoldMemory, IdleSince};
 use fleet_protocol::time::UnixMs;
 use serde::{Deserialize, Serialize};
@@ -68,6 +68,19 @@ impl Memory {
     }
 }
 
+/// What became of the call that carries a decision out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallResult {
+    /// AWS did it, or there was nothing to do.
+    Made,
+    /// It was on purpose not sent: a dry run.
+    NotMade,
+    /// AWS refused it.
+    Refused,
+    /// No answer came: it may have been done or not.
+    Unanswered,
+}
+
 #[derive(Serialize, Deserialize)]
 struct Encoded {
     v: u32,
@@ -81,7 +94,7 @@ pub struct State {
     pub seq: u64,
     /// When the last tick was.
     pub at: UnixMs,
-    /// The desired capacity we left behind; another number means somebody else changed it.
+    /// The desired capacity we left behind; another number means that something else changed it.
     pub desired: Option<u32>,
     /// The desired capacity that we asked for without an answer: it may have become that instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -91,9 +104,10 @@ pub struct State {
     pub idle: Vec<IdleSince>,
     /// The last hour, oldest first.
     pub ring: Vec<Sample>,
-    /// The last decisions worth telling, oldest first. Memory from before there were any has none.
-    #[serde(default)]
-    pub told: Vec<Told>,
+    /// The last decisions that changed something or were bound by another rule than the one before, oldest
+    /// first. Memory from before there were any has none.
+    #[serde(default, rename = "told")]
+    pub decisions: Vec<DecisionSummary>,
 }
 
 /// One minute of the last hour. What was unknown is `None`, never 0.
@@ -135,11 +149,11 @@ impl State {
             if text.len() <= STATE_LIMIT_BYTES {
                 return text;
             }
-            if encoded.state.told.len() > 1 {
-                encoded.state.told.remove(0);
+            if encoded.state.decisions.len() > 1 {
+                encoded.state.decisions.remove(0);
             } else if !encoded.state.ring.is_empty() {
                 encoded.state.ring.remove(0);
-            } else if encoded.state.told.pop().is_none() {
+            } else if encoded.state.decisions.pop().is_none() {
                 encoded.state.idle.pop();
             }
         }
@@ -154,36 +168,41 @@ impl State {
         self.ring.push(sample);
     }
 
-    /// Keeps the decision if it is worth telling: it changes something, or another rule binds than
-    /// did last.
-    pub(super) fn tell(&mut self, decision: &Decision, now: UnixMs) {
-        let told = Told::of(decision, now);
-        let news = self.told.last().is_none_or(|last| last.rule != told.rule);
-        if news || told.from != told.to {
-            self.told.push(told);
-            let beyond = self.told.len().saturating_sub(TOLD_KEPT);
-            self.told.drain(..beyond);
+    /// Keeps a summary of the decision where it changes something, or where another rule binds
+    /// than did last.
+    pub(super) fn summarize(&mut self, decision: &Decision, now: UnixMs) {
+        let summary = DecisionSummary::of(decision, now);
+        let news = self.decisions.last().is_none_or(|last| last.rule != summary.rule);
+        if news || summary.from != summary.to {
+            self.decisions.push(summary);
+            let beyond = self.decisions.len().saturating_sub(SUMMARIES_KEPT);
+            self.decisions.drain(..beyond);
         }
     }
 
-    /// Corrects the expectation after a change that was not made, so that the next tick does not
-    /// take it for somebody else's.
-    pub fn change_failed(&mut self, desired_before: Option<u32>) {
-        self.desired = desired_before;
-        self.mark_failed();
-    }
-
-    /// The same after a change that may have been made or not: whichever the next tick finds is
-    /// ours.
-    pub fn change_unanswered(&mut self, desired_before: Option<u32>) {
-        self.unanswered = self.desired;
-        self.desired = desired_before;
-        self.mark_failed();
+    /// Corrects the expectation by what became of the decision's call, so that the next tick does
+    /// not take a change that was not made for one that something else took back.
+    ///
+    /// After [`CallResult::Unanswered`] both the capacity before and the one asked for are
+    /// expected.
+    pub fn after_call(&mut self, decision: &Decision, result: CallResult) {
+        match result {
+            CallResult::Made => return,
+            CallResult::NotMade => {}
+            CallResult::Refused => self.mark_failed(),
+            CallResult::Unanswered => {
+                self.unanswered = decision.desired;
+                self.mark_failed();
+            }
+        }
+        self.desired = decision.desired_before;
     }
 
     fn mark_failed(&mut self) {
-        if let Some(told) = self.told.last_mut().filter(|told| told.at == self.at.whole_seconds()) {
-            told.failed = true;
+        if let Some(last) =
+            self.decisions.last_mut().filter(|last| last.at == self.at.whole_seconds())
+        {
+            last.failed = true;
         }
     }
 }
@@ -193,13 +212,13 @@ mod tests {
     use super::*;
     use fleet_protocol::ids::InstanceId;
 
-    fn told(n: u32) -> Told {
-        Told {
+    fn summary(n: u32) -> DecisionSummary {
+        DecisionSummary {
             at: UnixMs(1_764_000_000_000 + i64::from(n) * 60_000),
             from: Some(n),
             to: Some(n + 1),
             rule: "need".to_owned(),
-            words: format!("{} jobs want a worker: {n} needed", n + 1),
+            words: format!("{n} jobs need {n} workers and some more words"),
             failed: false,
         }
     }
@@ -221,7 +240,7 @@ mod tests {
             })
             .collect();
         for n in 0..20 {
-            state.told.push(told(n));
+            state.decisions.push(summary(n));
         }
         for minute in 29_000_000..29_000_200 {
             let many = Some(1_000_000);
@@ -243,7 +262,7 @@ mod tests {
         let Memory::Kept(read) = Memory::decode(&text) else { panic!("{text}") };
         assert!(read.ring.len() > 20, "{} samples left", read.ring.len());
         assert_eq!(read.idle.len(), IDLE_REMEMBERED);
-        assert_eq!(read.told.len(), 1, "the newest decision is the last to go");
+        assert_eq!(read.decisions.len(), 1, "the newest decision is the last to go");
     }
 
     #[test]
@@ -259,7 +278,7 @@ mod tests {
                 in_service: None,
             });
         }
-        state.told = (0..8).map(told).collect();
+        state.decisions = (0..8).map(summary).collect();
         let text = state.encode();
         assert!(text.len() < 3072, "{} bytes", text.len());
         assert_eq!(Memory::decode(&text), Memory::Kept(state));
@@ -269,10 +288,10 @@ mod tests {
     fn memory_of_the_version_before_is_read_and_the_version_before_reads_ours() {
         let before = r#"{"v":1,"seq":7,"at":5,"desired":3,"hold":[[3,5]],"idle":[],"ring":[]}"#;
         let Memory::Kept(mut state) = Memory::decode(before) else { panic!("lost") };
-        assert_eq!((state.seq, state.told.len()), (7, 0));
+        assert_eq!((state.seq, state.decisions.len()), (7, 0));
         // The version before passes over fields that it does not know, so the layout keeps its
         // number.
-        state.told.push(told(1));
+        state.decisions.push(summary(1));
         assert!(state.encode().starts_with("{\"v\":1,"));
     }
 

@@ -2,8 +2,8 @@
 
 use fleet_core::fleet::*;
 use fleet_core::scaling::{
-    ActiveCounts, Group, Instance, Memory, QueueCounts, QueueSnapshot, Sample, Schema, State, Tag,
-    TargetedQueue, Told, WorkerRow, WorkerStatus,
+    ActiveCounts, DecisionSummary, Group, Instance, Memory, QueueCounts, QueueSnapshot, Sample,
+    Schema, State, Tag, TargetedQueue, WorkerRow, WorkerStatus,
 };
 use fleet_protocol::ids::{GroupName, InstanceId, WorkerId};
 use fleet_protocol::reading::{Reading, Unknown, UnknownCause};
@@ -77,15 +77,15 @@ fn readings() -> Readings {
             row(9, WorkerStatus::Offline, false, 500),
         ]),
     };
-    let told = Told {
+    let newest = DecisionSummary {
         at: NOW,
         from: Some(3),
         to: Some(4),
         rule: "need".to_owned(),
-        words: "4 jobs want a worker: 4 needed".to_owned(),
+        words: "4 jobs need 4 workers".to_owned(),
         failed: false,
     };
-    let older = Told { at: UnixMs(NOW.0 - 60_000), ..told.clone() };
+    let older = DecisionSummary { at: UnixMs(NOW.0 - 60_000), ..newest.clone() };
     let sample = |minute, ready| Sample {
         minute,
         ready,
@@ -94,7 +94,7 @@ fn readings() -> Readings {
         in_service: Some(3),
     };
     let state = State {
-        told: vec![older, told],
+        decisions: vec![older, newest],
         ring: vec![sample(29_924_638, Some(1)), sample(29_924_639, None)],
         ..State::default()
     };

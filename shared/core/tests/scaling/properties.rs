@@ -165,8 +165,8 @@ fn known_group(inputs: &Inputs) -> Option<&Group> {
 }
 
 fn victim(decision: &Decision) -> Option<&InstanceId> {
-    match &decision.plan {
-        Plan::Terminate { instance } => Some(instance),
+    match &decision.action {
+        ScalingAction::Terminate { instance } => Some(instance),
         _ => None,
     }
 }
@@ -186,7 +186,7 @@ proptest! {
             serde_json::to_string(&outcome).expect("encodes")
         );
         let outcome_line = serde_json::to_string(&outcome).expect("encodes");
-        prop_assert_eq!(serde_json::from_str::<Outcome>(&outcome_line).expect("decodes"), outcome);
+        prop_assert_eq!(serde_json::from_str::<TickResult>(&outcome_line).expect("decodes"), outcome);
     }
 
     /// More ready jobs never mean fewer workers.
@@ -203,19 +203,19 @@ proptest! {
     fn inside_bounds(inputs in any_or_near()) {
         let decision = decide(&inputs).decision;
         let Some(group) = known_group(&inputs) else {
-            prop_assert_eq!(decision.plan, Plan::Nothing);
+            prop_assert_eq!(decision.action, ScalingAction::Nothing);
             return Ok(());
         };
-        match decision.plan {
-            Plan::SetDesired { desired } => {
+        match decision.action {
+            ScalingAction::SetDesired { desired } => {
                 prop_assert!(desired > group.desired);
                 prop_assert!(desired <= inputs.policy.max.min(group.max));
             }
-            Plan::Terminate { .. } => {
+            ScalingAction::Terminate { .. } => {
                 prop_assert_eq!(decision.desired, Some(group.desired - 1));
                 prop_assert!(group.desired > inputs.policy.min.max(group.min));
             }
-            Plan::Nothing | Plan::LookForRefresh => {
+            ScalingAction::Nothing | ScalingAction::LookForRefresh => {
                 prop_assert_eq!(decision.desired, Some(group.desired));
             }
         }
@@ -276,12 +276,12 @@ proptest! {
     #[test]
     fn idempotent(inputs in any_inputs()) {
         let first = decide(&inputs);
-        let Plan::SetDesired { desired } = first.decision.plan else { return Ok(()) };
+        let ScalingAction::SetDesired { desired } = first.decision.action else { return Ok(()) };
         let mut again = inputs.clone();
         let Reading::Known(group) = &mut again.observation.group else { unreachable!() };
         group.desired = desired;
         again.memory = Memory::Kept(first.state);
-        prop_assert_eq!(decide(&again).decision.plan, Plan::Nothing);
+        prop_assert_eq!(decide(&again).decision.action, ScalingAction::Nothing);
     }
 
     /// The same tick twice in one moment, as two triggers would make it, ends at most one worker.
@@ -294,7 +294,7 @@ proptest! {
         group.desired -= 1;
         group.instances.iter_mut().filter(|i| i.id == victim).for_each(|i| i.lifecycle = "Terminating:Wait".into());
         again.memory = Memory::Kept(first.state);
-        if let Plan::Terminate { instance } = decide(&again).decision.plan {
+        if let ScalingAction::Terminate { instance } = decide(&again).decision.action {
             prop_assert_ne!(instance, victim);
         }
     }

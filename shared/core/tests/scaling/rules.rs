@@ -14,13 +14,13 @@ fn decided(inputs: &Inputs) -> Decision {
 fn the_seeds_own_story_nobody_is_ended_while_their_jobs_run() {
     // Five jobs queued, five workers claim them, and the queue is empty.
     let all_busy = decided(&inputs(released(5), queue(0, 5, 5), group(5)));
-    assert_eq!(all_busy.plan, Plan::Nothing);
+    assert_eq!(all_busy.action, ScalingAction::Nothing);
     assert_eq!(all_busy.need, Some(5));
     // One job ends: its worker, and no other, may go.
     let mut one_done = queue(0, 4, 5);
     one_done.workers = Reading::Known((0..5).map(|n| row(n, n != 3)).collect());
     let decision = decided(&inputs(released(5), one_done, group(5)));
-    assert_eq!(decision.plan, Plan::Terminate { instance: instance(3) });
+    assert_eq!(decision.action, ScalingAction::Terminate { instance: instance(3) });
     assert_eq!(decision.desired, Some(4));
 }
 
@@ -30,7 +30,7 @@ fn need_is_demand_over_jobs_per_worker_rounded_up() {
     inputs.policy.jobs_per_worker = 3.try_into().expect("not zero");
     let decision = decided(&inputs);
     assert_eq!(decision.need, Some(4));
-    assert_eq!(decision.plan, Plan::SetDesired { desired: 4 });
+    assert_eq!(decision.action, ScalingAction::SetDesired { desired: 4 });
     assert_eq!(decision.because, Reason::Need { jobs: 10, workers: 4 });
 }
 
@@ -45,12 +45,12 @@ fn jobs_due_within_a_boot_time_ask_for_workers_now_and_later_ones_do_not() {
 #[test]
 fn the_maximum_and_the_groups_own_maximum_bind() {
     let by_config = decided(&inputs(released(1), queue(50, 0, 1), group(1)));
-    assert_eq!(by_config.plan, Plan::SetDesired { desired: 10 });
+    assert_eq!(by_config.action, ScalingAction::SetDesired { desired: 10 });
     assert_eq!(by_config.because, Reason::Max { need: 50, max: 10 });
     let mut narrow = group(1);
     narrow.max = 4;
     let by_group = decided(&inputs(released(1), queue(50, 0, 1), narrow));
-    assert_eq!(by_group.plan, Plan::SetDesired { desired: 4 });
+    assert_eq!(by_group.action, ScalingAction::SetDesired { desired: 4 });
 }
 
 #[test]
@@ -58,7 +58,7 @@ fn bounds_without_a_common_number_change_nothing() {
     let mut group = group(1);
     (group.min, group.max) = (20, 30);
     let decision = decided(&inputs(released(1), queue(50, 0, 1), group));
-    assert_eq!(decision.plan, Plan::Nothing);
+    assert_eq!(decision.action, ScalingAction::Nothing);
     assert_eq!(decision.because, Reason::BoundsConflict { min: 20, max: 10 });
 }
 
@@ -67,19 +67,19 @@ fn an_unknown_queue_takes_nothing_away_and_still_raises_to_the_minimum() {
     let mut idle = inputs(released(5), queue(0, 0, 5), group(5));
     idle.observation.queue = unknown(UnknownCause::TimedOut);
     let outcome = decide(&idle);
-    assert_eq!(outcome.decision.plan, Plan::Nothing);
+    assert_eq!(outcome.decision.action, ScalingAction::Nothing);
     assert!(matches!(outcome.decision.because, Reason::QueueUnknown { .. }));
     assert_eq!(outcome.state.idle, [], "an idle reading does not outlive an unknown one");
     idle.observation.group = Reading::Known(group(0));
     idle.memory = Memory::Kept(released(0));
-    assert_eq!(decided(&idle).plan, Plan::SetDesired { desired: 1 });
+    assert_eq!(decided(&idle).action, ScalingAction::SetDesired { desired: 1 });
 }
 
 #[test]
 fn an_unknown_group_changes_nothing() {
     let mut inputs = inputs(released(5), queue(50, 0, 5), group(5));
     inputs.observation.group = unknown(UnknownCause::Missing);
-    assert_eq!(decided(&inputs).plan, Plan::Nothing);
+    assert_eq!(decided(&inputs).action, ScalingAction::Nothing);
 }
 
 #[test]
@@ -91,9 +91,9 @@ fn unknown_running_jobs_allow_growing_on_what_is_known_and_forbid_shrinking() {
     };
     // Three workers say they are busy, and four jobs are ready.
     let out = decided(&inputs(released(3), unknown_active(4, 3, 3), group(3)));
-    assert_eq!(out.plan, Plan::SetDesired { desired: 7 });
+    assert_eq!(out.action, ScalingAction::SetDesired { desired: 7 });
     let idle = decided(&inputs(released(3), unknown_active(0, 0, 3), group(3)));
-    assert_eq!(idle.plan, Plan::Nothing);
+    assert_eq!(idle.action, ScalingAction::Nothing);
     assert!(matches!(idle.because, Reason::ActiveUnknown { .. }));
 }
 
@@ -105,8 +105,8 @@ fn a_newer_schema_may_grow_the_fleet_and_not_shrink_it() {
     assert_eq!(idle.because, Reason::SchemaUntested { version: 99 });
     newer.general.ready = 6;
     assert_eq!(
-        decided(&inputs(released(3), newer, group(3))).plan,
-        Plan::SetDesired { desired: 6 }
+        decided(&inputs(released(3), newer, group(3))).action,
+        ScalingAction::SetDesired { desired: 6 }
     );
 }
 
@@ -147,10 +147,10 @@ fn only_a_proven_idle_worker_goes() {
         // Worker 0 is busy, worker 1 the only one that could go.
         let (mut queue, mut group) = (queue(0, 1, 2), group(2));
         let unchanged = decided(&inputs(released(2), queue.clone(), group.clone()));
-        assert_eq!(unchanged.plan, Plan::Terminate { instance: instance(1) });
+        assert_eq!(unchanged.action, ScalingAction::Terminate { instance: instance(1) });
         change(&mut queue, &mut group);
         let decision = decided(&inputs(released(2), queue, group));
-        assert_eq!(decision.plan, Plan::Nothing, "{name}: {}", decision.because);
+        assert_eq!(decision.action, ScalingAction::Nothing, "{name}: {}", decision.because);
     }
 }
 
@@ -185,9 +185,9 @@ fn idle_is_confirmed_by_a_second_reading_some_time_later() {
     assert!(matches!(first.decision.because, Reason::IdleUnconfirmed { .. }));
     let mut second = inputs(first.state, queue(0, 1, 2), group(2));
     second.observation.now = UnixMs(NOW.0 + 19_999);
-    assert_eq!(decided(&second).plan, Plan::Nothing);
+    assert_eq!(decided(&second).action, ScalingAction::Nothing);
     second.observation.now = UnixMs(NOW.0 + 20_000);
-    assert_eq!(decided(&second).plan, Plan::Terminate { instance: instance(1) });
+    assert_eq!(decided(&second).action, ScalingAction::Terminate { instance: instance(1) });
 }
 
 #[test]
@@ -215,13 +215,17 @@ fn the_group_forbids_what_the_group_would_not_do() {
     refresh.observation.refresh = Some(unknown(UnknownCause::Failed));
     assert!(matches!(decided(&refresh).because, Reason::RefreshUnknown { .. }));
     refresh.observation.refresh = None;
-    assert_eq!(decided(&refresh).plan, Plan::LookForRefresh, "looked at before a worker goes");
+    assert_eq!(
+        decided(&refresh).action,
+        ScalingAction::LookForRefresh,
+        "looked at before a worker goes"
+    );
 }
 
 #[test]
 fn nobody_goes_while_jobs_are_ready() {
     let decision = decided(&inputs(released(3), queue(1, 0, 3), group(3)));
-    assert_eq!(decision.plan, Plan::Nothing);
+    assert_eq!(decision.action, ScalingAction::Nothing);
     assert_eq!(decision.because, Reason::JobsReady { ready: 1 });
 }
 
@@ -240,9 +244,9 @@ fn the_last_that_are_needed_stay_while_others_have_not_come() {
     for (pending, desired) in [(0, 10), (2, 3)] {
         let decision = missing(1, pending, desired);
         let because = Reason::Unfulfilled { in_service: 1, desired, needed: 1 };
-        assert_eq!((decision.plan, decision.because), (Plan::Nothing, because));
+        assert_eq!((decision.action, decision.because), (ScalingAction::Nothing, because));
     }
-    assert_eq!(missing(2, 0, 10).plan, Plan::Terminate { instance: instance(0) });
+    assert_eq!(missing(2, 0, 10).action, ScalingAction::Terminate { instance: instance(0) });
     // One that its group is about to replace is no worker to rely on.
     let mut unhealthy = group(2);
     unhealthy.instances[1].healthy = false;
@@ -265,7 +269,7 @@ fn a_wait_value_of_zero_is_the_seeds_formula() {
     state.hold.touch(3, NOW);
     let mut inputs = inputs(state, queue(0, 0, 3), group(3));
     inputs.policy.wait_value = 0;
-    assert!(matches!(decided(&inputs).plan, Plan::Terminate { .. }));
+    assert!(matches!(decided(&inputs).action, ScalingAction::Terminate { .. }));
 }
 
 #[test]
@@ -290,8 +294,9 @@ fn lost_memory_and_a_raise_by_hand_hold_everything() {
 fn a_change_without_an_answer_is_nobody_elses_whatever_became_of_it() {
     for (desired, others) in [(4, false), (3, false), (5, true)] {
         let mut state = released(3);
-        state.desired = Some(4);
-        state.change_unanswered(Some(3));
+        let raise = decided(&inputs(released(3), queue(1, 3, 3), group(3)));
+        assert_eq!((raise.desired_before, raise.desired), (Some(3), Some(4)));
+        state.after_call(&raise, CallResult::Unanswered);
         let Memory::Kept(state) = Memory::decode(&state.encode()) else { panic!("lost") };
         let outcome = decide(&inputs(state, queue(0, 3, desired), group(desired)));
         let changed = Note::ExternalChange { from: 3, to: desired };
@@ -311,18 +316,21 @@ fn overrides_set_a_floor_or_stop_everything_until_they_expire() {
     let soon = "2026-01-01T00:00:00Z";
     let past = "2025-01-01T00:00:00Z";
     assert_eq!(
-        with(tag("ghosthands:floor", &format!("6@{soon}")), 0).plan,
-        Plan::SetDesired { desired: 6 }
+        with(tag("ghosthands:floor", &format!("6@{soon}")), 0).action,
+        ScalingAction::SetDesired { desired: 6 }
     );
     assert!(matches!(
-        with(tag("ghosthands:floor", &format!("6@{past}")), 0).plan,
-        Plan::Terminate { .. }
+        with(tag("ghosthands:floor", &format!("6@{past}")), 0).action,
+        ScalingAction::Terminate { .. }
     ));
     let paused = with(tag("ghosthands:paused", &format!("true@{soon}")), 9);
-    assert_eq!((paused.plan, paused.need), (Plan::Nothing, Some(9)));
+    assert_eq!((paused.action, paused.need), (ScalingAction::Nothing, Some(9)));
     let garbage = with(tag("ghosthands:floor", "six"), 0);
     assert!(matches!(garbage.because, Reason::OverrideUnreadable { .. }));
-    assert_eq!(with(tag("ghosthands:floor", "six"), 9).plan, Plan::SetDesired { desired: 9 });
+    assert_eq!(
+        with(tag("ghosthands:floor", "six"), 9).action,
+        ScalingAction::SetDesired { desired: 9 }
+    );
 }
 
 #[test]
@@ -338,7 +346,7 @@ fn a_targeted_job_keeps_its_worker_and_asks_for_no_other() {
     pin(&mut queue, counts(5, 0));
     let decision = decided(&inputs(released(2), queue.clone(), group(2)));
     assert_eq!(decision.need, Some(1), "five jobs for one worker are one worker's work");
-    assert_eq!(decision.plan, Plan::Terminate { instance: instance(0) });
+    assert_eq!(decision.action, ScalingAction::Terminate { instance: instance(0) });
     // The same jobs for a worker that is gone ask for nothing, and are told.
     queue.targeted[0].worker = WorkerId::new("i-gone");
     let orphaned = decided(&inputs(released(2), queue, group(2)));
@@ -354,7 +362,7 @@ fn a_worker_on_its_way_out_covers_its_own_job() {
     let decision = decided(&inputs(released(1), queue(0, 1, 2), leaving));
     let demand = decision.demand.expect("known");
     assert_eq!((demand.active, demand.draining, decision.need), (1, 1, Some(0)));
-    assert_eq!(decision.plan, Plan::Nothing, "the other one is the minimum");
+    assert_eq!(decision.action, ScalingAction::Nothing, "the other one is the minimum");
 }
 
 #[test]
@@ -370,7 +378,7 @@ fn a_worker_on_its_way_out_covers_no_other_workers_job() {
     }
     let decision = decided(&inputs(released(3), queue, leaving));
     assert_eq!(decision.demand.map(|demand| demand.draining), Some(0));
-    assert_eq!(decision.plan, Plan::SetDesired { desired: 4 });
+    assert_eq!(decision.action, ScalingAction::SetDesired { desired: 4 });
 }
 
 #[test]
@@ -389,5 +397,5 @@ fn a_group_above_the_maximum_gives_idle_workers_back_without_a_hold() {
     let mut state = released(12);
     state.hold.touch(12, NOW);
     let decision = decided(&inputs(state, queue(0, 0, 12), group(12)));
-    assert!(matches!(decision.plan, Plan::Terminate { .. }), "{}", decision.because);
+    assert!(matches!(decision.action, ScalingAction::Terminate { .. }), "{}", decision.because);
 }
