@@ -104,8 +104,8 @@ pub struct State {
     pub idle: Vec<IdleSince>,
     /// The last hour, oldest first.
     pub ring: Vec<Sample>,
-    /// The last decisions that changed something or were bound by another rule than the one before, oldest
-    /// first. Memory from before there were any has none.
+    /// The last decisions that changed something or were bound by another rule than the one
+    /// before, oldest first. Memory from before there were any has none.
     #[serde(default, rename = "told")]
     pub decisions: Vec<DecisionSummary>,
 }

@@ -264,7 +264,8 @@ proptest! {
             let group = known_group(&inputs).expect("known");
             let queue = inputs.observation.queue.known().expect("known");
             let rows = queue.workers.known().expect("known");
-            prop_assert!(group.instances.iter().any(|i| &i.id == victim && i.lifecycle.is_capacity()));
+            let mut instances = group.instances.iter();
+            prop_assert!(instances.any(|i| &i.id == victim && i.lifecycle.is_capacity()));
             let mut own = rows.iter().filter(|row| row.instance.as_ref() == Some(victim));
             prop_assert!(own.clone().any(|row| row.status == WorkerStatus::Active));
             prop_assert!(own.all(|row| !row.has_job || row.status == WorkerStatus::Offline));
