@@ -2,7 +2,7 @@
 
 use crate::app::{App, clock};
 use fleet_clients::telemetry::error_chain;
-use fleet_core::rollout::{Answer, Call, Done, Members, Stable};
+use fleet_core::rollout::{Answer, Call, CallResult, Members, Stable};
 use fleet_protocol::reading::Reading;
 use futures_util::stream::{self, StreamExt};
 
@@ -17,7 +17,7 @@ pub(crate) async fn perform(app: &App, calls: Vec<Call>) -> Vec<Answer> {
 async fn answer(app: &App, call: Call) -> Answer {
     let rollouts = &app.rollouts;
     match call {
-        Call::ReadKept => Answer::Kept(rollouts.kept().await),
+        Call::ReadStored => Answer::Stored(rollouts.stored().await),
         Call::ListRecent { since } => Answer::Recent(rollouts.recent(since).await),
         Call::ReadCommand { id } => {
             let evidence = rollouts.evidence(&id).await;
@@ -25,9 +25,9 @@ async fn answer(app: &App, call: Call) -> Answer {
         }
         Call::DescribeGroup => Answer::Members(members(app).await),
         Call::DescribeManaged => Answer::Managed(rollouts.managed().await),
-        Call::Reserve { record } => {
+        Call::CreateRecord { record } => {
             let reserve = rollouts.reserve(&record).await;
-            Answer::Reserved(record, reserve)
+            Answer::RecordCreated(record, reserve)
         }
         Call::Write { record, version } => {
             let done = rollouts.write(&record, version).await;
@@ -38,15 +38,15 @@ async fn answer(app: &App, call: Call) -> Answer {
             let done = rollouts.write_stable(&stable).await;
             Answer::StableWritten(stable, done)
         }
-        Call::WishCancel { id } => Answer::CancelWished(rollouts.wish_cancel(&id).await),
+        Call::RequestCancel { id } => Answer::CancelRequested(rollouts.request_cancel(&id).await),
         Call::Send(sending) => Answer::Sent(rollouts.send(&sending).await),
         Call::Cancel { id, instances } => {
             let done = rollouts.cancel(&id, &instances).await;
             Answer::Cancelled(id, done)
         }
-        Call::Tell { stable } => {
+        Call::SendWebhook { stable } => {
             let done = tell(app, &stable).await;
-            Answer::Told(stable.deployment_id, done)
+            Answer::WebhookSent(stable.deployment_id, done)
         }
     }
 }
@@ -62,10 +62,10 @@ pub(crate) async fn members(app: &App) -> Reading<Members> {
     }
 }
 
-async fn tell(app: &App, stable: &Stable) -> Done {
-    let Some(webhook) = &app.webhook else { return Done::Done };
+async fn tell(app: &App, stable: &Stable) -> CallResult {
+    let Some(webhook) = &app.webhook else { return CallResult::Done };
     match app.webhook_key().await {
         Ok(key) => webhook.tell(stable, &key, clock()).await,
-        Err(error) => Done::Failed { detail: error_chain(&error) },
+        Err(error) => CallResult::Failed { detail: error_chain(&error) },
     }
 }

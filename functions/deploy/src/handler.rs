@@ -3,7 +3,7 @@
 use crate::api;
 use crate::app::App;
 use crate::pass::pass;
-use crate::record::{Told, foreign};
+use crate::record::{Invoked, foreign};
 use crate::request::{self, Request};
 use fleet_clients::telemetry::emit_line;
 use lambda_runtime::{Diagnostic, LambdaEvent};
@@ -18,7 +18,7 @@ pub(crate) async fn handle(app: &App, event: LambdaEvent<Value>) -> Result<Value
     let request_id = event.context.request_id;
     match request::read(event.payload, &app.config.document) {
         Ok(Request::Pass { trigger, hint }) => {
-            Ok(pass(app, Told { trigger, request_id }, hint).await)
+            Ok(pass(app, Invoked { trigger, request_id }, hint).await)
         }
         Ok(Request::Foreign { trigger, why }) => {
             let line = foreign(trigger, &why, &request_id);

@@ -3,7 +3,7 @@
 
 use crate::act::perform;
 use crate::app::{App, clock};
-use crate::record::{PassRecord, Told};
+use crate::record::{Invoked, PassRecord};
 use fleet_clients::telemetry::emit_line;
 use fleet_core::rollout::{Call, Inputs, Reason, decide};
 use fleet_protocol::ids::CommandId;
@@ -12,7 +12,7 @@ use std::time::Instant;
 
 /// Makes one pass and returns its record without the inputs. Each pass has told it on stdout
 /// already.
-pub(crate) async fn pass(app: &App, told: Told, hint: Option<CommandId>) -> Value {
+pub(crate) async fn pass(app: &App, invoked: Invoked, hint: Option<CommandId>) -> Value {
     let began = Instant::now();
     let mut inputs = Inputs::new(app.webhook.is_some(), clock(), hint);
     let mut made: Vec<Call> = Vec::new();
@@ -32,7 +32,7 @@ pub(crate) async fn pass(app: &App, told: Told, hint: Option<CommandId>) -> Valu
     };
     reasons.push(last);
     let duration_ms = u32::try_from(began.elapsed().as_millis()).unwrap_or(u32::MAX);
-    let record = PassRecord::new(told, &app.config, inputs, made, reasons, duration_ms);
+    let record = PassRecord::new(invoked, &app.config, inputs, made, reasons, duration_ms);
     emit_line(&record);
     record.metrics().emit();
     record.into_summary()

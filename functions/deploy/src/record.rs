@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 /// What the pass was asked.
 #[derive(Debug, Serialize)]
-pub(crate) struct Told {
+pub(crate) struct Invoked {
     pub(crate) trigger: Trigger,
     pub(crate) request_id: String,
 }
@@ -22,7 +22,7 @@ pub(crate) struct Told {
 pub(crate) struct PassRecord {
     at: String,
     #[serde(flatten)]
-    told: Told,
+    invoked: Invoked,
     /// What happened and why, in a sentence for each step.
     summary: Vec<String>,
     because: Vec<Reason>,
@@ -37,7 +37,7 @@ pub(crate) struct PassRecord {
 
 impl PassRecord {
     pub(crate) fn new(
-        told: Told,
+        invoked: Invoked,
         config: &DeployConfig,
         inputs: Inputs,
         calls: Vec<Call>,
@@ -46,7 +46,7 @@ impl PassRecord {
     ) -> PassRecord {
         PassRecord {
             at: inputs.now.to_string(),
-            told,
+            invoked,
             summary: because.iter().map(ToString::to_string).collect(),
             because,
             calls,
@@ -61,20 +61,20 @@ impl PassRecord {
     /// The record without what it was decided from.
     pub(crate) fn into_summary(self) -> Value {
         json!({
-            "type": "rollout", "at": self.at, "trigger": self.told.trigger, "summary": self.summary,
+            "type": "rollout", "at": self.at, "trigger": self.invoked.trigger, "summary": self.summary,
             "because": self.because, "calls": self.calls.len(),
         })
     }
 
     pub(crate) fn metrics(&self) -> DeployMetrics {
-        let kept = self.inputs.seen.kept();
-        let record = kept.and_then(|kept| kept.record.as_ref());
+        let stored = self.inputs.seen.stored();
+        let record = stored.and_then(|stored| stored.record.as_ref());
         let any = |is: fn(&Reason) -> bool| self.because.iter().any(is);
         let seconds = |ms: i64| u32::try_from(ms.max(0) / 1000).unwrap_or(u32::MAX);
         DeployMetrics {
             at: self.inputs.now,
             group: self.group.clone(),
-            in_progress: kept.map(|kept| kept.record.is_some()),
+            in_progress: stored.map(|stored| stored.record.is_some()),
             age_s: record.map(|record| seconds(self.inputs.now.since(record.at))),
             succeeded: any(|reason| matches!(reason, Reason::Proven { .. })),
             failed: any(|reason| {
@@ -84,16 +84,17 @@ impl PassRecord {
                 )
             }),
             undoing: any(|reason| matches!(reason, Reason::Undo { .. })),
-            untold: kept.map(|kept| kept.stable.as_ref().is_some_and(|stable| stable.untold)),
+            webhook_pending: stored
+                .map(|stored| stored.stable.as_ref().is_some_and(|stable| stable.webhook_pending)),
             source_down: any(|reason| {
                 matches!(
                     reason,
-                    Reason::KeptUnknown { .. }
+                    Reason::StoredUnknown { .. }
                         | Reason::SsmUnknown { .. }
                         | Reason::GroupUnknown { .. }
                 )
             }),
-            action_failed: any(|reason| matches!(reason, Reason::Trouble { .. })),
+            action_failed: any(|reason| matches!(reason, Reason::CallFailed { .. })),
             aws_calls: u32::try_from(self.calls.len()).unwrap_or(u32::MAX),
             pass_ms: self.duration_ms,
         }

@@ -12,7 +12,7 @@ use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorSettings};
 use aws_smithy_runtime_api::http::Request;
 use aws_smithy_types::body::SdkBody;
-use fleet_core::rollout::{Done, Kind, Stable};
+use fleet_core::rollout::{CallResult, Kind, Stable};
 use fleet_protocol::time::UnixMs;
 use hmac::{Hmac, KeyInit, Mac};
 use secrecy::{ExposeSecret, SecretString};
@@ -44,7 +44,7 @@ impl Webhook {
     }
 
     /// Tells of the stable version, three times at most. Done is VALET's own word: a status of 2xx.
-    pub async fn tell(&self, stable: &Stable, key: &SecretString, now: UnixMs) -> Done {
+    pub async fn tell(&self, stable: &Stable, key: &SecretString, now: UnixMs) -> CallResult {
         let mut pause = FIRST_PAUSE;
         for attempt in 1.. {
             let sent = tokio::time::timeout(ANSWER_WITHIN, self.post(stable, key, now)).await;
@@ -52,13 +52,13 @@ impl Webhook {
                 Err((true, format!("no answer within {} s", ANSWER_WITHIN.as_secs())))
             });
             match sent {
-                Ok(()) => return Done::Done,
+                Ok(()) => return CallResult::Done,
                 Err((again, _)) if again && attempt < ATTEMPTS => {
                     tokio::time::sleep(pause).await;
                     pause *= 2;
                 }
                 Err((_, why)) => {
-                    return Done::Failed {
+                    return CallResult::Failed {
                         detail: format!("the deploy webhook: {why}, after {attempt} attempts"),
                     };
                 }
@@ -159,7 +159,7 @@ mod tests {
             at: "2026-11-25T08:00:00Z".to_owned(),
             before: Some(ImageTag::parse("v1").unwrap()),
             kind,
-            untold: true,
+            webhook_pending: true,
             ended: Vec::new(),
         }
     }

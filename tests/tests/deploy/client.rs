@@ -6,8 +6,8 @@ use fleet_clients::aws::Aws;
 use fleet_clients::config::DeployConfig;
 use fleet_clients::rollouts::Rollouts;
 use fleet_core::rollout::{
-    Done, Key, Kind, Order, Part, Record, Reserve, SendResult, Sending, Sent, Step, Strategy,
-    Targets,
+    CallResult, Key, Kind, LockResult, Order, Part, Record, SendResult, Sending, Sent, Step,
+    Strategy, Targets,
 };
 use fleet_protocol::ids::InstanceId;
 use fleet_protocol::image_tag::ImageTag;
@@ -85,19 +85,19 @@ async fn creating_the_record_is_the_lock_and_whoever_writes_second_notices() {
         commands: vec![Sent { step: Step::Apply, round: 0, id: None, at: UnixMs(1) }],
         missed: None,
     };
-    assert_eq!(rollouts.reserve(&record).await, Reserve::Mine);
-    assert_eq!(rollouts.reserve(&record).await, Reserve::Taken);
-    let Reading::Known(kept) = rollouts.kept().await else { panic!("it is kept") };
-    assert_eq!((kept.record.as_ref(), kept.version), (Some(&record), 1));
-    assert_eq!(rollouts.write(&record, 1).await, Done::Done);
-    let Done::Failed { detail } = rollouts.write(&record, 1).await else {
+    assert_eq!(rollouts.reserve(&record).await, LockResult::Acquired);
+    assert_eq!(rollouts.reserve(&record).await, LockResult::Held);
+    let Reading::Known(stored) = rollouts.stored().await else { panic!("it is kept") };
+    assert_eq!((stored.record.as_ref(), stored.version), (Some(&record), 1));
+    assert_eq!(rollouts.write(&record, 1).await, CallResult::Done);
+    let CallResult::Failed { detail } = rollouts.write(&record, 1).await else {
         panic!("somebody wrote meanwhile")
     };
     assert!(detail.contains("somebody else"), "{detail}");
-    assert_eq!(rollouts.close().await, Done::Done);
-    assert_eq!(rollouts.close().await, Done::Done, "what is gone is gone");
+    assert_eq!(rollouts.close().await, CallResult::Done);
+    assert_eq!(rollouts.close().await, CallResult::Done, "what is gone is gone");
     world.double.put_parameter(RECORD, "rubbish").expect("kept");
-    let Reading::Unknown(unknown) = rollouts.kept().await else { panic!("rubbish is no record") };
+    let Reading::Unknown(unknown) = rollouts.stored().await else { panic!("rubbish is no record") };
     assert!(
         unknown.detail.contains(RECORD) && unknown.detail.contains("delete it"),
         "{}",

@@ -14,7 +14,7 @@ fn valet(statuses: &'static [u16]) -> (String, Arc<Mutex<Vec<String>>>) {
         listener.local_addr().expect("bound")
     );
     let news = Arc::new(Mutex::new(Vec::new()));
-    let kept = Arc::clone(&news);
+    let stored = Arc::clone(&news);
     std::thread::spawn(move || {
         for (at, stream) in listener.incoming().enumerate() {
             let Ok(mut stream) = stream else { return };
@@ -38,7 +38,10 @@ fn valet(statuses: &'static [u16]) -> (String, Arc<Mutex<Vec<String>>>) {
                 }
             }
             let status = statuses.get(at).or_else(|| statuses.last()).expect("a status");
-            kept.lock().expect("not poisoned").push(String::from_utf8_lossy(&request).into_owned());
+            stored
+                .lock()
+                .expect("not poisoned")
+                .push(String::from_utf8_lossy(&request).into_owned());
             drop(write!(
                 stream,
                 "HTTP/1.1 {status} X\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{{}}"
@@ -64,7 +67,7 @@ async fn the_news_goes_out_after_the_proof_and_until_it_is_taken() {
         "succeeded",
         "whether VALET listens is not the fleet's affair"
     );
-    world.until("VALET took it", || world.stable().get("untold").is_none()).await;
+    world.until("VALET took it", || world.stable().get("webhook_pending").is_none()).await;
     let news = news.lock().expect("not poisoned").clone();
     assert!(news.len() >= 4, "{news:?}");
     for request in &news {

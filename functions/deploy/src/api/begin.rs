@@ -38,13 +38,13 @@ pub(super) async fn roll_back(
     let key = body::key_or(asked.http, asked.request_id)?;
     let wish: body::RollBack = body::read(asked.http)?;
     let why = body::reason(wish.reason)?;
-    let calls = vec![Call::ReadKept, Call::ReadCommand { id: id.clone() }];
+    let calls = vec![Call::ReadStored, Call::ReadCommand { id: id.clone() }];
     let mut seen = Seen::default();
     perform(app, calls).await.into_iter().for_each(|answer| seen.take(answer));
-    let kept = match seen.kept.clone() {
-        Some(Reading::Known(kept)) => kept,
+    let stored = match seen.stored.clone() {
+        Some(Reading::Known(stored)) => stored,
         Some(Reading::Unknown(source)) => return Err(unavailable(&source.detail)),
-        None => return Err(unavailable("what is kept was not read")),
+        None => return Err(unavailable("what is stored was not read")),
     };
     match seen.commands.get(id) {
         Some(Reading::Known(Some(evidence)))
@@ -54,17 +54,17 @@ pub(super) async fn roll_back(
         Some(Reading::Known(Some(_))) => return Err(no_such(id.as_str())),
         Some(Reading::Known(None)) | None => return Err(no_such_yet(id)),
     }
-    let running = kept.record.as_ref().filter(|record| record.key != key);
+    let running = stored.record.as_ref().filter(|record| record.key != key);
     if let Some(record) = running {
         return Err(conflict(record.id().or(Some(id)), "; cancel it first, or wait for its end"));
     }
     let nothing = |detail: &str| Problem::new(409, "Conflict", detail);
-    let Some(stable) = &kept.stable else {
+    let Some(stable) = &stored.stable else {
         return Err(nothing(
             "no version was ever proven, so there is none to go back to: deploy one by its tag",
         ));
     };
-    let image_tag = if let Some(record) = &kept.record {
+    let image_tag = if let Some(record) = &stored.record {
         Some(record.image_tag.clone())
     } else if let Some(ended) = stable.ended_with(&key) {
         // The pointer may have moved since the first such request, whose command has the version.
@@ -135,7 +135,7 @@ async fn begin(app: &App, wish: Start, mut seen: Seen) -> Result<Accepted, Probl
 fn told(wish: &Start, seen: &Seen, started: Started) -> Result<Accepted, Problem> {
     match started {
         Started::Accepted { id, hosts, image_tag } => {
-            let stable = seen.kept().and_then(|kept| kept.stable.as_ref());
+            let stable = seen.stored().and_then(|stored| stored.stable.as_ref());
             let ended = stable.and_then(|stable| stable.ended(&id));
             let rollout = wish.kind.is_rollout();
             let count = u32::try_from(hosts.len()).unwrap_or(u32::MAX);

@@ -4,7 +4,7 @@ use super::{no_such_yet, unavailable};
 use crate::act::perform;
 use crate::app::App;
 use fleet_clients::reply::Problem;
-use fleet_core::rollout::{Answer, Call, CommandStatus, Done, Evidence, Record, Seen};
+use fleet_core::rollout::{Answer, Call, CallResult, CommandStatus, Evidence, Record, Seen};
 use fleet_protocol::ids::CommandId;
 use fleet_protocol::reading::Reading;
 use serde_json::{Value, json};
@@ -13,23 +13,23 @@ use serde_json::{Value, json};
 /// itself.
 pub(super) async fn cancel(app: &App, id: &CommandId) -> Result<Value, Problem> {
     let mut seen = Seen::default();
-    let calls = vec![Call::ReadKept, Call::ReadCommand { id: id.clone() }];
+    let calls = vec![Call::ReadStored, Call::ReadCommand { id: id.clone() }];
     perform(app, calls).await.into_iter().for_each(|answer| seen.take(answer));
-    let kept = match &seen.kept {
-        Some(Reading::Known(kept)) => kept,
+    let stored = match &seen.stored {
+        Some(Reading::Known(stored)) => stored,
         Some(Reading::Unknown(source)) => return Err(unavailable(&source.detail)),
-        None => return Err(unavailable("what is kept was not read")),
+        None => return Err(unavailable("what is stored was not read")),
     };
     let evidence = match seen.commands.get(id) {
         Some(Reading::Known(Some(evidence))) if evidence.command.order.key().is_some() => evidence,
         Some(Reading::Unknown(source)) => return Err(unavailable(&source.detail)),
         // SSM lists a command some seconds after it took it.
-        _ => match kept.record.as_ref().filter(|record| record.id() == Some(id)) {
+        _ => match stored.record.as_ref().filter(|record| record.id() == Some(id)) {
             Some(record) => return cancel_rollout(app, record, id).await,
             None => return Err(no_such_yet(id)),
         },
     };
-    match kept.record.as_ref().filter(|record| is_of(record, evidence)) {
+    match stored.record.as_ref().filter(|record| is_of(record, evidence)) {
         Some(record) => cancel_rollout(app, record, id).await,
         None if evidence.command.status == CommandStatus::Live => {
             take_back(app, id).await?;
@@ -45,8 +45,8 @@ fn is_of(record: &Record, root: &Evidence) -> bool {
 
 /// Written down first: whoever drives the rollout cancels what this call does not reach.
 async fn cancel_rollout(app: &App, record: &Record, id: &CommandId) -> Result<Value, Problem> {
-    for answer in perform(app, vec![Call::WishCancel { id: id.clone() }]).await {
-        if let Answer::CancelWished(Done::Failed { detail }) = answer {
+    for answer in perform(app, vec![Call::RequestCancel { id: id.clone() }]).await {
+        if let Answer::CancelRequested(CallResult::Failed { detail }) = answer {
             return Err(unavailable(&detail));
         }
     }
@@ -61,7 +61,7 @@ async fn cancel_rollout(app: &App, record: &Record, id: &CommandId) -> Result<Va
 
 async fn take_back(app: &App, id: &CommandId) -> Result<(), Problem> {
     for answer in perform(app, vec![Call::Cancel { id: id.clone(), instances: Vec::new() }]).await {
-        if let Answer::Cancelled(_, Done::Failed { detail }) = answer {
+        if let Answer::Cancelled(_, CallResult::Failed { detail }) = answer {
             return Err(unavailable(&detail));
         }
     }

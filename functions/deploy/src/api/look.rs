@@ -6,7 +6,9 @@ use crate::act::members;
 use crate::app::{App, clock};
 use fleet_clients::reply::Problem;
 use fleet_clients::rollouts::Page;
-use fleet_core::rollout::{Command, CommandStatus, Evidence, Kept, Known, Part, State, Step, View};
+use fleet_core::rollout::{
+    Command, CommandStatus, Evidence, Known, Part, State, Step, StoredState, View,
+};
 use fleet_protocol::ids::{CommandId, InstanceId};
 use fleet_protocol::reading::Reading;
 use fleet_protocol::time::UnixMs;
@@ -23,17 +25,17 @@ const AT_A_TIME: usize = 8;
 
 /// Everything about one deployment.
 pub(super) async fn one(app: &App, id: &CommandId) -> Result<Value, Problem> {
-    let (kept, root, members) =
-        tokio::join!(app.rollouts.kept(), app.rollouts.evidence(id), members(app));
-    let kept = known(kept)?;
-    let Some(root) = known(root)? else { return listed_soon(&kept, id) };
+    let (stored, root, members) =
+        tokio::join!(app.rollouts.stored(), app.rollouts.evidence(id), members(app));
+    let stored = known(stored)?;
+    let Some(root) = known(root)? else { return listed_soon(&stored, id) };
     if root.command.order.key().is_none() {
         return Err(no_such(id.as_str()));
     }
-    let later = later(app, &kept, &root.command).await?;
+    let later = later(app, &stored, &root.command).await?;
     let mut commands = vec![(Step::Apply, &root)];
     commands.extend(later.iter().map(|evidence| (evidence.command.order.step(), evidence)));
-    let standing = standing(&kept, &root.command);
+    let standing = standing(&stored, &root.command);
     let over = standing.over;
     let view = View::of(&Known {
         kind: root.command.order.kind,
@@ -73,10 +75,10 @@ struct Standing {
     over: bool,
 }
 
-fn standing(kept: &Kept, root: &Command) -> Standing {
-    let stable = kept.stable.as_ref();
+fn standing(stored: &StoredState, root: &Command) -> Standing {
+    let stable = stored.stable.as_ref();
     let ended = stable.and_then(|stable| stable.ended(&root.id));
-    let record = kept.record.as_ref().filter(|record| root.order.key() == Some(&record.key));
+    let record = stored.record.as_ref().filter(|record| root.order.key() == Some(&record.key));
     match (record, ended) {
         (_, Some(ended)) => Standing {
             state: Some(ended.state),
@@ -97,15 +99,15 @@ fn standing(kept: &Kept, root: &Command) -> Standing {
 }
 
 /// The later commands of a rollout, oldest first.
-async fn later(app: &App, kept: &Kept, root: &Command) -> Result<Vec<Evidence>, Problem> {
+async fn later(app: &App, stored: &StoredState, root: &Command) -> Result<Vec<Evidence>, Problem> {
     if !root.order.kind.is_rollout() {
         return Ok(Vec::new());
     }
     let ids = |sent: &[fleet_core::rollout::Sent]| -> Vec<CommandId> {
         sent.iter().filter_map(|sent| sent.id.clone()).filter(|id| *id != root.id).collect()
     };
-    let record = kept.record.as_ref().filter(|record| root.order.key() == Some(&record.key));
-    let ended = kept.stable.as_ref().and_then(|stable| stable.ended(&root.id));
+    let record = stored.record.as_ref().filter(|record| root.order.key() == Some(&record.key));
+    let ended = stored.stable.as_ref().and_then(|stable| stable.ended(&root.id));
     let ids: Vec<CommandId> = match (record, ended) {
         (Some(record), _) => ids(&record.commands),
         (None, Some(ended)) => ids(&ended.then),
@@ -139,8 +141,8 @@ fn before(later: &[Evidence]) -> Option<&fleet_protocol::image_tag::ImageTag> {
 }
 
 /// SSM lists a command some seconds after it took it.
-fn listed_soon(kept: &Kept, id: &CommandId) -> Result<Value, Problem> {
-    let record = kept.record.as_ref().filter(|record| record.id() == Some(id));
+fn listed_soon(stored: &StoredState, id: &CommandId) -> Result<Value, Problem> {
+    let record = stored.record.as_ref().filter(|record| record.id() == Some(id));
     let Some(record) = record else { return Err(no_such_yet(id)) };
     let hosts: Vec<Value> = record
         .expected
@@ -228,13 +230,13 @@ pub(super) async fn list(app: &App, limit: Option<&str>) -> Result<Value, Proble
         }
     };
     let page = Page { since: None, pages: PAGES };
-    let (kept, commands) = tokio::join!(app.rollouts.kept(), app.rollouts.list(page));
-    let kept = known(kept)?;
+    let (stored, commands) = tokio::join!(app.rollouts.stored(), app.rollouts.list(page));
+    let stored = known(stored)?;
     let mut roots = known(commands)?;
     roots.retain(|command| command.order.key().is_some());
     roots.truncate(limit);
     let summaries: Vec<Result<Value, Problem>> = stream::iter(&roots)
-        .map(|root| summarize(app, &kept, root))
+        .map(|root| summarize(app, &stored, root))
         .buffered(AT_A_TIME)
         .collect()
         .await;
@@ -244,8 +246,8 @@ pub(super) async fn list(app: &App, limit: Option<&str>) -> Result<Value, Proble
 
 /// A summary; SSM's own word for success proves nothing, so what nobody remembers is looked at
 /// again.
-async fn summarize(app: &App, kept: &Kept, root: &Command) -> Result<Value, Problem> {
-    let standing = standing(kept, root);
+async fn summarize(app: &App, stored: &StoredState, root: &Command) -> Result<Value, Problem> {
+    let standing = standing(stored, root);
     let state = match (standing.state, root.status) {
         (Some(state), _) => state,
         (None, CommandStatus::Live) => State::InProgress,

@@ -1,8 +1,8 @@
 //! Rollouts through SSM: the commands that carry them, the agents that take them, and the three
-//! parameters that are kept.
+//! parameters that are stored.
 
-mod kept;
 mod read;
+mod stored;
 
 use crate::auto_scaling::OnlyIfRefused;
 use crate::aws::{Aws, AwsError, AwsErrorKind, explain};
@@ -12,7 +12,7 @@ use aws_sdk_ssm::error::SdkError;
 use aws_sdk_ssm::types::{
     CommandFilter, CommandFilterKey, InstanceInformationStringFilter, PingStatus, Target,
 };
-use fleet_core::rollout::{Command, Done, Evidence, Kind, SendResult, Sending, Targets};
+use fleet_core::rollout::{CallResult, Command, Evidence, Kind, SendResult, Sending, Targets};
 use fleet_protocol::ids::{CommandId, GroupName, InstanceId};
 use fleet_protocol::reading::{Reading, Unknown, UnknownCause};
 use fleet_protocol::time::UnixMs;
@@ -260,7 +260,7 @@ impl Rollouts {
 
     /// Takes a command back: from these hosts, or from all where none is named. What a host has
     /// begun it finishes or undoes by itself.
-    pub async fn cancel(&self, id: &CommandId, instances: &[InstanceId]) -> Done {
+    pub async fn cancel(&self, id: &CommandId, instances: &[InstanceId]) -> CallResult {
         let instances: Vec<String> = instances.iter().map(ToString::to_string).collect();
         let answer = self
             .client
@@ -273,10 +273,10 @@ impl Rollouts {
     }
 }
 
-fn done(result: Result<(), AwsError>) -> Done {
+fn done(result: Result<(), AwsError>) -> CallResult {
     match result {
-        Ok(()) => Done::Done,
-        Err(error) => Done::Failed { detail: error.detail },
+        Ok(()) => CallResult::Done,
+        Err(error) => CallResult::Failed { detail: error.detail },
     }
 }
 

@@ -24,7 +24,7 @@ pub struct DeployMetrics {
     /// Hosts are told to go back.
     pub undoing: bool,
     /// VALET has not taken the news of the stable version.
-    pub untold: Option<bool>,
+    pub webhook_pending: Option<bool>,
     /// SSM, the group or the parameters could not be read.
     pub source_down: bool,
     /// A call that was to change something failed.
@@ -47,7 +47,7 @@ impl DeployMetrics {
             ("RolloutSucceeded", "Count", flag(self.succeeded)),
             ("RolloutFailed", "Count", flag(self.failed)),
             ("RolloutUndoing", "Count", flag(self.undoing)),
-            ("RolloutUntold", "Count", self.untold.map(u32::from)),
+            ("RolloutUntold", "Count", self.webhook_pending.map(u32::from)),
             ("RolloutSourceDown", "Count", flag(self.source_down)),
             ("RolloutActionFailed", "Count", flag(self.action_failed)),
             ("RolloutAwsCalls", "Count", Some(self.aws_calls)),
@@ -71,7 +71,7 @@ mod tests {
             succeeded: false,
             failed: true,
             undoing: false,
-            untold: None,
+            webhook_pending: None,
             source_down: false,
             action_failed: false,
             aws_calls: 5,

@@ -5,8 +5,8 @@ use super::host::Standing;
 use super::next::{Case, Next, count, targets};
 use super::view::{Known, View};
 use super::{
-    Call, CommandStatus, Decision, Done, Ended, Evidence, Host, Inputs, Kept, Order, Part, Reason,
-    Record, Sending, Sent, Stable, State, Step, Told,
+    Call, CallResult, CommandStatus, Decision, Ended, Evidence, Host, Inputs, Order, Part, Reason,
+    Record, Sending, Sent, Stable, State, Step, StoredState, WebhookCall,
 };
 use fleet_protocol::ids::{CommandId, InstanceId};
 use fleet_protocol::image_tag::ImageTag;
@@ -27,21 +27,21 @@ const REBUILD_S: u32 = 86_400;
 /// Decides what to ask or to do next; see the module for the whole.
 pub fn decide(inputs: &Inputs) -> Decision {
     let seen = &inputs.seen;
-    if let Some(detail) = &seen.trouble {
-        return over(Reason::Trouble { detail: detail.clone() });
+    if let Some(detail) = &seen.call_error {
+        return over(Reason::CallFailed { detail: detail.clone() });
     }
-    let kept = match &seen.kept {
-        None => return one(Call::ReadKept, Reason::Looking),
+    let stored = match &seen.stored {
+        None => return one(Call::ReadStored, Reason::Looking),
         Some(Reading::Unknown(source)) => {
-            return over(Reason::KeptUnknown { source: source.clone() });
+            return over(Reason::StoredUnknown { source: source.clone() });
         }
-        Some(Reading::Known(kept)) => kept,
+        Some(Reading::Known(stored)) => stored,
     };
-    let pass = Pass { inputs, kept };
-    if let Some(told) = &seen.told {
-        return pass.told(told);
+    let pass = Pass { inputs, stored };
+    if let Some(call) = &seen.webhook_call {
+        return pass.after_webhook(call);
     }
-    match &kept.record {
+    match &stored.record {
         Some(record) => pass.drive(record),
         None => pass.idle(),
     }
@@ -57,7 +57,7 @@ fn one(call: Call, because: Reason) -> Decision {
 
 struct Pass<'a> {
     inputs: &'a Inputs,
-    kept: &'a Kept,
+    stored: &'a StoredState,
 }
 
 impl Pass<'_> {
@@ -70,8 +70,8 @@ impl Pass<'_> {
             Some(Reading::Unknown(source)) => over(Reason::SsmUnknown { source: source.clone() }),
             Some(Reading::Known(evidence)) => match evidence.as_ref().and_then(|e| self.rebuilt(e))
             {
-                Some(record) if self.inputs.seen.reserved.is_none() => one(
-                    Call::Reserve { record: Box::new(record) },
+                Some(record) if self.inputs.seen.lock.is_none() => one(
+                    Call::CreateRecord { record: Box::new(record) },
                     Reason::Rebuilt { id: hint.clone() },
                 ),
                 _ => self.rest(Reason::Idle),
@@ -81,7 +81,7 @@ impl Pass<'_> {
 
     fn is_over(&self, id: &CommandId) -> bool {
         let over = |stable: &Stable| stable.deployment_id == *id || stable.ended(id).is_some();
-        self.kept.stable.as_ref().is_some_and(over)
+        self.stored.stable.as_ref().is_some_and(over)
     }
 
     /// The record of a rollout that lost it; not of one that a person cancelled, for then there is
@@ -92,33 +92,36 @@ impl Pass<'_> {
         if old || command.status == CommandStatus::Cancelled {
             return None;
         }
-        Record::rebuild(command, self.kept.stable.as_ref(), self.inputs.now)
+        Record::rebuild(command, self.stored.stable.as_ref(), self.inputs.now)
     }
 
     /// Nothing is left to do, but perhaps something to tell.
     fn rest(&self, because: Reason) -> Decision {
-        let untold =
-            self.kept.stable.as_ref().filter(|stable| stable.untold && self.inputs.webhook);
-        let Some(stable) = untold else { return over(because) };
-        one(Call::Tell { stable: Box::new(stable.clone()) }, Reason::Telling)
+        let webhook_pending = self
+            .stored
+            .stable
+            .as_ref()
+            .filter(|stable| stable.webhook_pending && self.inputs.webhook);
+        let Some(stable) = webhook_pending else { return over(because) };
+        one(Call::SendWebhook { stable: Box::new(stable.clone()) }, Reason::WebhookPending)
     }
 
     /// VALET was told, which may have taken long: only what was read since is written back, and the
     /// pass is over.
-    fn told(&self, told: &Told) -> Decision {
-        if let Done::Failed { detail } = &told.done {
-            return over(Reason::TellFailed { detail: detail.clone() });
+    fn after_webhook(&self, call: &WebhookCall) -> Decision {
+        if let CallResult::Failed { detail } = &call.result {
+            return over(Reason::WebhookFailed { detail: detail.clone() });
         }
-        if !told.reread {
-            return one(Call::ReadKept, Reason::Telling);
+        if !call.reread {
+            return one(Call::ReadStored, Reason::WebhookPending);
         }
-        let stable = self.kept.stable.as_ref();
-        match stable.filter(|stable| stable.untold && stable.deployment_id == told.id) {
+        let stable = self.stored.stable.as_ref();
+        match stable.filter(|stable| stable.webhook_pending && stable.deployment_id == call.id) {
             Some(stable) => {
-                let told = Stable { untold: false, ..stable.clone() };
-                one(Call::WriteStable { stable: Box::new(told) }, Reason::Telling)
+                let told = Stable { webhook_pending: false, ..stable.clone() };
+                one(Call::WriteStable { stable: Box::new(told) }, Reason::WebhookPending)
             }
-            None => over(Reason::Told),
+            None => over(Reason::WebhookTaken),
         }
     }
 
@@ -176,8 +179,8 @@ impl Pass<'_> {
         // What this pass has just written down does not count as done.
         let mut record = record.clone();
         record.commands.retain(|sent| sent.id.is_some());
-        let stable = self.kept.stable.as_ref();
-        let cancelled = self.kept.is_cancelled(&record);
+        let stable = self.stored.stable.as_ref();
+        let cancelled = self.stored.is_cancelled(&record);
         let now = self.inputs.now;
         let case = Case { record: &record, stable, view: &view, members, cancelled, now };
         let managed = match &seen.managed {
@@ -206,7 +209,7 @@ impl Pass<'_> {
     }
 
     fn write(&self, record: Record, because: Reason) -> Decision {
-        one(Call::Write { record: Box::new(record), version: self.kept.version }, because)
+        one(Call::Write { record: Box::new(record), version: self.stored.version }, because)
     }
 
     /// Looks for the command that somebody was about to send.
@@ -286,7 +289,7 @@ impl Pass<'_> {
         let id = &evidence.command.id;
         let live = evidence.command.status == CommandStatus::Live;
         let asked = self.inputs.seen.cancelled.contains(id);
-        if live && !asked && self.kept.is_cancelled(record) {
+        if live && !asked && self.stored.is_cancelled(record) {
             return one(Call::Cancel { id: id.clone(), instances: Vec::new() }, Reason::Cancelling);
         }
         let gone = evidence.invocations.iter().filter(|invocation| {
@@ -343,14 +346,14 @@ impl Pass<'_> {
         let Some(ended) = self.ended(record, view, State::Succeeded) else {
             return over(Reason::Looking);
         };
-        let old = self.kept.stable.as_ref();
+        let old = self.stored.stable.as_ref();
         let stable = Stable {
             image_tag: record.image_tag.clone(),
             deployment_id: ended.id.clone(),
             at: moment(self.inputs.now),
             before: before(record, old),
             kind: record.kind,
-            untold: self.inputs.webhook,
+            webhook_pending: self.inputs.webhook,
             ended: old.map(|old| old.ended.clone()).unwrap_or_default(),
         };
         one(Call::WriteStable { stable: Box::new(stable.with(ended)) }, Reason::Proven { hosts })
@@ -359,7 +362,7 @@ impl Pass<'_> {
     /// Remembers what it came to, and lets the next rollout in.
     fn end(&self, record: &Record, view: &View, state: State) -> Decision {
         let because = Reason::Over { state };
-        let (Some(stable), Some(ended)) = (&self.kept.stable, self.ended(record, view, state))
+        let (Some(stable), Some(ended)) = (&self.stored.stable, self.ended(record, view, state))
         else {
             return one(Call::Close, because);
         };
@@ -371,7 +374,7 @@ impl Pass<'_> {
 
     fn ended(&self, record: &Record, view: &View, state: State) -> Option<Ended> {
         let id = record.id()?.clone();
-        let known = self.kept.stable.as_ref().and_then(|stable| stable.ended(&id));
+        let known = self.stored.stable.as_ref().and_then(|stable| stable.ended(&id));
         let later = record.commands.iter().skip(1).filter(|sent| sent.id.is_some());
         let unreached = |host: &&Host| host.was_never_sent();
         Some(Ended {

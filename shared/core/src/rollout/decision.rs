@@ -44,29 +44,29 @@ pub struct Decision {
 reasons! {
     /// The rule that bound.
     Reason {
-        Looking => "it is looked at";
+        Looking => "AWS is read";
         Idle => "no rollout is in progress";
-        KeptUnknown { source: Unknown } => "what is kept could not be read, so nothing is done: {}", source.detail;
-        SsmUnknown { source: Unknown } => "SSM's commands could not be read, so nothing is done: {}", source.detail;
-        GroupUnknown { source: Unknown } => "the group could not be read, so nothing is done: {}", source.detail;
-        Trouble { detail: String } => "a change failed, and the next pass looks anew: {detail}";
-        Rebuilt { id: CommandId } => "the record of {id} was lost; it is made anew from its command";
-        NotListed { sent_s: i64 } => "a command was to be sent {sent_s} s ago and is not listed yet";
-        Found { id: CommandId } => "the command that was about to be sent is {id}";
-        NeverSent { step: Step } => "the {step:?} command that was about to be sent never was";
-        Abandoned => "it was reserved and never sent, and nobody asked again";
-        Running { open: u32, of: u32 } => "{open} of {of} hosts have not answered yet";
-        Cancelling => "it is being cancelled";
-        Paused { wait_s: i64 } => "the next order goes out in {wait_s} s at the earliest";
-        Missing { hosts: u32 } => "{hosts} hosts in service have to be asked, and their agents are not online yet";
-        Booting { hosts: u32 } => "{hosts} instances still boot; they may have begun with the version before";
-        Sweep { hosts: u32, round: u8 } => "{hosts} hosts lack the version for reasons that are not the version: they are asked again, round {round} of 3";
-        Undo { hosts: u32, round: u8 } => "the version failed, so the {hosts} hosts that may run it go back, round {round} of 3";
-        Proven { hosts: u32 } => "all {hosts} hosts in service proved the version: it is stable now";
-        Over { state: State } => "it is over: {state:?}";
-        Told => "VALET has taken the news";
-        Telling => "VALET is told of the stable version";
-        TellFailed { detail: String } => "VALET did not take the news, and is told again: {detail}";
+        StoredUnknown { source: Unknown } => "the stable pointer and the rollout's record could not be read from SSM's Parameter Store, so nothing is done: {}", source.detail;
+        SsmUnknown { source: Unknown } => "SSM Run Command could not be read, so nothing is done: {}", source.detail;
+        GroupUnknown { source: Unknown } => "the Auto Scaling group could not be read, so nothing is done: {}", source.detail;
+        CallFailed { detail: String } => "a call that changes something failed, and the next pass reads everything again: {detail}";
+        Rebuilt { id: CommandId } => "the record of rollout {id} was lost and is written again from its first command";
+        NotListed { sent_s: i64 } => "a command was sent {sent_s} s ago, and SSM does not list it yet";
+        Found { id: CommandId } => "the command that an earlier pass was about to send is {id}";
+        NeverSent { step: Step } => "the {step:?} command that an earlier pass was about to send was never sent";
+        Abandoned => "the rollout was recorded and its first command never sent, and nobody repeated the request: the record is closed";
+        Running { open: u32, of: u32 } => "{open} of {of} hosts have not answered their command yet";
+        Cancelling => "an operator cancelled the rollout: CancelCommand is called";
+        Paused { wait_s: i64 } => "the next command goes out in {wait_s} s at the earliest";
+        Missing { hosts: u32 } => "{hosts} hosts in service lack the version, and their SSM agents are not online yet";
+        Booting { hosts: u32 } => "{hosts} instances still boot and may have read the former stable version";
+        Sweep { hosts: u32, round: u8 } => "{hosts} hosts lack the version, and none of them failed with it: they are sent the command again, round {round} of 3";
+        Undo { hosts: u32, round: u8 } => "the version failed on a host, so the {hosts} hosts that may run it are sent back to the version before, round {round} of 3";
+        Proven { hosts: u32 } => "all {hosts} hosts in service proved the version: the stable pointer moves to it";
+        Over { state: State } => "the rollout ended as {state:?}";
+        WebhookTaken => "VALET answered the deploy webhook with 2xx";
+        WebhookPending => "the deploy webhook of the stable version is sent to VALET";
+        WebhookFailed { detail: String } => "VALET did not take the deploy webhook, and it is sent again with the next pass: {detail}";
         Sent => "a command was sent";
     }
 }

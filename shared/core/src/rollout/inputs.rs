@@ -24,7 +24,7 @@ pub struct Inputs {
 /// The answers so far. `None` is a question that was not asked yet.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seen {
-    pub kept: Option<Reading<Kept>>,
+    pub stored: Option<Reading<StoredState>>,
     /// How often they were read in this pass.
     pub looks: u32,
     /// Our newest commands, whoever sent them.
@@ -34,32 +34,32 @@ pub struct Seen {
     pub members: Option<Reading<Members>>,
     /// Who has an agent, and whether it is online.
     pub managed: Option<Reading<BTreeMap<InstanceId, bool>>>,
-    /// The record in memory is ahead of the one that is kept.
+    /// The record in memory is ahead of the one that is stored.
     pub unsaved: bool,
     /// This pass wrote down that it is about to send a command.
     pub intended: bool,
     pub sent: Option<SendResult>,
-    pub reserved: Option<Reserve>,
-    pub told: Option<Told>,
+    pub lock: Option<LockResult>,
+    pub webhook_call: Option<WebhookCall>,
     /// Commands that this pass cancelled.
     pub cancelled: Vec<CommandId>,
     /// A change that failed. The pass ends, and the next one looks anew.
-    pub trouble: Option<String>,
+    pub call_error: Option<String>,
 }
 
 /// What VALET said to the news of a version.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Told {
+pub struct WebhookCall {
     /// The rollout that proved it.
     pub id: CommandId,
-    pub done: Done,
+    pub result: CallResult,
     /// The parameters were read since.
     pub reread: bool,
 }
 
 /// The three parameters.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Kept {
+pub struct StoredState {
     pub record: Option<Record>,
     /// The version of the record's parameter: whoever writes it learns whether somebody else did
     /// meanwhile.
@@ -82,7 +82,7 @@ pub struct Evidence {
 #[serde(tag = "call", rename_all = "snake_case")]
 pub enum Call {
     /// `GetParameters`
-    ReadKept,
+    ReadStored,
     /// `ListCommands` of our document
     ListRecent { since: UnixMs },
     /// `ListCommands` and `ListCommandInvocations` of one command
@@ -92,7 +92,7 @@ pub enum Call {
     /// `DescribeInstanceInformation`
     DescribeManaged,
     /// `PutParameter` that fails where the record exists: the lock.
-    Reserve { record: Box<Record> },
+    CreateRecord { record: Box<Record> },
     /// `PutParameter`
     Write { record: Box<Record>, version: i64 },
     /// `DeleteParameter`
@@ -102,11 +102,11 @@ pub enum Call {
     /// `SendCommand`
     Send(Box<Sending>),
     /// `PutParameter`: whoever drives this rollout takes it back.
-    WishCancel { id: CommandId },
+    RequestCancel { id: CommandId },
     /// `CancelCommand`; without instances the whole command
     Cancel { id: CommandId, instances: Vec<InstanceId> },
     /// The deploy webhook
-    Tell { stable: Box<Stable> },
+    SendWebhook { stable: Box<Stable> },
 }
 
 /// A command to send.
@@ -122,7 +122,7 @@ pub struct Sending {
 /// What a call that changes something came to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "result", rename_all = "snake_case")]
-pub enum Done {
+pub enum CallResult {
     Done,
     Failed { detail: String },
 }
@@ -145,10 +145,10 @@ pub enum SendResult {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "result", rename_all = "snake_case")]
-pub enum Reserve {
-    Mine,
+pub enum LockResult {
+    Acquired,
     /// Another rollout is in progress.
-    Taken,
+    Held,
     Failed {
         detail: String,
     },
@@ -157,19 +157,19 @@ pub enum Reserve {
 /// The answer to one call.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Answer {
-    Kept(Reading<Kept>),
+    Stored(Reading<StoredState>),
     Recent(Reading<Vec<Command>>),
     Command(CommandId, Reading<Option<Evidence>>),
     Members(Reading<Members>),
     Managed(Reading<BTreeMap<InstanceId, bool>>),
-    Reserved(Box<Record>, Reserve),
-    Written(Box<Record>, Done),
-    Closed(Done),
-    StableWritten(Box<Stable>, Done),
+    RecordCreated(Box<Record>, LockResult),
+    Written(Box<Record>, CallResult),
+    Closed(CallResult),
+    StableWritten(Box<Stable>, CallResult),
     Sent(SendResult),
-    CancelWished(Done),
-    Cancelled(CommandId, Done),
-    Told(CommandId, Done),
+    CancelRequested(CallResult),
+    Cancelled(CommandId, CallResult),
+    WebhookSent(CommandId, CallResult),
 }
 
 impl Inputs {
@@ -179,7 +179,7 @@ impl Inputs {
     }
 }
 
-impl Kept {
+impl StoredState {
     /// Somebody cancelled this rollout.
     pub(super) fn is_cancelled(&self, record: &Record) -> bool {
         self.cancelled.is_some() && self.cancelled.as_ref() == record.id()
@@ -190,42 +190,42 @@ impl Seen {
     /// Takes an answer in.
     pub fn take(&mut self, answer: Answer) {
         match answer {
-            Answer::Kept(kept) => {
-                self.kept = Some(kept);
+            Answer::Stored(stored) => {
+                self.stored = Some(stored);
                 self.looks += 1;
-                if let Some(told) = &mut self.told {
-                    told.reread = true;
+                if let Some(call) = &mut self.webhook_call {
+                    call.reread = true;
                 }
             }
             Answer::Recent(recent) => self.recent = Some(recent),
             Answer::Command(id, evidence) => drop(self.commands.insert(id, evidence)),
             Answer::Members(members) => self.members = Some(members),
             Answer::Managed(managed) => self.managed = Some(managed),
-            Answer::Reserved(record, reserve) => {
+            Answer::RecordCreated(record, reserve) => {
                 match &reserve {
-                    Reserve::Mine => self.write(Some(*record), 1),
-                    Reserve::Taken => {}
-                    Reserve::Failed { detail } => self.trouble = Some(detail.clone()),
+                    LockResult::Acquired => self.write(Some(*record), 1),
+                    LockResult::Held => {}
+                    LockResult::Failed { detail } => self.call_error = Some(detail.clone()),
                 }
-                self.reserved = Some(reserve);
+                self.lock = Some(reserve);
             }
-            Answer::Written(record, Done::Done) => {
-                let version = self.kept().map_or(0, |kept| kept.version) + 1;
+            Answer::Written(record, CallResult::Done) => {
+                let version = self.stored().map_or(0, |stored| stored.version) + 1;
                 self.intended = record.commands.iter().any(|sent| sent.id.is_none());
                 self.unsaved = false;
                 self.write(Some(*record), version);
             }
-            Answer::Closed(Done::Done) => self.write(None, 0),
-            Answer::StableWritten(stable, Done::Done) => {
-                if let Some(Reading::Known(kept)) = &mut self.kept {
-                    kept.stable = Some(*stable);
+            Answer::Closed(CallResult::Done) => self.write(None, 0),
+            Answer::StableWritten(stable, CallResult::Done) => {
+                if let Some(Reading::Known(stored)) = &mut self.stored {
+                    stored.stable = Some(*stable);
                 }
             }
             Answer::Sent(sent) => {
                 match &sent {
                     SendResult::Sent { id } => self.name(id),
                     SendResult::Refused { detail } | SendResult::Lost { detail } => {
-                        self.trouble = Some(detail.clone());
+                        self.call_error = Some(detail.clone());
                     }
                 }
                 self.intended = false;
@@ -233,34 +233,39 @@ impl Seen {
             }
             Answer::Cancelled(id, done) => {
                 self.cancelled.push(id);
-                if let Done::Failed { detail } = done {
-                    self.trouble = Some(detail);
+                if let CallResult::Failed { detail } = done {
+                    self.call_error = Some(detail);
                 }
             }
-            Answer::Told(id, done) => self.told = Some(Told { id, done, reread: false }),
-            Answer::CancelWished(Done::Done) => {}
-            Answer::CancelWished(Done::Failed { detail })
-            | Answer::Written(_, Done::Failed { detail })
-            | Answer::Closed(Done::Failed { detail })
-            | Answer::StableWritten(_, Done::Failed { detail }) => self.trouble = Some(detail),
+            Answer::WebhookSent(id, result) => {
+                self.webhook_call = Some(WebhookCall { id, result, reread: false })
+            }
+            Answer::CancelRequested(CallResult::Done) => {}
+            Answer::CancelRequested(CallResult::Failed { detail })
+            | Answer::Written(_, CallResult::Failed { detail })
+            | Answer::Closed(CallResult::Failed { detail })
+            | Answer::StableWritten(_, CallResult::Failed { detail }) => {
+                self.call_error = Some(detail)
+            }
         }
     }
 
     /// The parameters, once they are known.
-    pub fn kept(&self) -> Option<&Kept> {
-        self.kept.as_ref().and_then(Reading::known)
+    pub fn stored(&self) -> Option<&StoredState> {
+        self.stored.as_ref().and_then(Reading::known)
     }
 
     fn write(&mut self, record: Option<Record>, version: i64) {
-        if let Some(Reading::Known(kept)) = &mut self.kept {
-            kept.record = record;
-            kept.version = version;
+        if let Some(Reading::Known(stored)) = &mut self.stored {
+            stored.record = record;
+            stored.version = version;
         }
     }
 
     /// The command that was intended has its id.
     fn name(&mut self, id: &CommandId) {
-        let Some(Reading::Known(Kept { record: Some(record), .. })) = &mut self.kept else {
+        let Some(Reading::Known(StoredState { record: Some(record), .. })) = &mut self.stored
+        else {
             return;
         };
         if let Some(sent) = record.commands.iter_mut().find(|sent| sent.id.is_none()) {

@@ -32,7 +32,8 @@ pub use decide::decide;
 pub use decision::{Decision, Reason, State, Targets};
 pub use host::{Host, HostState};
 pub use inputs::{
-    Answer, Call, Done, Evidence, Inputs, Kept, Reserve, Seen, SendResult, Sending, Told,
+    Answer, Call, CallResult, Evidence, Inputs, LockResult, Seen, SendResult, Sending, StoredState,
+    WebhookCall,
 };
 pub use kind::Kind;
 pub use order::{Key, Order, Part, Step};

@@ -28,9 +28,9 @@ pub struct Stable {
     pub before: Option<ImageTag>,
     #[serde(default = "deploy")]
     pub kind: Kind,
-    /// VALET has not taken the news of it yet.
-    #[serde(default, skip_serializing_if = "is_false")]
-    pub untold: bool,
+    /// VALET has not taken the deploy webhook of it yet. Older versions wrote `untold`.
+    #[serde(default, alias = "untold", skip_serializing_if = "is_false")]
+    pub webhook_pending: bool,
     /// Rollouts that are over, newest first, as many as fit.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ended: Vec<Ended>,
@@ -143,10 +143,10 @@ impl Record {
 impl Stable {
     /// As the parameter holds it: the oldest of what is over goes first.
     pub fn write(&self) -> String {
-        let mut kept = self.clone();
+        let mut stored = self.clone();
         loop {
-            let text = serde_json::to_string(&kept).expect("a pointer is plain data");
-            if text.len() <= ROOM || kept.ended.pop().is_none() {
+            let text = serde_json::to_string(&stored).expect("a pointer is plain data");
+            if text.len() <= ROOM || stored.ended.pop().is_none() {
                 return text;
             }
         }
@@ -227,7 +227,7 @@ mod tests {
             at: "2026-11-25T08:00:00Z".to_owned(),
             before: None,
             kind: Kind::Deploy,
-            untold: false,
+            webhook_pending: false,
             ended: (0..100).map(ended).collect(),
         };
         let text = stable.write();
@@ -238,11 +238,20 @@ mod tests {
     }
 
     #[test]
+    fn a_pointer_of_the_former_version_keeps_its_pending_webhook() {
+        let text =
+            r#"{"image_tag":"v1","deployment_id":"d","at":"2026-11-25T08:00:00Z","untold":true}"#;
+        let stable: Stable = serde_json::from_str(text).unwrap();
+        assert!(stable.webhook_pending);
+        assert!(stable.write().contains(r#""webhook_pending":true"#));
+    }
+
+    #[test]
     fn a_pointer_of_three_fields_is_enough() {
         let text = r#"{"image_tag":"v1","deployment_id":"d","at":"2026-11-25T08:00:00Z"}"#;
         let stable: Stable = serde_json::from_str(text).unwrap();
         assert_eq!(
-            (stable.kind, stable.untold, stable.write().as_str()),
+            (stable.kind, stable.webhook_pending, stable.write().as_str()),
             (
                 Kind::Deploy,
                 false,

@@ -4,8 +4,8 @@ use super::decide::UNLISTED_S;
 use super::next::{count, targets};
 use super::record::LISTED;
 use super::{
-    Call, Command, CommandStatus, Ended, Kept, Key, Kind, Order, Part, Record, Reserve, Seen,
-    SendResult, Sending, Sent, Step, Strategy, Targets,
+    Call, Command, CommandStatus, Ended, Key, Kind, LockResult, Order, Part, Record, Seen,
+    SendResult, Sending, Sent, Step, StoredState, Strategy, Targets,
 };
 use fleet_protocol::ids::{CommandId, InstanceId};
 use fleet_protocol::image_tag::ImageTag;
@@ -78,19 +78,19 @@ impl Begin<'_> {
         if !questions.is_empty() {
             return Ok(questions);
         }
-        let kept = known(self.seen.kept.as_ref()).map_err(|why| self.reserved_or(why))?;
+        let stored = known(self.seen.stored.as_ref()).map_err(|why| self.reserved_or(why))?;
         let recent = known(self.seen.recent.as_ref())?;
         if let Some(SendResult::Sent { id }) = &self.seen.sent {
-            return self.sent(kept, id);
+            return self.sent(stored, id);
         }
-        if self.wish.kind.is_rollout() { self.rollout(kept, recent) } else { self.action(recent) }
+        if self.wish.kind.is_rollout() { self.rollout(stored, recent) } else { self.action(recent) }
     }
 
     fn questions(&self) -> Vec<Call> {
         let seen = self.seen;
         let mut calls = Vec::new();
-        if seen.kept.is_none() {
-            calls.push(Call::ReadKept);
+        if seen.stored.is_none() {
+            calls.push(Call::ReadStored);
         }
         if seen.recent.is_none() {
             calls.push(Call::ListRecent { since: UnixMs(self.now.0 - SEARCHED_S * 1000) });
@@ -108,32 +108,32 @@ impl Begin<'_> {
     /// became of it.
     fn reserved_or(&self, why: Started) -> Started {
         match why {
-            Started::Unavailable { detail } if self.seen.reserved.is_some() => {
+            Started::Unavailable { detail } if self.seen.lock.is_some() => {
                 Started::Unsure { retry_s: UNLISTED_S, detail }
             }
             why => why,
         }
     }
 
-    fn rollout(&self, kept: &Kept, recent: &[Command]) -> Result<Vec<Call>, Started> {
+    fn rollout(&self, stored: &StoredState, recent: &[Command]) -> Result<Vec<Call>, Started> {
         let wish = self.wish;
-        if let Some(record) = &kept.record {
-            return self.beside(kept, record, recent);
+        if let Some(record) = &stored.record {
+            return self.beside(stored, record, recent);
         }
-        if let Some(ended) = self.ended(kept) {
+        if let Some(ended) = self.ended(stored) {
             return self.over(ended, recent);
         }
-        match &self.seen.reserved {
-            Some(Reserve::Taken) if self.seen.looks < 2 => return Ok(vec![Call::ReadKept]),
+        match &self.seen.lock {
+            Some(LockResult::Held) if self.seen.looks < 2 => return Ok(vec![Call::ReadStored]),
             // Somebody was first, and is over already.
-            Some(Reserve::Taken) => return Err(Started::Conflict { running: None }),
-            Some(Reserve::Failed { detail }) => {
+            Some(LockResult::Held) => return Err(Started::Conflict { running: None }),
+            Some(LockResult::Failed { detail }) => {
                 return Err(Started::Unsure { retry_s: 1, detail: detail.clone() });
             }
             // It was ours, the order was refused, and the record is gone again.
-            Some(Reserve::Mine) => {
+            Some(LockResult::Acquired) => {
                 let gone = || "its record was deleted meanwhile".to_owned();
-                let detail = self.seen.trouble.clone().unwrap_or_else(gone);
+                let detail = self.seen.call_error.clone().unwrap_or_else(gone);
                 return Err(Started::Unavailable { detail });
             }
             None => {}
@@ -144,7 +144,7 @@ impl Begin<'_> {
             return Err(self.replay(known));
         }
         let over = |command: &&Command| {
-            kept.stable.as_ref().is_some_and(|s| s.ended(&command.id).is_some())
+            stored.stable.as_ref().is_some_and(|s| s.ended(&command.id).is_some())
         };
         let runs = |c: &&Command| c.status == CommandStatus::Live && root(c) && !over(c);
         if let Some(running) = recent.iter().find(runs) {
@@ -162,18 +162,18 @@ impl Begin<'_> {
             strategy: wish.strategy,
             force: wish.force,
             at: self.now,
-            before: kept.stable.as_ref().map(|stable| stable.image_tag.clone()),
+            before: stored.stable.as_ref().map(|stable| stable.image_tag.clone()),
             expected: if expected.len() <= LISTED { expected } else { Vec::new() },
             commands: vec![Sent { step: Step::Apply, round: 0, id: None, at: self.now }],
             missed: None,
         };
-        Ok(vec![Call::Reserve { record: Box::new(record) }])
+        Ok(vec![Call::CreateRecord { record: Box::new(record) }])
     }
 
     /// A rollout is in progress: it is this one, or it is in the way.
     fn beside(
         &self,
-        kept: &Kept,
+        stored: &StoredState,
         record: &Record,
         recent: &[Command],
     ) -> Result<Vec<Call>, Started> {
@@ -182,11 +182,11 @@ impl Begin<'_> {
         let id = record.id().or_else(|| root.map(|root| &root.id)).cloned();
         if record.key != wish.key {
             // A proven one only waits for instances that boot; the next rollout brings those along.
-            let proven = kept
+            let proven = stored
                 .stable
                 .as_ref()
                 .is_some_and(|stable| id.as_ref() == Some(&stable.deployment_id));
-            return if proven && self.seen.trouble.is_none() {
+            return if proven && self.seen.call_error.is_none() {
                 Ok(vec![Call::Close])
             } else {
                 Err(Started::Conflict { running: id })
@@ -206,7 +206,9 @@ impl Begin<'_> {
             });
         }
         match &self.seen.sent {
-            Some(SendResult::Refused { detail }) if self.seen.trouble.as_ref() == Some(detail) => {
+            Some(SendResult::Refused { detail })
+                if self.seen.call_error.as_ref() == Some(detail) =>
+            {
                 return Ok(vec![Call::Close]);
             }
             Some(SendResult::Lost { detail }) => {
@@ -214,7 +216,7 @@ impl Begin<'_> {
             }
             _ => {}
         }
-        if let Some(trouble) = &self.seen.trouble {
+        if let Some(trouble) = &self.seen.call_error {
             return Err(Started::Unsure { retry_s: UNLISTED_S, detail: trouble.clone() });
         }
         if let Some(id) = id {
@@ -222,17 +224,17 @@ impl Begin<'_> {
             if let Some(first) = named.commands.first_mut() {
                 first.id = Some(id);
             }
-            return Ok(vec![Call::Write { record: Box::new(named), version: kept.version }]);
+            return Ok(vec![Call::Write { record: Box::new(named), version: stored.version }]);
         }
         // Where the answer to our own reservation was lost, it looked taken.
         if record.attempt.as_ref() != Some(&wish.attempt) {
-            return self.take_over(kept, record);
+            return self.take_over(stored, record);
         }
         // A whole rollout with this key may have passed between the first look and the lock.
         if self.seen.looks < 2 {
-            return Ok(vec![Call::ReadKept]);
+            return Ok(vec![Call::ReadStored]);
         }
-        if self.ended(kept).is_some() {
+        if self.ended(stored).is_some() {
             return Ok(vec![Call::Close]);
         }
         let (hosts, _) = self.hosts()?;
@@ -241,7 +243,7 @@ impl Begin<'_> {
 
     /// Somebody reserved it with this key and died, perhaps after sending: SSM's list tells, in a
     /// while. Then it is written down whose it is now, so that of two who come for it one sends.
-    fn take_over(&self, kept: &Kept, record: &Record) -> Result<Vec<Call>, Started> {
+    fn take_over(&self, stored: &StoredState, record: &Record) -> Result<Vec<Call>, Started> {
         let intended = record.commands.first().map_or(record.at, |sent| sent.at);
         let wait_s = i64::from(UNLISTED_S) - self.now.since(intended) / 1000;
         if wait_s > 0 {
@@ -254,12 +256,12 @@ impl Begin<'_> {
         if let Some(first) = ours.commands.first_mut() {
             first.at = self.now;
         }
-        Ok(vec![Call::Write { record: Box::new(ours), version: kept.version }])
+        Ok(vec![Call::Write { record: Box::new(ours), version: stored.version }])
     }
 
     /// The rollout with this key, where it is over.
-    fn ended<'k>(&self, kept: &'k Kept) -> Option<&'k Ended> {
-        kept.stable.as_ref()?.ended_with(&self.wish.key)
+    fn ended<'k>(&self, stored: &'k StoredState) -> Option<&'k Ended> {
+        stored.stable.as_ref()?.ended_with(&self.wish.key)
     }
 
     /// The key's rollout is over. Its command tells whether this request is the one that began it.
@@ -313,13 +315,13 @@ impl Begin<'_> {
     }
 
     /// The command has its id, which is written down before anybody is told.
-    fn sent(&self, kept: &Kept, id: &CommandId) -> Result<Vec<Call>, Started> {
+    fn sent(&self, stored: &StoredState, id: &CommandId) -> Result<Vec<Call>, Started> {
         if let Some(record) =
-            kept.record.as_ref().filter(|_| self.seen.unsaved && self.seen.trouble.is_none())
+            stored.record.as_ref().filter(|_| self.seen.unsaved && self.seen.call_error.is_none())
         {
             return Ok(vec![Call::Write {
                 record: Box::new(record.clone()),
-                version: kept.version,
+                version: stored.version,
             }]);
         }
         // Where that failed, the next pass finds the command by its comment.

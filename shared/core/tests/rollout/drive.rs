@@ -90,17 +90,22 @@ fn a_key_that_is_over_stands_for_its_own_request_only() {
 fn a_pass_that_tells_valet_writes_nothing_that_it_read_before() {
     let mut world = World::new(1, 3, Luck::default());
     started(&mut world, "aaaaaaaaaaaa", "v2");
-    let (mut slow, call) = held(&mut world, |call| matches!(call, Call::Tell { .. }));
+    let (mut slow, call) = held(&mut world, |call| matches!(call, Call::SendWebhook { .. }));
     let newer = started(&mut world, "bbbbbbbbbbbb", "v3");
     // The next version is proven, and not yet told, when VALET answers.
-    held(&mut world, |call| matches!(call, Call::Tell { stable } if stable.image_tag == tag("v3")));
-    let kept = world.stable.clone();
+    held(
+        &mut world,
+        |call| matches!(call, Call::SendWebhook { stable } if stable.image_tag == tag("v3")),
+    );
+    let stored = world.stable.clone();
     slow.seen.take(world.call(call));
     let because = until(&mut world, &mut slow, |_| false).expect_err("no call is held up");
-    assert_eq!((because, &world.stable), (Reason::Told, &kept));
-    assert!(kept.is_some_and(|kept| kept.untold && kept.deployment_id == newer));
+    assert_eq!((because, &world.stable), (Reason::WebhookTaken, &stored));
+    assert!(stored.is_some_and(|stored| stored.webhook_pending && stored.deployment_id == newer));
     pass(&mut world);
-    assert!(world.stable.is_some_and(|stable| !stable.untold && stable.image_tag == tag("v3")));
+    assert!(
+        world.stable.is_some_and(|stable| !stable.webhook_pending && stable.image_tag == tag("v3"))
+    );
 }
 
 #[test]
@@ -144,7 +149,7 @@ fn a_pass_that_writes_what_it_read_before_takes_no_cancellation_back() {
     agent_comes(&mut world, &late, i64::MAX);
     let id = started(&mut world, "aaaaaaaaaaaa", "v2");
     let (mut slow, call) = held(&mut world, |call| matches!(call, Call::Write { .. }));
-    world.call(Call::WishCancel { id: id.clone() });
+    world.call(Call::RequestCancel { id: id.clone() });
     slow.seen.take(world.call(call));
     assert!(until(&mut world, &mut slow, |_| false).is_err());
     assert_eq!(pass(&mut world), Reason::Idle, "it ends at once");

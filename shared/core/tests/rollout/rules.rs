@@ -219,7 +219,7 @@ fn what_is_about_to_be_sent_is_written_down_before_it_is_sent() {
     let names: Vec<&str> = calls
         .iter()
         .map(|call| match call {
-            Call::Reserve { .. } => "reserve",
+            Call::CreateRecord { .. } => "reserve",
             Call::Send(_) => "send",
             Call::Write { .. } => "write",
             _ => "look",
@@ -288,8 +288,8 @@ fn while_nothing_rolls_a_pass_is_one_call() {
     let mut world = World::new(1, 3, Luck::default());
     let mut inputs = Inputs::new(true, world.now(), None);
     let first = decide(&inputs);
-    assert_eq!(first.calls, [Call::ReadKept]);
-    inputs.seen.take(world.call(Call::ReadKept));
+    assert_eq!(first.calls, [Call::ReadStored]);
+    inputs.seen.take(world.call(Call::ReadStored));
     let second = decide(&inputs);
     assert_eq!((second.calls, second.because), (vec![], Reason::Idle));
 }

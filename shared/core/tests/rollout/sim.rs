@@ -128,7 +128,9 @@ impl Sim {
 
     /// Every host that is called good runs the version.
     fn check_hosts(&self, inputs: &Inputs) {
-        let Some(record) = inputs.seen.kept().and_then(|kept| kept.record.as_ref()) else { return };
+        let Some(record) = inputs.seen.stored().and_then(|stored| stored.record.as_ref()) else {
+            return;
+        };
         let Some(Reading::Known(members)) = &inputs.seen.members else { return };
         let commands: Vec<_> = record
             .commands

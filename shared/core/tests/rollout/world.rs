@@ -2,9 +2,9 @@
 
 use crate::random::Random;
 use fleet_core::rollout::{
-    Answer, Call, Command, CommandStatus, Done, Evidence, HostReport, Invocation,
-    InvocationStatus as Status, Kept, Members, Outcome, Output, Record, Reserve, SendResult,
-    Sending, Stable, Targets,
+    Answer, Call, CallResult, Command, CommandStatus, Evidence, HostReport, Invocation,
+    InvocationStatus as Status, LockResult, Members, Outcome, Output, Record, SendResult, Sending,
+    Stable, StoredState, Targets,
 };
 use fleet_protocol::ids::{CommandId, InstanceId};
 use fleet_protocol::image_tag::ImageTag;
@@ -94,7 +94,7 @@ impl World {
                 at: String::new(),
                 before: None,
                 kind: fleet_core::rollout::Kind::Deploy,
-                untold: false,
+                webhook_pending: false,
                 ended: Vec::new(),
             }),
             cancelled: None,
@@ -334,11 +334,11 @@ impl World {
     pub(crate) fn call(&mut self, call: Call) -> Answer {
         let (skipped, lost) =
             (self.random.permille(self.luck.calls), self.random.permille(self.luck.calls));
-        let failed = || Done::Failed { detail: "no answer".to_owned() };
-        let done = |lost: bool| if lost { failed() } else { Done::Done };
+        let failed = || CallResult::Failed { detail: "no answer".to_owned() };
+        let done = |lost: bool| if lost { failed() } else { CallResult::Done };
         match call {
-            Call::ReadKept if skipped => Answer::Kept(unknown()),
-            Call::ReadKept => Answer::Kept(Reading::Known(Kept {
+            Call::ReadStored if skipped => Answer::Stored(unknown()),
+            Call::ReadStored => Answer::Stored(Reading::Known(StoredState {
                 record: self.record.clone(),
                 version: self.version,
                 stable: self.stable.clone(),
@@ -366,20 +366,20 @@ impl World {
             Call::DescribeManaged => Answer::Managed(Reading::Known(
                 self.registered().map(|(id, host)| (id.clone(), host.online)).collect(),
             )),
-            Call::Reserve { record } => {
+            Call::CreateRecord { record } => {
                 if self.record.is_some() {
-                    return Answer::Reserved(record, Reserve::Taken);
+                    return Answer::RecordCreated(record, LockResult::Held);
                 }
                 if !skipped {
                     self.record = Some((*record).clone());
                     self.version = 1;
                 }
                 let reserve = if skipped || lost {
-                    Reserve::Failed { detail: "no answer".to_owned() }
+                    LockResult::Failed { detail: "no answer".to_owned() }
                 } else {
-                    Reserve::Mine
+                    LockResult::Acquired
                 };
-                Answer::Reserved(record, reserve)
+                Answer::RecordCreated(record, reserve)
             }
             Call::Write { record, version } => {
                 if skipped || version != self.version {
@@ -411,19 +411,19 @@ impl World {
                     SendResult::Sent { id }
                 })
             }
-            Call::WishCancel { .. } if skipped => Answer::CancelWished(failed()),
-            Call::WishCancel { id } => {
+            Call::RequestCancel { .. } if skipped => Answer::CancelRequested(failed()),
+            Call::RequestCancel { id } => {
                 self.cancelled = Some(id);
-                Answer::CancelWished(done(lost))
+                Answer::CancelRequested(done(lost))
             }
             Call::Cancel { id, .. } if skipped => Answer::Cancelled(id, failed()),
             Call::Cancel { id, instances } => {
                 self.cancel(&id, &instances);
                 Answer::Cancelled(id, done(lost))
             }
-            Call::Tell { stable } => {
+            Call::SendWebhook { stable } => {
                 self.told += u32::from(!skipped);
-                Answer::Told(stable.deployment_id, done(skipped || lost))
+                Answer::WebhookSent(stable.deployment_id, done(skipped || lost))
             }
         }
     }

@@ -4,14 +4,14 @@
 use super::{Rollouts, done};
 use crate::aws::{AwsError, AwsErrorKind, explain};
 use aws_sdk_ssm::types::{Parameter, ParameterType};
-use fleet_core::rollout::{Done, Kept, Record, Reserve, Stable};
+use fleet_core::rollout::{CallResult, LockResult, Record, Stable, StoredState};
 use fleet_protocol::ids::CommandId;
 use fleet_protocol::reading::{Reading, Unknown, UnknownCause};
 use serde::de::DeserializeOwned;
 
 impl Rollouts {
     /// All of them, by one call.
-    pub async fn kept(&self) -> Reading<Kept> {
+    pub async fn stored(&self) -> Reading<StoredState> {
         let names = [&self.record, &self.stable, &self.cancelled].map(Clone::clone);
         let answer = self.client.get_parameters().set_names(Some(names.into())).send().await;
         let parameters = match answer {
@@ -25,13 +25,15 @@ impl Rollouts {
         let cancelled = named(&self.cancelled).and_then(|found| found.value.as_deref());
         let cancelled = cancelled.map(CommandId::new);
         match (parse(&self.record, record), parse(&self.stable, named(&self.stable))) {
-            (Ok(record), Ok(stable)) => Reading::Known(Kept { record, version, stable, cancelled }),
+            (Ok(record), Ok(stable)) => {
+                Reading::Known(StoredState { record, version, stable, cancelled })
+            }
             (Err(unknown), _) | (_, Err(unknown)) => Reading::Unknown(unknown),
         }
     }
 
     /// Creates the record, which is the lock: SSM lets one creator through.
-    pub async fn reserve(&self, record: &Record) -> Reserve {
+    pub async fn reserve(&self, record: &Record) -> LockResult {
         let answer = self
             .client
             .put_parameter()
@@ -42,17 +44,17 @@ impl Rollouts {
             .send()
             .await;
         match answer {
-            Ok(_) => Reserve::Mine,
+            Ok(_) => LockResult::Acquired,
             Err(error) => match explain("PutParameter", error) {
-                AwsError { kind: AwsErrorKind::AlreadyExists, .. } => Reserve::Taken,
-                error => Reserve::Failed { detail: error.detail },
+                AwsError { kind: AwsErrorKind::AlreadyExists, .. } => LockResult::Held,
+                error => LockResult::Failed { detail: error.detail },
             },
         }
     }
 
     /// Writes the record. Where somebody else wrote it since it had this `version`, that is a
     /// failure, and the next pass looks anew.
-    pub async fn write(&self, record: &Record, version: i64) -> Done {
+    pub async fn write(&self, record: &Record, version: i64) -> CallResult {
         done(match self.put(&self.record, record.write()).await {
             Ok(written) if written == version + 1 => Ok(()),
             Ok(written) => Err(AwsError::new(
@@ -67,21 +69,21 @@ impl Rollouts {
     }
 
     /// Deletes the record: the next rollout may begin.
-    pub async fn close(&self) -> Done {
+    pub async fn close(&self) -> CallResult {
         let answer = self.client.delete_parameter().name(&self.record).send().await;
         match answer.map_err(|error| explain("DeleteParameter", error)) {
-            Err(AwsError { kind: AwsErrorKind::Missing, .. }) | Ok(_) => Done::Done,
-            Err(error) => Done::Failed { detail: error.detail },
+            Err(AwsError { kind: AwsErrorKind::Missing, .. }) | Ok(_) => CallResult::Done,
+            Err(error) => CallResult::Failed { detail: error.detail },
         }
     }
 
     /// Writes the stable pointer.
-    pub async fn write_stable(&self, stable: &Stable) -> Done {
+    pub async fn write_stable(&self, stable: &Stable) -> CallResult {
         done(self.put(&self.stable, stable.write()).await.map(drop))
     }
 
     /// Writes down which rollout is to be taken back.
-    pub async fn wish_cancel(&self, id: &CommandId) -> Done {
+    pub async fn request_cancel(&self, id: &CommandId) -> CallResult {
         done(self.put(&self.cancelled, id.to_string()).await.map(drop))
     }
 
