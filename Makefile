@@ -19,7 +19,7 @@ test: ## Run every test, or ONLY="python-*"; the last line is the sum
 	@scripts/test.sh '$(ONLY)'
 
 check: ## Only what needs no program of ours to run: formatting, lints, documentation, dependencies
-	@scripts/test.sh '@(format|scripts|style-*|tree|python-tree|lints|docs)'
+	@scripts/test.sh check
 
 bench: ## Measure what docs/BENCHMARKS.md reports
 	@scripts/bench.sh $(ARGS)

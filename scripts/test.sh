@@ -4,6 +4,7 @@
 #
 #   scripts/test.sh            all suites
 #   scripts/test.sh PATTERN    only the suites whose name matches this shell pattern
+#   scripts/test.sh check      only those that look at the sources and run no program of ours
 #
 # An ignored or skipped test counts as failed: it proved nothing. One that says `skipped: <why>`
 # because this machine cannot run it (no systemd, say) is named under its suite.
@@ -11,7 +12,10 @@ set -uo pipefail
 cd "$(dirname "$0")/.." || exit
 exec 2>&1
 
+# These need no Docker Engine. The hooks of .pre-commit-config.yaml are the same ones.
+check='@(format|scripts|style-*|tree|python-tree|lints|docs)'
 only=${1:-*}
+[ "$only" != check ] || only=$check
 logs=target/test-logs
 passed=0
 failed=0
@@ -36,6 +40,10 @@ give_up() {
 
 if [ -z "${FLEET_TEST_INSIDE:-}" ]; then
   scripts/setup.sh test || give_up "setup: what the tests need is not there, see above"
+  # shellcheck disable=SC2053  # the right side is a pattern
+  if [ "$only" = "$check" ] || [[ $only == $check ]]; then
+    FLEET_TEST_INSIDE=1 exec "$0" "$@"
+  fi
   # One engine for all suites. 69 is its word for "no engine"; the sum is then not printed yet.
   result=0
   FLEET_TEST_INSIDE=1 scripts/with-docker.sh "$0" "$@" || result=$?
