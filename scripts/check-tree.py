@@ -275,6 +275,16 @@ def check_width(files: list[Path]) -> None:
     check(f"no line of code, comment or prose is wider than {documents.WIDTH} characters", wrong)
 
 
+def check_links(files: list[Path]) -> None:
+    wrong = [
+        f"{shown(file)}: {link}"
+        for file in files
+        for link in documents.links(file.read_text())
+        if not (file.parent / link).exists()
+    ]
+    check("every file that a document links to exists", wrong)
+
+
 def check_paths(files: list[Path]) -> None:
     """A path of the machine that somebody worked on has no place in the tree."""
     here = str(ROOT) + "/"
@@ -313,6 +323,7 @@ def main() -> int:
     check_sources_text(tracked("*.rs"))
     check_guarantees(members)
     check_width(tracked(*(f"*{suffix}" for suffix in documents.CHECKED)))
+    check_links(tracked("*.md"))
     check_paths(tracked())
     return 1 if failed else 0
 

@@ -112,3 +112,11 @@ def too_wide(suffix: str, text: str) -> list[str]:
         for number, line in enumerate(text.splitlines(), 1)
         if len(line) > WIDTH
     ]
+
+
+def links(text: str) -> list[str]:
+    """The files and folders that a Markdown document links to, relative to its own folder."""
+    prose = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+    targets = re.findall(r"\[[^\]]*\]\(([^)\s]+)\)", prose)
+    targets += re.findall(r"^\[[^\]]+\]: (\S+)", prose, re.MULTILINE)
+    return [t.split("#")[0] for t in targets if not re.match(r"[a-z]+:|#", t)]

@@ -54,6 +54,11 @@ def test_a_name_in_prose_or_in_another_table_is_checked_too():
     )
 
 
+def test_links_to_files_are_found_and_others_are_not():
+    text = "[a](b.md#part) [c](https://x) [d](#e)\n```\n[f](g.md)\n```\n[h]: ../i.md\n"
+    assert documents.links(text) == ["b.md", "../i.md"]
+
+
 LONG = "a word and " * 10
 
 
