@@ -1,0 +1,159 @@
+//! The arguments, and what each command does with them.
+
+use crate::simulate::figures::Prices;
+use crate::simulate::source::{self, Shape};
+use crate::simulate::world::{Conditions, Job};
+use crate::simulate::{OurSettings, Rule, compare, table};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// The arguments were wrong: `EX_USAGE` of sysexits.h.
+const USAGE: u8 = 64;
+
+/// Operate a GhostHands fleet, and try its scaling on your own history.
+#[derive(Debug, Parser)]
+#[command(name = "ghfleet", version, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Simulate(Simulate),
+}
+
+/// Play a history of jobs against scaling policies and compare waiting, hours and dollars.
+///
+/// Examples:
+///   ghfleet simulate --csv jobs.csv
+///   ghfleet simulate --generate bursty --days 30 --policy ours --policy buildkite-600
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+struct Simulate {
+    #[command(flatten)]
+    source: Source,
+    /// Compare only these policies; may be given several times.
+    #[arg(long = "policy", value_enum)]
+    policies: Vec<Rule>,
+    #[command(flatten)]
+    setting: Setting,
+    /// Print one JSON document instead of the table.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct Source {
+    /// A file with `arrival_s,duration_s`, one job a line.
+    #[arg(long, value_name = "FILE")]
+    csv: Option<PathBuf>,
+    /// Make a load up.
+    #[arg(long, value_enum, value_name = "SHAPE")]
+    generate: Option<Shape>,
+}
+
+#[derive(Debug, Args)]
+struct Setting {
+    /// Days of a generated load.
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=365))]
+    days: u32,
+    /// Seed of a generated load and of boot times: the same seed gives the same figures.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Fewest machines.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(0..=1000))]
+    min: u32,
+    /// Most machines.
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    max: u32,
+    /// Our `WAIT_VALUE`.
+    #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u32).range(0..=100))]
+    wait_value: u32,
+    /// Seconds between two of our ticks.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=60))]
+    tick_seconds: u32,
+    /// No tick at an enqueued job, as where VALET does not ask for one.
+    #[arg(long)]
+    no_enqueue_tick: bool,
+}
+
+impl Cli {
+    /// Does what was asked for.
+    pub fn run(self) -> ExitCode {
+        let result = match self.command {
+            Command::Simulate(simulate) => simulate.run(),
+        };
+        match result {
+            Ok(text) => {
+                // A reader that went away, such as `head`, is no failure.
+                std::io::stdout().write_all(text.as_bytes()).ok();
+                ExitCode::SUCCESS
+            }
+            Err(error) => {
+                writeln!(std::io::stderr(), "ghfleet: {error}").ok();
+                ExitCode::from(USAGE)
+            }
+        }
+    }
+}
+
+impl Source {
+    fn jobs(&self, setting: &Setting) -> Result<Vec<Job>, String> {
+        match (&self.csv, self.generate) {
+            (Some(path), _) => source::from_csv(path),
+            (None, Some(shape)) => Ok(shape.jobs(setting.days, setting.seed)),
+            (None, None) => Err("name a source: --csv FILE or --generate SHAPE".to_owned()),
+        }
+    }
+}
+
+impl Setting {
+    fn conditions(&self) -> Result<Conditions, String> {
+        if self.min > self.max {
+            return Err(format!("--min {} is more than --max {}", self.min, self.max));
+        }
+        let Setting { min, max, seed, .. } = *self;
+        Ok(Conditions { min, max, seed, ..Conditions::default() })
+    }
+
+    fn ours(&self) -> OurSettings {
+        OurSettings {
+            wait_value: self.wait_value,
+            tick_ms: i64::from(self.tick_seconds) * 1000,
+            enqueue_ms: (!self.no_enqueue_tick).then_some(1_000),
+        }
+    }
+}
+
+impl Simulate {
+    fn run(&self) -> Result<String, String> {
+        let conditions = self.setting.conditions()?;
+        let jobs = self.source.jobs(&self.setting)?;
+        let all: Vec<Rule> = Rule::value_variants().to_vec();
+        let rules = if self.policies.is_empty() { &all } else { &self.policies };
+        let mut played = 0;
+        let rows =
+            compare(&jobs, rules, self.setting.ours(), &conditions, Prices::default(), |rule| {
+                played += 1;
+                progress(played, rules.len(), rule);
+            });
+        if self.json {
+            let text = serde_json::to_string_pretty(&rows).map_err(|error| error.to_string())?;
+            return Ok(text + "\n");
+        }
+        Ok(table::render(&rows))
+    }
+}
+
+/// Says on a terminal how far it is.
+fn progress(played: usize, of: usize, rule: Rule) {
+    let mut stderr = std::io::stderr();
+    if stderr.is_terminal() {
+        let end = if played == of { "\r\x1b[K" } else { "" };
+        write!(stderr, "\r\x1b[K{played} of {of} policies: {}{end}", rule.name()).ok();
+    }
+}

@@ -1,0 +1,5 @@
+//! The command line of GhostHands Fleet. `main.rs` reads the arguments; everything it does is here,
+//! so that tests call the same functions.
+
+pub mod args;
+pub mod simulate;
