@@ -3,7 +3,8 @@
 use crate::simulate::figures::Prices;
 use crate::simulate::source::{self, Shape};
 use crate::simulate::world::{Conditions, Job};
-use crate::simulate::{OurSettings, Rule, compare, table};
+use crate::simulate::{OurSettings, Rule, compare, picture, table};
+use crate::{replay, tune};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
@@ -23,6 +24,8 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Simulate(Simulate),
+    Tune(Tune),
+    Replay(Replay),
 }
 
 /// Play a history of jobs against scaling policies and compare waiting, hours and dollars.
@@ -41,6 +44,70 @@ struct Simulate {
     #[command(flatten)]
     setting: Setting,
     /// Print one JSON document instead of the table.
+    #[arg(long)]
+    json: bool,
+    /// Write a page with a picture of each policy's run; it needs nothing but a browser.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+}
+
+/// Find the `WAIT_VALUE` for a goal, on your own history.
+///
+/// Plays the history with twelve values, prints waiting against money, recommends one, and checks
+/// the choice of each half of the history on the other half.
+///
+/// Examples:
+///   ghfleet tune --csv jobs.csv --max-p95-seconds 60
+///   ghfleet tune --csv jobs.csv --max-dollars-per-month 250
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+struct Tune {
+    #[command(flatten)]
+    source: Source,
+    #[command(flatten)]
+    goal: GoalArgs,
+    #[command(flatten)]
+    setting: Setting,
+    /// Print one JSON document instead of the table.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct GoalArgs {
+    /// 95 of 100 jobs wait at most this long; the cheapest such setting is recommended.
+    #[arg(long, value_name = "SECONDS")]
+    max_p95_seconds: Option<f64>,
+    /// Spend at most this much; the setting with the shortest mean wait is recommended.
+    #[arg(long, value_name = "DOLLARS")]
+    max_dollars_per_month: Option<f64>,
+}
+
+/// Decide recorded ticks again, and say where the outcome differs.
+///
+/// The file holds lines of the autoscale function's log. Without further options any difference is
+/// another version of this program, or a fault; with them you see what a setting would have changed.
+///
+/// Examples:
+///   aws logs tail /ghosthands/staging/autoscale --format short --since 1d > ticks.log
+///   ghfleet replay ticks.log
+///   ghfleet replay ticks.log --set-wait-value 10
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+struct Replay {
+    /// The log, or - for standard input.
+    file: PathBuf,
+    /// Decide with this `WAIT_VALUE`.
+    #[arg(long, value_name = "N")]
+    set_wait_value: Option<u32>,
+    /// Decide with this minimum.
+    #[arg(long, value_name = "N")]
+    set_min: Option<u32>,
+    /// Decide with this maximum.
+    #[arg(long, value_name = "N")]
+    set_max: Option<u32>,
+    /// Print one JSON document instead of sentences.
     #[arg(long)]
     json: bool,
 }
@@ -86,6 +153,8 @@ impl Cli {
     pub fn run(self) -> ExitCode {
         let result = match self.command {
             Command::Simulate(simulate) => simulate.run(),
+            Command::Tune(tune) => tune.run(),
+            Command::Replay(replay) => replay.run(),
         };
         match result {
             Ok(text) => {
@@ -136,17 +205,63 @@ impl Simulate {
         let all: Vec<Rule> = Rule::value_variants().to_vec();
         let rules = if self.policies.is_empty() { &all } else { &self.policies };
         let mut played = 0;
-        let rows =
-            compare(&jobs, rules, self.setting.ours(), &conditions, Prices::default(), |rule| {
-                played += 1;
-                progress(played, rules.len(), rule);
-            });
-        if self.json {
-            let text = serde_json::to_string_pretty(&rows).map_err(|error| error.to_string())?;
-            return Ok(text + "\n");
+        let compared = compare(&jobs, rules, self.setting.ours(), &conditions, |rule| {
+            played += 1;
+            progress(played, rules.len(), rule);
+        });
+        let rows = compared.figures(Prices::default());
+        if let Some(path) = &self.html {
+            std::fs::write(path, picture::page(&jobs, &rows, &compared.runs))
+                .map_err(|error| format!("{} cannot be written: {error}", path.display()))?;
         }
-        Ok(table::render(&rows))
+        if self.json { json(&rows) } else { Ok(table::render(&rows)) }
     }
+}
+
+impl Tune {
+    fn run(&self) -> Result<String, String> {
+        let conditions = self.setting.conditions()?;
+        let jobs = self.source.jobs(&self.setting)?;
+        let goal = match (self.goal.max_p95_seconds, self.goal.max_dollars_per_month) {
+            (Some(seconds), _) => tune::Goal::WaitP95(seconds),
+            (None, Some(dollars)) => tune::Goal::DollarsPerMonth(dollars),
+            (None, None) => {
+                return Err("name a goal: --max-p95-seconds or --max-dollars-per-month".to_owned());
+            }
+        };
+        let tuning = tune::tune(&jobs, self.setting.ours(), &conditions, Prices::default(), goal);
+        if self.json { json(&tuning) } else { Ok(tune::render(&tuning)) }
+    }
+}
+
+impl Replay {
+    fn run(&self) -> Result<String, String> {
+        let log = if self.file.as_os_str() == "-" {
+            std::io::read_to_string(std::io::stdin())
+        } else {
+            std::fs::read_to_string(&self.file)
+        };
+        let log =
+            log.map_err(|error| format!("{} cannot be read: {error}", self.file.display()))?;
+        let changes = replay::Changes {
+            wait_value: self.set_wait_value,
+            min: self.set_min,
+            max: self.set_max,
+        };
+        let report = replay::replay(&log, changes);
+        if report.records == 0 {
+            return Err(format!(
+                "{} holds no decision record with its inputs: give lines of the autoscale \
+                 function's log, whose type is \"decision\"",
+                self.file.display()
+            ));
+        }
+        if self.json { json(&report) } else { Ok(replay::render(&report)) }
+    }
+}
+
+fn json(value: &impl serde::Serialize) -> Result<String, String> {
+    serde_json::to_string_pretty(value).map(|text| text + "\n").map_err(|error| error.to_string())
 }
 
 /// Says on a terminal how far it is.

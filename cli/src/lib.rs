@@ -2,4 +2,6 @@
 //! so that tests call the same functions.
 
 pub mod args;
+pub mod replay;
 pub mod simulate;
+pub mod tune;

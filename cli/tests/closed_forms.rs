@@ -18,6 +18,11 @@ fn near(value: f64, expected: f64, within: f64) {
     assert!((value - expected).abs() <= within, "{value} is not {expected} ± {within}");
 }
 
+#[expect(clippy::cast_possible_truncation, reason = "milliseconds of a few months")]
+fn whole(ms: f64) -> i64 {
+    ms as i64
+}
+
 /// Arrivals once an hour, each at another moment of the worker's two seconds.
 fn hourly(count: i64) -> impl Iterator<Item = i64> {
     let mut random = fastrand::Rng::with_seed(7);
@@ -59,7 +64,7 @@ fn a_fixed_fleet_is_the_m_m_5_queue() {
     let jobs: Vec<Job> = (0..200_000)
         .map(|_| {
             at += exponential(service / 5.0 / 0.72);
-            Job { arrival: at as i64, duration: exponential(service) as i64 + 1 }
+            Job { arrival: whole(at), duration: whole(exponential(service)) + 1 }
         })
         .collect();
     let conditions = Conditions { min: 5, max: 5, boot: (0, 0), ..Conditions::default() };

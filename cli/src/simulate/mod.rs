@@ -7,13 +7,14 @@ pub mod figures;
 pub mod first;
 pub mod ours;
 pub mod peers;
+pub mod picture;
 pub mod source;
 pub mod table;
 pub mod world;
 
 use figures::{Figures, Prices, clairvoyant_hours};
 use peers::{Buildkite, FlyAutoscaler, Formula, GithubRunner, Hpa, TargetTracking};
-use world::{Conditions, Job, Policy, play};
+use world::{Conditions, Job, Policy, Run, play};
 
 /// The policies that can be compared, by the name that the table and `--policy` use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -78,22 +79,38 @@ impl Rule {
     }
 }
 
-/// Plays the same jobs against each rule.
+/// Runs of several rules on the same jobs, in the order of `rules`.
+#[derive(Debug)]
+pub struct Compared {
+    pub rules: Vec<Rule>,
+    pub runs: Vec<Run>,
+    /// Machine-hours of the clairvoyant bound.
+    pub bound_hours: f64,
+}
+
+impl Compared {
+    /// One line of figures per run.
+    pub fn figures(&self, prices: Prices) -> Vec<Figures> {
+        let runs = self.rules.iter().zip(&self.runs);
+        runs.map(|(rule, run)| Figures::of(&rule.name(), run, self.bound_hours, prices)).collect()
+    }
+}
+
+/// Plays the same jobs against each rule; `done` hears of each that is over.
 pub fn compare(
     jobs: &[Job],
     rules: &[Rule],
     ours: OurSettings,
     conditions: &Conditions,
-    prices: Prices,
     mut done: impl FnMut(Rule),
-) -> Vec<Figures> {
-    let bound = clairvoyant_hours(jobs, conditions);
-    rules
+) -> Compared {
+    let runs = rules
         .iter()
         .map(|&rule| {
             let run = play(jobs, conditions, rule.policy(ours, conditions).as_mut());
             done(rule);
-            Figures::of(&rule.name(), &run, bound, prices)
+            run
         })
-        .collect()
+        .collect();
+    Compared { rules: rules.to_vec(), runs, bound_hours: clairvoyant_hours(jobs, conditions) }
 }
