@@ -116,7 +116,7 @@ documentation() {
   RUSTDOCFLAGS='-D warnings -A rustdoc::private-intra-doc-links' \
     cargo doc --workspace --no-deps --document-private-items --locked
 }
-validate() { sam validate --lint && cfn-lint template.yaml; }
+validate() { sam validate --lint && cfn-lint template.yaml fleet.yaml; }
 
 suite format count_one cargo fmt --all --check
 suite scripts count_one shellcheck --severity=warning scripts/*.sh .ci/run

@@ -87,7 +87,8 @@ struct GoalArgs {
 /// Decide recorded ticks again, and say where the outcome differs.
 ///
 /// The file holds lines of the autoscale function's log. Without further options any difference is
-/// another version of this program, or a fault; with them you see what a setting would have changed.
+/// another version of this program, or a fault; with them you see what a setting would have
+/// changed.
 ///
 /// Examples:
 ///   aws logs tail /ghosthands/staging/autoscale --format short --since 1d > ticks.log

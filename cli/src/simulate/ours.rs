@@ -4,10 +4,11 @@
 use super::OurSettings;
 use super::world::{Action, Conditions, Fleet, Machine, Ms, Phase, Policy};
 use fleet_core::scaling::{
-    self, ActiveCounts, Group, Inputs, Instance, LossCause, Memory, Observation, Plan, QueueCounts,
-    QueueSnapshot, RefreshStatus, Schema, WorkerRow, WorkerStatus, decide,
+    self, ActiveCounts, Group, Inputs, Instance, LossCause, Memory, Observation, QueueCounts,
+    QueueSnapshot, RefreshStatus, ScalingAction, Schema, WorkerRow, WorkerStatus, decide,
 };
 use fleet_protocol::ids::{GroupName, InstanceId, WorkerId};
+use fleet_protocol::lifecycle::LifecycleState;
 use fleet_protocol::reading::Reading;
 use fleet_protocol::time::UnixMs;
 use std::num::NonZeroU32;
@@ -106,16 +107,11 @@ impl Ours {
 
     fn instance(&self, machine: usize, it: &Machine) -> Instance {
         let lifecycle = match (it.leaving, it.phase) {
-            (Some(_), _) => "Terminating:Wait",
-            (None, Phase::Booting) => "Pending",
-            (None, _) => "InService",
+            (Some(_), _) => LifecycleState::TerminatingWait,
+            (None, Phase::Booting) => LifecycleState::Pending,
+            (None, _) => LifecycleState::InService,
         };
-        Instance {
-            id: self.ids[machine].clone(),
-            lifecycle: lifecycle.to_owned(),
-            healthy: true,
-            protected: false,
-        }
+        Instance { id: self.ids[machine].clone(), lifecycle, healthy: true, protected: false }
     }
 }
 
@@ -135,12 +131,12 @@ impl Policy for Ours {
             Memory::Lost { cause: LossCause::Absent, detail: String::new() },
         );
         let inputs = Inputs { policy: self.policy.clone(), memory, observation };
-        let outcome = decide(&inputs);
-        self.memory = Memory::Kept(outcome.state);
-        match outcome.decision.plan {
-            Plan::Nothing | Plan::LookForRefresh => Vec::new(),
-            Plan::SetDesired { desired } => vec![Action::SetDesired(desired)],
-            Plan::Terminate { instance } => {
+        let result = decide(&inputs);
+        self.memory = Memory::Kept(result.state);
+        match result.decision.action {
+            ScalingAction::Nothing | ScalingAction::LookForRefresh => Vec::new(),
+            ScalingAction::SetDesired { desired } => vec![Action::SetDesired(desired)],
+            ScalingAction::Terminate { instance } => {
                 let machine = self.ids.iter().position(|id| *id == instance);
                 machine.map(Action::End).into_iter().collect()
             }

@@ -1,4 +1,4 @@
-"""The worker fleet's template: what it makes, what its roles may do, and that it fits the control plane's."""
+"""What fleet.yaml makes, what its roles may do, and how it fits template.yaml."""
 
 import json
 import re
@@ -31,34 +31,48 @@ def actions(role: str) -> set[str]:
 
 @pytest.fixture(scope="module")
 def stack():
-    """The stack as moto's CloudFormation makes it: without the preflight, which needs a host that answers."""
+    """The stack as moto's CloudFormation makes it, without the preflight: no host would answer."""
     with mock_aws():
         ec2 = boto3.client("ec2", region_name=REGION)
         vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
         zones = ec2.describe_availability_zones()["AvailabilityZones"][:3]
         subnets = [
-            ec2.create_subnet(VpcId=vpc, CidrBlock=f"10.0.{at}.0/24", AvailabilityZone=zone["ZoneName"])["Subnet"]["SubnetId"]
+            ec2.create_subnet(
+                VpcId=vpc, CidrBlock=f"10.0.{at}.0/24", AvailabilityZone=zone["ZoneName"]
+            )["Subnet"]["SubnetId"]
             for at, zone in enumerate(zones)
         ]
         image = ec2.describe_images(Owners=["amazon"])["Images"][0]["ImageId"]
-        given = {"VpcId": vpc, "SubnetIds": ",".join(subnets), "ImageId": image, "Preflight": "false", "VncCidr": "192.0.2.0/24"}
+        given = {
+            "VpcId": vpc,
+            "SubnetIds": ",".join(subnets),
+            "ImageId": image,
+            "Preflight": "false",
+            "VncCidr": "192.0.2.0/24",
+        }
         boto3.client("cloudformation", region_name=REGION).create_stack(
             StackName="fleet",
             TemplateBody=TEXT,
             Capabilities=["CAPABILITY_IAM"],
-            Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in given.items()],
+            Parameters=[
+                {"ParameterKey": key, "ParameterValue": value} for key, value in given.items()
+            ],
         )
         yield {"ec2": ec2, "subnets": subnets}
 
 
 def test_the_template_is_clean():
-    ended = subprocess.run(["cfn-lint", ROOT / "fleet.yaml"], capture_output=True, text=True)
+    ended = subprocess.run(
+        ["cfn-lint", ROOT / "fleet.yaml"], check=False, capture_output=True, text=True
+    )
     assert ended.returncode == 0, ended.stdout
 
 
 def test_the_group_has_its_bounds_its_zones_and_its_drain_hook(stack):
     client = boto3.client("autoscaling", region_name=REGION)
-    group = client.describe_auto_scaling_groups(AutoScalingGroupNames=["ghosthands-worker-asg"])["AutoScalingGroups"][0]
+    group = client.describe_auto_scaling_groups(AutoScalingGroupNames=["ghosthands-worker-asg"])[
+        "AutoScalingGroups"
+    ][0]
     assert (group["MinSize"], group["MaxSize"]) == (1, 10)
     assert set(group["VPCZoneIdentifier"].split(",")) == set(stack["subnets"])
     hooks = RESOURCES["WorkerGroup"]["Properties"]["LifecycleHookSpecificationList"]
@@ -78,24 +92,31 @@ def test_instances_want_version_two_of_the_metadata_service_and_show_their_tags(
     assert (options["HttpTokens"], options["InstanceMetadataTags"]) == ("required", "enabled")
     assert data["InstanceType"] == "t3.large"
     volume = data["BlockDeviceMappings"][0]["Ebs"]
-    assert (volume["VolumeType"], int(volume["VolumeSize"]), volume["Encrypted"]) == ("gp3", 40, True)
+    assert (volume["VolumeType"], int(volume["VolumeSize"]), volume["Encrypted"]) == (
+        "gp3",
+        40,
+        True,
+    )
 
 
 def test_only_ports_that_were_asked_for_are_open(stack):
     groups = stack["ec2"].describe_security_groups()["SecurityGroups"]
     [workers] = [group for group in groups if group["Description"] == "GhostHands workers, staging"]
-    assert [(rule["FromPort"], rule["IpRanges"][0]["CidrIp"]) for rule in workers["IpPermissions"]] == [(6080, "192.0.2.0/24")]
+    assert [
+        (rule["FromPort"], rule["IpRanges"][0]["CidrIp"]) for rule in workers["IpPermissions"]
+    ] == [(6080, "192.0.2.0/24")]
 
 
 def test_a_host_reads_its_own_secret_and_completes_no_lifecycle_action(stack):
-    assert not {action for action in actions("WorkerRole") if action.startswith(("autoscaling:", "ec2:"))}
+    assert not {
+        action for action in actions("WorkerRole") if action.startswith(("autoscaling:", "ec2:"))
+    }
     statements = RESOURCES["WorkerRole"]["Properties"]["Policies"][0]["PolicyDocument"]["Statement"]
     [secret] = [s for s in statements if "secretsmanager:GetSecretValue" in listed(s["Action"])]
-    pattern, names = secret["Resource"]["Fn::Sub"]
-    assert names["Name"]["Fn::If"][2] == {"Fn::Sub": "ghosthands/${Environment}"}
-    # As IAM matches: six characters stand for themselves, and none of them is a slash of another name's.
-    suffix = pattern.rsplit(":", 1)[1].replace("${Name}", "ghosthands/staging")
-    matches = re.compile(re.escape(suffix).replace(r"\?", "."))
+    name = secret["Resource"]["Fn::Sub"][1]["Name"]["Fn::If"][2]["Fn::Sub"]
+    # As IAM matches: six question marks are six characters, whichever.
+    pattern = name.removeprefix("secret:").replace("${Environment}", "staging")
+    matches = re.compile(re.escape(pattern).replace(r"\?", "."))
     assert matches.fullmatch("ghosthands/staging-AbCdEf")
     assert not matches.fullmatch("ghosthands/staging/fleet-AbCdEf")
 
@@ -107,17 +128,29 @@ def test_both_templates_mean_the_same_by_the_same_name():
 
 
 def test_the_preflight_asks_the_host_before_the_stack_counts_as_ready():
-    assert RESOURCES["PreflightRun"]["Properties"]["WaitForSuccessTimeoutSeconds"] >= 900 + 600 + 300
+    assert (
+        RESOURCES["PreflightRun"]["Properties"]["WaitForSuccessTimeoutSeconds"] >= 900 + 600 + 300
+    )
     content = RESOURCES["PreflightDocument"]["Properties"]["Content"]
     steps = {step["name"]: step for step in content["mainSteps"]}
     assert [step["action"] for step in steps.values()][-1] == "aws:runCommand"
     assert steps["suspendRebalancing"]["inputs"]["ScalingProcesses"] == ["AZRebalance"]
     # Every call of the document is one that its role allows.
-    calls = {f"{step['inputs']['Service']}:{step['inputs']['Api']}" for step in steps.values() if "Api" in step["inputs"]}
+    calls = {
+        f"{step['inputs']['Service']}:{step['inputs']['Api']}"
+        for step in steps.values()
+        if "Api" in step["inputs"]
+    }
     assert calls <= actions("PreflightRole"), json.dumps(sorted(calls - actions("PreflightRole")))
 
 
 def test_every_parameter_is_described_and_shown_in_a_group():
-    shown = [name for group in FLEET["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"] for name in group["Parameters"]]
+    shown = [
+        name
+        for group in FLEET["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
+        for name in group["Parameters"]
+    ]
     assert sorted(shown) == sorted(FLEET["Parameters"])
-    assert all(parameter.get("Description", "").endswith(".") for parameter in FLEET["Parameters"].values())
+    assert all(
+        parameter.get("Description", "").endswith(".") for parameter in FLEET["Parameters"].values()
+    )
