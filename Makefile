@@ -1,6 +1,6 @@
 # GhostHands Fleet: what a developer runs. CI runs the same (.ci/run).
 .DEFAULT_GOAL := help
-.PHONY: help up test check bench setup
+.PHONY: help up test check bench mutants setup
 
 # Options of the fleet on one machine, such as ARGS="--jobs 20 --boot-seconds 5 --once".
 ARGS =
@@ -23,6 +23,9 @@ check: ## Only what needs no program of ours to run: formatting, lints, document
 
 bench: ## Measure what docs/BENCHMARKS.md reports
 	@scripts/bench.sh $(ARGS)
+
+mutants: ## Which changes of shared/core no test would notice; ARGS="scaling" is one part of it
+	@scripts/mutants.sh $(ARGS)
 
 setup: ## Install what the tests and `make up` need and this machine lacks
 	@scripts/setup.sh test

@@ -302,11 +302,9 @@ def check_paths(files: list[Path]) -> None:
 def check_guarantees(members: list[dict]) -> None:
     """A guarantee whose test was renamed or removed is a claim."""
     tests = test_names.rust_tests(members) | test_names.python_tests(ROOT / "tests/python")
-    named, wrong = documents.guarantees((ROOT / "docs/SEMANTICS.md").read_text(), tests)
-    check(
-        f"each guarantee of docs/SEMANTICS.md has a test, and each of {named} names is one",
-        wrong if named else ["none is named"],
-    )
+    for name in ("docs/SEMANTICS.md", "docs/FAULTS.md"):
+        named, wrong = documents.guarantees((ROOT / name).read_text(), tests)
+        check(f"each guarantee of {name} has a test, and each of {named} names is one", wrong)
 
 
 def main() -> int:
