@@ -20,7 +20,7 @@ pub(crate) async fn perform(app: &App, calls: Vec<Call>, now: UnixMs) -> Vec<Ans
 }
 
 async fn answer(app: &App, call: Call, now: UnixMs) -> Answer {
-    let App { lifecycle, commands, machines, .. } = app;
+    let App { lifecycle, commands, ec2, .. } = app;
     let dry_run = app.config.dry_run;
     match call {
         Call::DescribeGroup { after_s } => {
@@ -28,7 +28,9 @@ async fn answer(app: &App, call: Call, now: UnixMs) -> Answer {
             Answer::Group(lifecycle.group(now).await)
         }
         Call::DescribeHook => Answer::Hook(lifecycle.hook().await),
-        Call::DescribeMachines { instances } => Answer::Machines(machines.states(&instances).await),
+        Call::DescribeMachines { instances } => {
+            Answer::Machines(ec2.instance_states(&instances).await)
+        }
         Call::DescribeActivities => Answer::Activities(lifecycle.activities().await),
         Call::ListCommands { instance } => {
             let listed = commands.of(&instance).await;

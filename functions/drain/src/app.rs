@@ -1,18 +1,18 @@
 //! Everything a pass needs from outside, built once for each environment.
 
 use fleet_clients::aws::Aws;
-use fleet_clients::commands::Commands;
 use fleet_clients::config::DrainConfig;
+use fleet_clients::ec2::Ec2;
 use fleet_clients::lifecycle::Lifecycle;
-use fleet_clients::machines::Machines;
+use fleet_clients::run_command::DrainCommands;
 use fleet_core::drain::Memory;
 use tokio::sync::Mutex;
 
 pub(crate) struct App {
     pub(crate) config: DrainConfig,
     pub(crate) lifecycle: Lifecycle,
-    pub(crate) commands: Commands,
-    pub(crate) machines: Machines,
+    pub(crate) commands: DrainCommands,
+    pub(crate) ec2: Ec2,
     /// What this environment knows of its last passes: it saves calls, and nothing depends on it.
     pub(crate) warm: Mutex<Memory>,
 }
@@ -22,8 +22,8 @@ impl App {
         let aws = Aws::new(&config.aws);
         App {
             lifecycle: Lifecycle::new(&aws, config.group.clone(), config.hook.clone()),
-            commands: Commands::new(&aws, config.document.clone()),
-            machines: Machines::new(&config.aws),
+            commands: DrainCommands::new(&aws, config.document.clone()),
+            ec2: Ec2::new(&config.aws),
             warm: Mutex::default(),
             config,
         }

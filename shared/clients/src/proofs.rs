@@ -2,13 +2,14 @@
 //! Command.
 
 use crate::aws::{Aws, explain};
+use crate::run_command::decode;
 use aws_sdk_ssm::Client;
-use aws_sdk_ssm::types::{CommandFilter, CommandFilterKey, CommandInvocation};
+use aws_sdk_ssm::types::{CommandFilter, CommandFilterKey};
 use fleet_core::drain::Order;
 use fleet_core::fleet::{Proof, Runs, Word, word_of};
+use fleet_core::run_command::InvocationStatus;
 use fleet_protocol::ids::InstanceId;
 use fleet_protocol::reading::{Reading, Unknown, UnknownCause};
-use fleet_protocol::time::UnixMs;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
@@ -80,13 +81,11 @@ impl Proofs {
                 }
             };
             for invocation in page.command_invocations.unwrap_or_default() {
-                let Some(host) = invocation.instance_id.as_deref().map(InstanceId::new) else {
-                    continue;
-                };
-                if hosts.contains(&host)
+                let Ok(invocation) = decode::invocation(invocation) else { continue };
+                if hosts.contains(&invocation.instance)
                     && let Some(proof) = read(&invocation)
                 {
-                    keep(&mut proofs, host, proof);
+                    keep(&mut proofs, invocation.instance, proof);
                 }
             }
         }
@@ -102,34 +101,28 @@ fn keep(proofs: &mut BTreeMap<InstanceId, Proof>, host: InstanceId, proof: Proof
 }
 
 /// `None` for a command that says nothing of the version.
-fn read(invocation: &CommandInvocation) -> Option<Proof> {
+fn read(invocation: &decode::Invocation) -> Option<Proof> {
     // A drain stops a worker and changes no version.
-    if invocation.comment.as_deref().and_then(Order::read).is_some() {
+    if Order::read(&invocation.comment).is_some() {
         return None;
     }
-    let plugins = invocation.command_plugins.as_deref().unwrap_or_default();
-    let detail = invocation.status_details.as_deref().unwrap_or_default();
-    match detail {
-        "Pending" | "InProgress" | "Delayed" | "Cancelling" => return None,
-        // It never reached the host.
-        "DeliveryTimedOut" | "Undeliverable" | "Terminated" | "InvalidPlatform" => return None,
-        "Cancelled" if plugins.iter().all(|p| p.response_start_date_time.is_none()) => return None,
-        _ => {}
+    let status = invocation.status;
+    let cancelled = status == InvocationStatus::Cancelled;
+    if status.is_live() || status.never_ran() || cancelled && !invocation.began {
+        return None;
     }
-    let printed = plugins.iter().filter_map(|plugin| plugin.output.as_deref());
-    let ended = plugins.iter().filter_map(|plugin| plugin.response_finish_date_time).next_back();
-    let at = ended.or(invocation.requested_date_time)?.to_millis().ok()?;
-    let runs = match printed.map(word_of).find(|word| *word != Word::Unreadable) {
+    let runs = match invocation.printed.as_deref().map(word_of) {
         Some(Word::Runs(runs)) => runs,
         Some(Word::Other) => return None,
         Some(Word::Unreadable) | None => Runs::Unsaid,
     };
-    Some(Proof { at: UnixMs(at), runs })
+    Some(Proof { at: invocation.ended.unwrap_or(invocation.requested), runs })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use fleet_protocol::time::UnixMs;
 
     #[test]
     fn the_newest_word_counts_and_not_the_newest_request() {

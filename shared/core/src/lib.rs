@@ -10,4 +10,5 @@ pub mod drain;
 pub mod fleet;
 mod reasons;
 pub mod rollout;
+pub mod run_command;
 pub mod scaling;

@@ -2,7 +2,7 @@
 
 use crate::hosts::*;
 use crate::scripted::Says;
-use aws_double::{CommandFault, LifecycleState};
+use aws_double::{CommandFault, CommandSettings, LifecycleState};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -51,7 +51,18 @@ async fn rows_12_and_48_throttling_delays_and_loses_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn row_15_an_agent_that_is_away_for_ten_minutes_is_waited_for() {
+    away_for_ten_minutes(false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn status_details_with_spaces_are_read_like_those_without() {
+    away_for_ten_minutes(true).await;
+}
+
+async fn away_for_ten_minutes(spaced_details: bool) {
     let world = World::start(Setup::size(1)).await;
+    let settings = CommandSettings { spaced_details, ..world.double.command_settings() };
+    world.double.set_command_settings(settings).expect("settings");
     world.first_works_until(500);
     world.double.set_agent_online(&world.ids[0], false);
     world.end_first().await;

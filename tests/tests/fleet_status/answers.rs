@@ -1,8 +1,9 @@
 //! What is told when everything answers.
 
 use crate::world::*;
-use aws_double::CommandOutput;
+use aws_double::{CommandOutput, CommandSettings};
 use serde_json::{Value, json};
+use std::time::Duration;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_whole_fleet_is_told_with_what_each_host_proved() {
@@ -63,6 +64,19 @@ async fn the_whole_fleet_is_told_with_what_each_host_proved() {
     let series = json!({ "at": [1_764_000_000], "ready": [3], "active": [1], "desired": [4], "in_service": [null] });
     assert_eq!(status["series"], series);
     assert_eq!(status["cost"]["month_micros"], 4 * (83_200 * 730 + 3_200_000) + 3_200_000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deploy_under_way_hides_no_proven_version_in_either_spelling() {
+    let world = World::start(1).await;
+    let hosts = world.instances();
+    world.command(&hosts, |_| deployed("v2")).await;
+    world.command(&hosts, |_| deployed("v3").took(Duration::from_secs(600))).await;
+    for spaced_details in [false, true] {
+        let settings = CommandSettings { spaced_details, ..world.double.command_settings() };
+        world.double.set_command_settings(settings).expect("settings");
+        assert_eq!(world.status().await["instances"][0]["version"], "v2", "{spaced_details}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,7 +4,7 @@ use super::{no_such_yet, unavailable};
 use crate::act::perform;
 use crate::app::App;
 use fleet_clients::reply::Problem;
-use fleet_core::rollout::{Answer, Call, CallResult, CommandStatus, Evidence, Record, Seen};
+use fleet_core::rollout::{Answer, Call, CallResult, Evidence, Record, Seen};
 use fleet_protocol::ids::CommandId;
 use fleet_protocol::reading::Reading;
 use serde_json::{Value, json};
@@ -31,7 +31,7 @@ pub(super) async fn cancel(app: &App, id: &CommandId) -> Result<Value, Problem> 
     };
     match stored.record.as_ref().filter(|record| is_of(record, evidence)) {
         Some(record) => cancel_rollout(app, record, id).await,
-        None if evidence.command.status == CommandStatus::Live => {
+        None if evidence.command.status.is_live() => {
             take_back(app, id).await?;
             Ok(accepted(id))
         }

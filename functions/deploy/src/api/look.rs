@@ -6,9 +6,8 @@ use crate::act::members;
 use crate::app::{App, clock};
 use fleet_clients::reply::Problem;
 use fleet_clients::rollouts::Page;
-use fleet_core::rollout::{
-    Command, CommandStatus, Evidence, Known, Part, State, Step, StoredState, View,
-};
+use fleet_core::rollout::{Command, Evidence, Known, Part, State, Step, StoredState, View};
+use fleet_core::run_command::CommandStatus;
 use fleet_protocol::ids::{CommandId, InstanceId};
 use fleet_protocol::reading::Reading;
 use fleet_protocol::time::UnixMs;
@@ -47,7 +46,7 @@ pub(super) async fn one(app: &App, id: &CommandId) -> Result<Value, Problem> {
         over,
     });
     let cancelled = root.command.status == CommandStatus::Cancelled;
-    let live = commands.iter().any(|(_, e)| e.command.status == CommandStatus::Live);
+    let live = commands.iter().any(|(_, e)| e.command.status.is_live());
     let state = standing
         .state
         .unwrap_or_else(|| if live { State::InProgress } else { view.verdict(cancelled) });
@@ -250,7 +249,7 @@ async fn summarize(app: &App, stored: &StoredState, root: &Command) -> Result<Va
     let standing = standing(stored, root);
     let state = match (standing.state, root.status) {
         (Some(state), _) => state,
-        (None, CommandStatus::Live) => State::InProgress,
+        (None, status) if status.is_live() => State::InProgress,
         (None, status) => {
             let Some(evidence) = known(app.rollouts.evidence(&root.id).await)? else {
                 return Ok(Value::Object(summary(root, State::InProgress)));

@@ -53,6 +53,9 @@ pub struct CommandSettings {
     /// only when the whole command expires: true tests that reading. Nothing starts after its
     /// delivery window either way.
     pub timeout_verdict_at_expiry: bool,
+    /// AWS's documents show `StatusDetails` with and without spaces: true answers
+    /// "Delivery Timed Out", false `DeliveryTimedOut`.
+    pub spaced_details: bool,
 }
 
 impl Default for CommandSettings {
@@ -62,6 +65,7 @@ impl Default for CommandSettings {
             listed_after: Duration::ZERO,
             page_size: 50,
             timeout_verdict_at_expiry: false,
+            spaced_details: false,
         }
     }
 }

@@ -90,6 +90,7 @@ pub(super) struct NewSettings {
     listed_after_seconds: Option<f64>,
     page_size: Option<usize>,
     timeout_verdict_at_expiry: Option<bool>,
+    spaced_details: Option<bool>,
 }
 
 pub(super) async fn change_settings(State(account): App, Json(new): Json<NewSettings>) -> Response {
@@ -104,6 +105,7 @@ pub(super) async fn change_settings(State(account): App, Json(new): Json<NewSett
         settings.page_size = new.page_size.unwrap_or(settings.page_size);
         settings.timeout_verdict_at_expiry =
             new.timeout_verdict_at_expiry.unwrap_or(settings.timeout_verdict_at_expiry);
+        settings.spaced_details = new.spaced_details.unwrap_or(settings.spaced_details);
         settings.check()?;
         commands.settings = settings;
         Ok(json!({}))

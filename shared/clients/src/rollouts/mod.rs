@@ -96,8 +96,9 @@ impl Rollouts {
             let Some(page) = pages.next().await else { break };
             match page {
                 Ok(page) => {
-                    found
-                        .extend(page.commands.unwrap_or_default().iter().filter_map(read::command));
+                    found.extend(
+                        page.commands.unwrap_or_default().into_iter().filter_map(read::command),
+                    );
                 }
                 Err(error) => return Reading::Unknown(explain("ListCommands", error).into()),
             }
@@ -131,7 +132,7 @@ impl Rollouts {
                 error => return Err(error.into()),
             },
         };
-        Ok(answer.commands.unwrap_or_default().iter().find_map(read::command))
+        Ok(answer.commands.unwrap_or_default().into_iter().find_map(read::command))
     }
 
     async fn invocations(

@@ -2,6 +2,7 @@
 
 use super::policy::{COMMAND_SLACK_S, DELIVERY_S};
 use super::{Finding, HostReport, Order};
+use crate::run_command::{self, InvocationStatus};
 use fleet_protocol::ids::InstanceId;
 use fleet_protocol::time::UnixMs;
 use serde::{Deserialize, Serialize};
@@ -13,7 +14,7 @@ pub struct Invocation {
     pub command: String,
     /// By AWS's clock.
     pub requested: UnixMs,
-    pub status: Status,
+    pub status: InvocationStatus,
     /// `StatusDetails` as SSM spells it: `DeliveryTimedOut`, `Undeliverable`, …
     pub detail: String,
     /// What it was, by its comment.
@@ -21,56 +22,21 @@ pub struct Invocation {
     pub output: Output,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Status {
-    /// On its way or at work.
-    Live,
-    /// The host ran it to its end; whether with success says nothing about the worker.
-    Ended,
-    /// It never ran or was broken off.
-    Broken,
-    /// A word that this version does not know.
-    Other,
-}
-
 /// What the command printed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Output {
-    /// Nothing yet, or nothing ever.
-    None,
-    Report(HostReport),
-    /// Something else, in words.
-    Unreadable(String),
-}
-
-impl Status {
-    /// `Status` and `StatusDetails` of an invocation as SSM spells them. A command that never
-    /// reached its host is `Failed` too, and only the details tell.
-    pub fn read(word: &str, detail: &str) -> Status {
-        match word {
-            "Pending" | "InProgress" | "Delayed" | "Cancelling" => Status::Live,
-            "Failed" if !matches!(detail, "" | "Failed") => Status::Broken,
-            "Success" | "Failed" => Status::Ended,
-            "Cancelled" | "TimedOut" => Status::Broken,
-            _ => Status::Other,
-        }
-    }
-}
+pub type Output = run_command::Output<HostReport>;
 
 impl Invocation {
     /// Whether it may still come to something at `now`. An agent that dies with a command in hand
     /// leaves it in progress for long.
     pub(super) fn is_awaited(&self, now: UnixMs) -> bool {
-        matches!(self.status, Status::Live | Status::Other) && now < self.lost_at()
+        self.status.is_live() && now < self.lost_at()
     }
 
     /// From when on the host should have done what it says; one that never reached its host has
     /// nothing to wait for.
     pub(super) fn due_at(&self) -> UnixMs {
-        let undelivered = matches!(self.detail.as_str(), "DeliveryTimedOut" | "Undeliverable");
-        self.requested.plus_seconds(if undelivered { 0 } else { self.order.window_s })
+        let takes_s = if self.status.never_ran() { 0 } else { self.order.window_s };
+        self.requested.plus_seconds(takes_s)
     }
 
     /// When it counts as lost.

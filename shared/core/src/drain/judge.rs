@@ -6,7 +6,7 @@ use super::policy::{
 };
 use super::{
     Age, Chain, Done, Evidence, Finding, Invocation, LastAnswer, Machine, Order, Output, Policy,
-    Reason, Status,
+    Reason,
 };
 use fleet_protocol::ids::InstanceId;
 use fleet_protocol::reading::Reading;
@@ -137,7 +137,7 @@ impl Case<'_> {
         let stops = commands.iter().filter(|command| command.order.stop);
         let told = stops.map(Invocation::due_at).min();
         let told = told.or_else(|| {
-            last_calls().filter(|call| call.status != Status::Ended).map(Invocation::due_at).min()
+            last_calls().filter(|call| !call.status.ran_to_its_end()).map(Invocation::due_at).min()
         });
         // Where SSM does not know the machine, nobody can tell it.
         let cannot = self.evidence.sent == Some(Done::NotManaged);
@@ -173,7 +173,7 @@ impl Case<'_> {
     /// Whether the host ran one of the latest commands to its end, whatever came of it.
     fn ran_lately(&self, commands: &[Invocation]) -> bool {
         let lately = self.now.0.saturating_sub(i64::from(PROOF_MAX_AGE_S) * 1000);
-        commands.iter().any(|c| c.status == Status::Ended && c.requested.0 >= lately)
+        commands.iter().any(|c| c.status.ran_to_its_end() && c.requested.0 >= lately)
     }
 
     /// A host that answers at once, and wrongly, would otherwise be asked in a circle: each answer
@@ -204,9 +204,9 @@ impl Case<'_> {
             (Some(Finding::NoProof { wrong }), ..) => LastAnswer::NoProof { wrong },
             (None, Output::Unreadable(what), _) => LastAnswer::Unreadable { what: what.clone() },
             (None, ..) if newest.is_awaited(self.now) => LastAnswer::Awaited { asked_s: age_s },
-            (None, _, Status::Live | Status::Other) => LastAnswer::Lost { after_s: age_s },
-            (None, _, Status::Broken) => LastAnswer::Broken { detail: newest.detail.clone() },
-            (None, _, Status::Ended) => LastAnswer::Silent,
+            (None, _, status) if status.is_live() => LastAnswer::Lost { after_s: age_s },
+            (None, _, status) if status.ran_to_its_end() => LastAnswer::Silent,
+            (None, ..) => LastAnswer::Broken { detail: newest.detail.clone() },
         }
     }
 }

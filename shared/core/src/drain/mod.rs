@@ -23,7 +23,7 @@ mod policy;
 mod report;
 
 pub use age::Age;
-pub use commands::{Invocation, Output, Status};
+pub use commands::{Invocation, Output};
 pub use decide::decide;
 pub use decision::{Call, Decision, LastAnswer, Note, Reason, Verdict};
 pub use observation::{

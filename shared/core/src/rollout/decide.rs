@@ -5,9 +5,10 @@ use super::host::Standing;
 use super::next::{Case, Next, count, targets};
 use super::view::{Known, View};
 use super::{
-    Call, CallResult, CommandStatus, Decision, Ended, Evidence, Host, Inputs, Order, Part, Reason,
-    Record, Sending, Sent, Stable, State, Step, StoredState, WebhookCall,
+    Call, CallResult, Decision, Ended, Evidence, Host, Inputs, Order, Part, Reason, Record,
+    Sending, Sent, Stable, State, Step, StoredState, WebhookCall,
 };
+use crate::run_command::CommandStatus;
 use fleet_protocol::ids::{CommandId, InstanceId};
 use fleet_protocol::image_tag::ImageTag;
 use fleet_protocol::reading::Reading;
@@ -268,7 +269,7 @@ impl Pass<'_> {
     fn is_live(&self, evidence: &Evidence) -> bool {
         let open = evidence.invocations.iter().filter(|invocation| invocation.status.is_live());
         let mut open = open.peekable();
-        if evidence.command.status != CommandStatus::Live {
+        if !evidence.command.status.is_live() {
             return open.any(|invocation| self.is_here(&invocation.instance));
         }
         let all_listed = evidence.invocations.len() >= evidence.command.targets.len();
@@ -287,7 +288,7 @@ impl Pass<'_> {
     /// It runs: nothing to do but to take back what nobody can carry out any more.
     fn attend(&self, record: &Record, evidence: &Evidence, view: &View) -> Decision {
         let id = &evidence.command.id;
-        let live = evidence.command.status == CommandStatus::Live;
+        let live = evidence.command.status.is_live();
         let asked = self.inputs.seen.cancelled.contains(id);
         if live && !asked && self.stored.is_cancelled(record) {
             return one(Call::Cancel { id: id.clone(), instances: Vec::new() }, Reason::Cancelling);

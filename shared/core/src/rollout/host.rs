@@ -1,6 +1,7 @@
 //! How it stands with one host, by one command.
 
-use super::{HostReport, Invocation, InvocationStatus, Outcome, Output};
+use super::{HostReport, Invocation, Outcome, Output};
+use crate::run_command::InvocationStatus;
 use fleet_protocol::ids::InstanceId;
 use fleet_protocol::image_tag::ImageTag;
 use serde::{Deserialize, Serialize};
@@ -109,7 +110,7 @@ impl Host {
         let host = |state, standing| Host::new(instance, state, standing);
         match status {
             S::Pending => host(HostState::Pending, Standing::Open),
-            S::Running => host(HostState::InProgress, Standing::Open),
+            S::Running | S::Unknown => host(HostState::InProgress, Standing::Open),
             S::Unreached => host(HostState::Unreachable, Standing::Lacks)
                 .saying(format!("SSM could not hand it the order ({detail})")),
             S::NotStarted => host(HostState::NotStarted, Standing::Lacks)
@@ -120,7 +121,7 @@ impl Host {
                 .saying(format!("it did not answer in time ({detail}); its work may go on")),
             S::Cancelled => host(HostState::Cancelled, Standing::Unsure)
                 .saying("the order was cancelled; what the host had begun it finishes or undoes"),
-            S::Success | S::Failed => {
+            S::Success | S::Failed | S::EndedOtherwise => {
                 let objection = match output {
                     Output::Report(report) => match report.objection(instance, wanted.action) {
                         None => return Host::read(instance, *status == S::Success, report, wanted),

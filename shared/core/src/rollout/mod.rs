@@ -27,7 +27,7 @@ mod start;
 mod strategy;
 mod view;
 
-pub use command::{Command, CommandStatus, Invocation, InvocationStatus, Output};
+pub use command::{Command, Invocation, Output};
 pub use decide::decide;
 pub use decision::{Decision, Reason, State, Targets};
 pub use host::{Host, HostState};

@@ -4,8 +4,8 @@ use super::decide::UNLISTED_S;
 use super::next::{count, targets};
 use super::record::LISTED;
 use super::{
-    Call, Command, CommandStatus, Ended, Key, Kind, LockResult, Order, Part, Record, Seen,
-    SendResult, Sending, Sent, Step, StoredState, Strategy, Targets,
+    Call, Command, Ended, Key, Kind, LockResult, Order, Part, Record, Seen, SendResult, Sending,
+    Sent, Step, StoredState, Strategy, Targets,
 };
 use fleet_protocol::ids::{CommandId, InstanceId};
 use fleet_protocol::image_tag::ImageTag;
@@ -146,7 +146,7 @@ impl Begin<'_> {
         let over = |command: &&Command| {
             stored.stable.as_ref().is_some_and(|s| s.ended(&command.id).is_some())
         };
-        let runs = |c: &&Command| c.status == CommandStatus::Live && root(c) && !over(c);
+        let runs = |c: &&Command| c.status.is_live() && root(c) && !over(c);
         if let Some(running) = recent.iter().find(runs) {
             return Err(Started::Conflict { running: Some(running.id.clone()) });
         }

@@ -6,6 +6,7 @@
 
 use crate::scene::*;
 use fleet_core::drain::*;
+use fleet_core::run_command::InvocationStatus as Status;
 use fleet_protocol::reading::Reading;
 
 #[test]
@@ -47,7 +48,7 @@ fn row_05_a_pass_that_died_left_nothing_behind_that_the_next_one_needs() {
     // Died after the heartbeat, after the command, after the completion: each time the world alone
     // tells the next step.
     assert_eq!(Scene::waiting(vec![]).sent(), order());
-    let sent = Scene::waiting(vec![command(70, Status::Live, Output::None)]);
+    let sent = Scene::waiting(vec![command(70, Status::Running, Output::None)]);
     assert_eq!(sent.because(), Reason::Waiting { asked_s: 70, window_s: 240 });
     assert!(Scene::of("Terminating:Proceed", vec![]).is_left_alone());
 }
@@ -68,7 +69,7 @@ fn row_06_a_host_that_never_answered_is_told_once_more_before_its_worker_is_stop
     // Asked once, the command died on its way, and then nothing of ours ran for longer than any job
     // may take.
     let limit = i64::from(LIMIT_S);
-    let first = || command(limit + 900, Status::Broken, Output::None);
+    let first = || command(limit + 900, Status::Unreached, Output::None);
     let last_call = |asked_s, status, output| {
         let mut call = command(asked_s, status, output);
         call.order.chain.asked = Some(ago(limit + 900));
@@ -79,20 +80,22 @@ fn row_06_a_host_that_never_answered_is_told_once_more_before_its_worker_is_stop
     assert!(!order.stop && order.window_s == 240, "its worker may never have heard of the end");
     assert!(matches!(back.because(), Reason::LastCall { .. }) && back.because().pages());
     // Heard: the limit counts from there. Not heard: told again. Heard, and no answer: stopped.
-    assert!(last_call(100, Status::Live, Output::None).is_left_alone());
-    assert!(!last_call(250, Status::Ended, Output::Report(busy(1))).sent().stop);
-    assert!(!last_call(100, Status::Broken, Output::None).sent().stop);
-    assert!(last_call(250, Status::Ended, Output::None).sent().stop);
+    assert!(last_call(100, Status::Running, Output::None).is_left_alone());
+    assert!(!last_call(250, Status::Success, Output::Report(busy(1))).sent().stop);
+    assert!(!last_call(100, Status::Unreached, Output::None).sent().stop);
+    assert!(last_call(250, Status::Success, Output::None).sent().stop);
     // Its agent stays away: given up when a worker that was told to stop would be, and not while a
     // call is at work.
-    assert!(!last_call(239, Status::Broken, Output::None).sent().stop);
-    assert!(last_call(240, Status::Broken, Output::None).is_completed());
-    assert!(last_call(240, Status::Live, Output::None).is_left_alone());
-    assert!(!last_call(479, Status::Live, Output::None).sent().stop);
-    assert!(last_call(480, Status::Live, Output::None).is_completed());
+    assert!(!last_call(239, Status::Unreached, Output::None).sent().stop);
+    assert!(last_call(240, Status::Unreached, Output::None).is_completed());
+    assert!(last_call(240, Status::Running, Output::None).is_left_alone());
+    assert!(!last_call(479, Status::Running, Output::None).sent().stop);
+    assert!(last_call(480, Status::Running, Output::None).is_completed());
     // A host that ran its commands all the time, and never answered one, has heard of its end.
-    let silent =
-        vec![command(limit, Status::Ended, Output::None), command(60, Status::Ended, Output::None)];
+    let silent = vec![
+        command(limit, Status::Success, Output::None),
+        command(60, Status::Success, Output::None),
+    ];
     assert!(Scene::waiting(silent).sent().stop);
 }
 
@@ -201,16 +204,16 @@ fn row_33_a_replacement_never_lowers_the_desired_capacity() {
 
 #[test]
 fn row_35_a_spot_notice_in_mid_drain_hands_the_host_its_deadline() {
-    let running = command(100, Status::Live, Output::None);
+    let running = command(100, Status::Running, Output::None);
     let scene = Scene::waiting(vec![running]).hint(HintKind::Spot { noticed: Some(ago(10)) });
     let order = scene.sent();
     assert!(order.stop);
     assert_eq!(order.window_s, 50, "a minute is left to the worker to release its job");
     assert_eq!(order.chain.until, Some(ago(-50)));
     // The next pass, without any event, knows it from the command.
-    let mut told = command(5, Status::Live, Output::None);
+    let mut told = command(5, Status::Running, Output::None);
     told.order = order;
-    let next = Scene::waiting(vec![command(105, Status::Live, Output::None), told]);
+    let next = Scene::waiting(vec![command(105, Status::Running, Output::None), told]);
     assert_eq!(next.because(), Reason::Waiting { asked_s: 5, window_s: 50 });
 }
 
@@ -238,7 +241,7 @@ fn row_35_a_spot_notice_for_a_machine_in_service_drains_and_replaces_it() {
 fn row_35_a_notice_of_long_ago_stops_nobody() {
     let scene = Scene::of("InService", vec![]).hint(HintKind::Spot { noticed: Some(ago(3600)) });
     assert!(scene.is_left_alone());
-    let waiting = Scene::waiting(vec![command(60, Status::Live, Output::None)]);
+    let waiting = Scene::waiting(vec![command(60, Status::Running, Output::None)]);
     assert!(waiting.hint(HintKind::Spot { noticed: Some(ago(3600)) }).is_left_alone());
 }
 
@@ -255,19 +258,19 @@ fn row_35_a_rebalance_recommendation_lets_the_job_finish() {
 #[test]
 fn row_36_a_dead_machine_is_completed_at_once() {
     for state in ["shutting-down", "terminated", "stopping", "stopped"] {
-        let scene = Scene::waiting(vec![command(20, Status::Live, Output::None)]).machine(state);
+        let scene = Scene::waiting(vec![command(20, Status::Running, Output::None)]).machine(state);
         assert!(scene.is_completed(), "{state}");
         assert_eq!(scene.because(), Reason::MachineGone { state: state.into() });
     }
     for state in ["running", "pending", "a-new-word"] {
-        let scene = Scene::waiting(vec![command(20, Status::Live, Output::None)]).machine(state);
+        let scene = Scene::waiting(vec![command(20, Status::Running, Output::None)]).machine(state);
         assert!(scene.is_left_alone(), "{state}");
     }
 }
 
 #[test]
 fn row_36_machines_that_cannot_be_asked_are_not_dead() {
-    let commands = vec![command(20, Status::Live, Output::None)];
+    let commands = vec![command(20, Status::Running, Output::None)];
     let scene = Scene::waiting(commands).then(Answer::Machines(unknown()));
     assert!(scene.is_left_alone());
     let forgotten = Scene::waiting(vec![]).then(Answer::Machines(Reading::Known([].into())));
@@ -344,7 +347,7 @@ fn row_44_the_functions_clock_decides_nothing() {
     let scenes = [
         Scene::waiting(vec![]),
         Scene::waiting(vec![answered(100, drained())]),
-        Scene::waiting(vec![command(100, Status::Live, Output::None)]),
+        Scene::waiting(vec![command(100, Status::Running, Output::None)]),
         Scene::waiting(vec![answered(15_000, busy(1))]),
     ];
     for scene in scenes {
@@ -375,12 +378,14 @@ fn row_48_a_throttled_group_ends_the_pass() {
 
 #[test]
 fn row_49_an_instance_that_aws_ended_past_the_hook_is_over() {
-    assert!(Scene::of("Terminated", vec![command(20, Status::Live, Output::None)]).is_left_alone());
+    assert!(
+        Scene::of("Terminated", vec![command(20, Status::Running, Output::None)]).is_left_alone()
+    );
 }
 
 #[test]
 fn row_50_an_operators_completion_is_seen_and_not_fought() {
-    let scene = Scene::waiting(vec![command(20, Status::Live, Output::None)])
+    let scene = Scene::waiting(vec![command(20, Status::Running, Output::None)])
         .then(Answer::Held(id(0), Done::NoAction));
     assert!(scene.is_left_alone());
     assert!(scene.decide().notes.contains(&Note::NotHeld { instance: id(0) }));

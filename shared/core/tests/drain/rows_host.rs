@@ -2,6 +2,7 @@
 
 use crate::scene::*;
 use fleet_core::drain::*;
+use fleet_core::run_command::InvocationStatus as Status;
 use fleet_protocol::reading::Reading;
 
 fn unreadable(text: &str) -> Output {
@@ -10,9 +11,9 @@ fn unreadable(text: &str) -> Output {
 
 #[test]
 fn row_15_an_agent_that_is_offline_is_never_an_idle_worker() {
-    let pending = command(100, Status::Live, Output::None);
+    let pending = command(100, Status::Running, Output::None);
     assert!(Scene::waiting(vec![pending]).is_left_alone());
-    let undelivered = Scene::waiting(vec![command(100, Status::Broken, Output::None)]);
+    let undelivered = Scene::waiting(vec![command(100, Status::Unreached, Output::None)]);
     undelivered.sent();
     let last = LastAnswer::Broken { detail: "DeliveryTimedOut".into() };
     assert_eq!(undelivered.because(), Reason::Ask { last });
@@ -22,7 +23,7 @@ fn row_15_an_agent_that_is_offline_is_never_an_idle_worker() {
 
 #[test]
 fn row_16_a_command_that_its_agent_took_into_the_grave_is_sent_again() {
-    let at = |asked_s| Scene::waiting(vec![command(asked_s, Status::Live, Output::None)]);
+    let at = |asked_s| Scene::waiting(vec![command(asked_s, Status::Running, Output::None)]);
     assert!(at(179).is_left_alone());
     at(329).sent();
     assert_eq!(at(329).because(), Reason::Ask { last: LastAnswer::Awaited { asked_s: 329 } });
@@ -34,17 +35,17 @@ fn row_16_a_command_that_its_agent_took_into_the_grave_is_sent_again() {
 fn row_16_the_next_command_begins_before_the_last_one_ends() {
     // So a job that ends between two of them is heard of at the next tick, and not at the one after
     // it.
-    let at = |asked_s| Scene::waiting(vec![command(asked_s, Status::Live, Output::None)]);
+    let at = |asked_s| Scene::waiting(vec![command(asked_s, Status::Running, Output::None)]);
     assert!(at(179).is_left_alone());
     assert_eq!(at(180).sent(), Order { chain: at(180).sent().chain, ..order() });
     assert_eq!(at(180).because(), Reason::Ask { last: LastAnswer::Awaited { asked_s: 180 } });
-    let renewed = [180, 5].map(|asked_s| command(asked_s, Status::Live, Output::None));
+    let renewed = [180, 5].map(|asked_s| command(asked_s, Status::Running, Output::None));
     assert!(Scene::waiting(renewed.to_vec()).is_left_alone());
 }
 
 #[test]
 fn row_16_a_command_with_a_deadline_is_not_renewed() {
-    let mut stop = command(40, Status::Live, Output::None);
+    let mut stop = command(40, Status::Running, Output::None);
     stop.order = Order { window_s: 60, stop: true, ..order() };
     stop.order.chain.until = Some(ago(-20));
     assert!(Scene::waiting(vec![stop]).is_left_alone());
@@ -52,7 +53,7 @@ fn row_16_a_command_with_a_deadline_is_not_renewed() {
 
 #[test]
 fn row_17_a_doubled_command_changes_nothing() {
-    let live = |asked_s| command(asked_s, Status::Live, Output::None);
+    let live = |asked_s| command(asked_s, Status::Running, Output::None);
     assert!(Scene::waiting(vec![live(60), live(61)]).is_left_alone());
     assert!(Scene::waiting(vec![live(30), answered(31, drained())]).is_completed());
 }
@@ -86,7 +87,7 @@ fn row_19_success_without_a_proof_is_nothing() {
         Output::Report(HostReport { drained: false, ..drained() }),
     ];
     for lie in lies {
-        let scene = Scene::waiting(vec![command(30, Status::Ended, lie.clone())]);
+        let scene = Scene::waiting(vec![command(30, Status::Success, lie.clone())]);
         assert!(!scene.is_completed(), "{lie:?}");
         scene.sent();
     }
@@ -94,7 +95,7 @@ fn row_19_success_without_a_proof_is_nothing() {
 
 #[test]
 fn row_19_a_host_that_lies_at_once_is_not_asked_in_a_circle() {
-    let scene = Scene::waiting(vec![command(3, Status::Ended, Output::None)]);
+    let scene = Scene::waiting(vec![command(3, Status::Success, Output::None)]);
     assert!(scene.is_left_alone());
     assert_eq!(scene.because(), Reason::TooSoon { last: LastAnswer::Silent, wait_s: 17 });
 }
@@ -112,9 +113,9 @@ fn row_19_the_limit_does_not_count_from_a_lie() {
 #[test]
 fn row_19_a_failed_command_with_a_proof_is_a_proof() {
     // Success or not is about the script; what counts is what the host saw.
-    assert_eq!(Status::read("Failed", "Failed"), Status::Ended);
-    assert_eq!(Status::read("Failed", "Undeliverable"), Status::Broken);
     assert!(Scene::waiting(vec![answered(10, drained())]).is_completed());
+    let failed = command(10, Status::Failed, Output::Report(drained()));
+    assert!(Scene::waiting(vec![failed]).is_completed());
 }
 
 #[test]
@@ -149,7 +150,7 @@ fn row_23_a_host_without_a_worker_is_drained() {
 #[test]
 fn row_24_a_host_whose_server_is_down_is_asked_again() {
     let down = unreadable("{\"success\":false,\"message\":\"the deploy-server does not answer\"}");
-    let scene = Scene::waiting(vec![command(60, Status::Ended, down)]);
+    let scene = Scene::waiting(vec![command(60, Status::Success, down)]);
     scene.sent();
     assert!(matches!(scene.because(), Reason::Ask { last: LastAnswer::Unreadable { .. } }));
 }
@@ -204,11 +205,11 @@ fn row_29_a_job_that_hangs_is_stopped_past_the_limit_and_the_instance_goes() {
         stop.order.window_s = 0;
         Scene::waiting(vec![answered(limit + asked_s, busy(1)), stop])
     };
-    assert_eq!(stopping(50, Status::Live).because(), Reason::Stopping { asked_s: 50 });
-    stopping(100, Status::Broken).sent();
-    assert!(!stopping(239, Status::Broken).is_completed());
-    assert!(stopping(240, Status::Broken).is_completed());
-    assert_eq!(stopping(240, Status::Live).because(), Reason::GaveUp { silent_s: 240 });
+    assert_eq!(stopping(50, Status::Running).because(), Reason::Stopping { asked_s: 50 });
+    stopping(100, Status::Unreached).sent();
+    assert!(!stopping(239, Status::Unreached).is_completed());
+    assert!(stopping(240, Status::Unreached).is_completed());
+    assert_eq!(stopping(240, Status::Running).because(), Reason::GaveUp { silent_s: 240 });
 }
 
 #[test]
@@ -269,8 +270,7 @@ fn row_47_another_version_of_the_function_or_the_host_is_understood_or_not_belie
 
 #[test]
 fn row_47_a_word_of_ssm_that_this_version_does_not_know_is_no_end() {
-    assert_eq!(Status::read("Sleeping", "Sleeping"), Status::Other);
-    assert!(Scene::waiting(vec![command(100, Status::Other, Output::None)]).is_left_alone());
+    assert!(Scene::waiting(vec![command(100, Status::Unknown, Output::None)]).is_left_alone());
 }
 
 #[test]
@@ -292,7 +292,7 @@ fn a_proof_gets_stale() {
 #[test]
 fn the_limit_counts_from_the_first_answer_and_not_from_the_first_try() {
     let limit = i64::from(LIMIT_S);
-    let tries = vec![command(limit + 600, Status::Broken, Output::None), answered(600, busy(1))];
+    let tries = vec![command(limit + 600, Status::Unreached, Output::None), answered(600, busy(1))];
     let scene = Scene::waiting(tries);
     let order = scene.sent();
     assert!(!order.stop, "the worker was told ten minutes ago, whatever happened before");

@@ -2,6 +2,7 @@
 //! where it matters.
 
 use fleet_core::drain::*;
+use fleet_core::run_command::InvocationStatus as Status;
 use fleet_protocol::ids::{GroupName, InstanceId};
 use fleet_protocol::reading::{Reading, Unknown, UnknownCause};
 use fleet_protocol::time::UnixMs;
@@ -73,10 +74,10 @@ pub(crate) fn order() -> Order {
 /// A command of so many seconds ago.
 pub(crate) fn command(asked_s: i64, status: Status, output: Output) -> Invocation {
     let detail = match status {
-        Status::Live => "InProgress",
-        Status::Ended => "Success",
-        Status::Broken => "DeliveryTimedOut",
-        Status::Other => "Sleeping",
+        Status::Running => "InProgress",
+        Status::Success => "Success",
+        Status::Unreached => "DeliveryTimedOut",
+        _ => "Sleeping",
     };
     Invocation {
         command: format!("command-{asked_s}"),
@@ -89,7 +90,7 @@ pub(crate) fn command(asked_s: i64, status: Status, output: Output) -> Invocatio
 }
 
 pub(crate) fn answered(asked_s: i64, report: HostReport) -> Invocation {
-    command(asked_s, Status::Ended, Output::Report(report))
+    command(asked_s, Status::Success, Output::Report(report))
 }
 
 pub(crate) fn unknown<T>() -> Reading<T> {

@@ -2,10 +2,11 @@
 
 use crate::world::{Luck, World, tag};
 use fleet_core::rollout::{
-    Call, Command, CommandStatus, Evidence, HostReport, HostState, Inputs, Invocation,
-    InvocationStatus as Status, Key, Kind, Known, Members, Order, Outcome, Output, Part, Reason,
-    Record, Seen, SendResult, Start, Started, State, Step, Strategy, Targets, View, decide, start,
+    Call, Command, Evidence, HostReport, HostState, Inputs, Invocation, Key, Kind, Known, Members,
+    Order, Outcome, Output, Part, Reason, Record, Seen, SendResult, Start, Started, State, Step,
+    Strategy, Targets, View, decide, start,
 };
+use fleet_core::run_command::{CommandStatus, InvocationStatus as Status};
 use fleet_protocol::ids::{CommandId, InstanceId};
 use fleet_protocol::time::UnixMs;
 use proptest::prelude::*;

@@ -2,10 +2,10 @@
 
 use crate::random::Random;
 use fleet_core::rollout::{
-    Answer, Call, CallResult, Command, CommandStatus, Evidence, HostReport, Invocation,
-    InvocationStatus as Status, LockResult, Members, Outcome, Output, Record, SendResult, Sending,
-    Stable, StoredState, Targets,
+    Answer, Call, CallResult, Command, Evidence, HostReport, Invocation, LockResult, Members,
+    Outcome, Output, Record, SendResult, Sending, Stable, StoredState, Targets,
 };
+use fleet_core::run_command::{CommandStatus, InvocationStatus as Status};
 use fleet_protocol::ids::{CommandId, InstanceId};
 use fleet_protocol::image_tag::ImageTag;
 use fleet_protocol::reading::{Reading, Unknown, UnknownCause};
@@ -166,7 +166,7 @@ impl World {
 
     /// SSM's ramp, and what hosts do.
     fn run(&mut self, sent: &mut Sent) {
-        if sent.command.status != CommandStatus::Live {
+        if !sent.command.status.is_live() {
             return;
         }
         for at in 0..sent.begun {
@@ -432,7 +432,7 @@ impl World {
         let Some(sent) = self.commands.iter_mut().find(|sent| sent.command.id == *id) else {
             return;
         };
-        if sent.command.status != CommandStatus::Live {
+        if !sent.command.status.is_live() {
             return;
         }
         for invocation in &mut sent.invocations {

@@ -183,7 +183,7 @@ pub(super) fn commands(list: &List, account: &Account) -> Result<Value, ApiError
                 let over = command.count(|s| !s.is_terminal()) == 0;
                 conditions.iter().all(|f| f.holds(command, command.state.status(), over))
             })
-            .map(|command| (command.seq, render::command(command)))
+            .map(|command| (command.seq, render::command(command, c.settings.spaced_details)))
             .collect();
         let (page, token) = page(found, after, size, |seq| seq.to_string());
         Ok(with_token(json!({ "Commands": page }), token))
@@ -218,7 +218,7 @@ pub(super) fn invocations(list: &List, account: &Account) -> Result<Value, ApiEr
                 let (status, over) = (v.state.status(), v.state.is_terminal());
                 if here && conditions.iter().all(|f| f.holds(command, status, over)) {
                     let details = list.details.unwrap_or(false);
-                    let value = render::invocation(command, v, details);
+                    let value = render::invocation(command, v, details, c.settings.spaced_details);
                     found.push(((command.seq, left), value));
                 }
             }
@@ -249,7 +249,7 @@ pub(super) fn invocation(which: &GetInvocation, account: &Account) -> Result<Val
                 format!("The document has the step {}, not {name}", command.step),
             ));
         }
-        Ok(render::single(command, v))
+        Ok(render::single(command, v, c.settings.spaced_details))
     })
 }
 

@@ -60,7 +60,19 @@ pub(super) fn content(document: &Document, created: Timestamp) -> Value {
     })
 }
 
-pub(super) fn command(c: &Command) -> Value {
+/// Status details in one of the two spellings of AWS's documents.
+fn spelled(details: &str, spaced: bool) -> String {
+    let mut text = String::new();
+    for letter in details.chars() {
+        if spaced && letter.is_ascii_uppercase() && !text.is_empty() {
+            text.push(' ');
+        }
+        text.push(letter);
+    }
+    text
+}
+
+pub(super) fn command(c: &Command, spaced: bool) -> Value {
     let targets: Vec<Value> =
         c.targets.iter().map(|(key, values)| json!({ "Key": key, "Values": values })).collect();
     json!({
@@ -74,7 +86,7 @@ pub(super) fn command(c: &Command) -> Value {
         "Targets": targets,
         "RequestedDateTime": epoch(c.requested),
         "Status": c.state.status(),
-        "StatusDetails": c.state.details(),
+        "StatusDetails": spelled(c.state.details(), spaced),
         "OutputS3BucketName": "",
         "OutputS3KeyPrefix": "",
         "MaxConcurrency": c.max_concurrency,
@@ -118,8 +130,8 @@ fn response_code(v: &Invocation) -> i32 {
     v.output.as_ref().map_or(-1, |o| o.exit_code)
 }
 
-pub(super) fn invocation(c: &Command, v: &Invocation, details: bool) -> Value {
-    let (status, status_details) = (v.state.status(), v.state.details());
+pub(super) fn invocation(c: &Command, v: &Invocation, details: bool, spaced: bool) -> Value {
+    let (status, status_details) = (v.state.status(), spelled(v.state.details(), spaced));
     let mut plugins = Vec::new();
     if details {
         let mut plugin = json!({
@@ -159,7 +171,7 @@ pub(super) fn invocation(c: &Command, v: &Invocation, details: bool) -> Value {
     })
 }
 
-pub(super) fn single(c: &Command, v: &Invocation) -> Value {
+pub(super) fn single(c: &Command, v: &Invocation, spaced: bool) -> Value {
     let time = |at: Option<Timestamp>| at.map(|at| format!("{at:.3}")).unwrap_or_default();
     let elapsed = match (v.started_at, v.ended_at) {
         (Some(start), Some(end)) => {
@@ -180,7 +192,7 @@ pub(super) fn single(c: &Command, v: &Invocation) -> Value {
         "ExecutionElapsedTime": elapsed,
         "ExecutionEndDateTime": time(v.started_at.and(v.ended_at)),
         "Status": v.state.status(),
-        "StatusDetails": v.state.details(),
+        "StatusDetails": spelled(v.state.details(), spaced),
         "StandardOutputContent":
             cut(v.output.as_ref().map_or("", |o| o.stdout.as_str()), STANDARD_OUTPUT),
         "StandardOutputUrl": "",

@@ -3,7 +3,8 @@
 
 use super::world::{Lifecycle, Loss};
 use super::{Draw, Fault, World};
-use fleet_core::drain::{DELIVERY_S, HostReport, Order, Output, Status};
+use fleet_core::drain::{DELIVERY_S, HostReport, Order, Output};
+use fleet_core::run_command::InvocationStatus as Status;
 
 /// SSM gives up on a command this long after its delivery window and its own window, as
 /// `GhostHands-Host` has it.
@@ -210,7 +211,7 @@ impl World {
                 command.state = self.deliver(&command.order);
             }
             State::Sent if self.now >= command.requested + i64::from(DELIVERY_S) => {
-                self.end(command, Status::Broken, "DeliveryTimedOut", Output::None);
+                self.end(command, Status::Unreached, "DeliveryTimedOut", Output::None);
             }
             State::Running { until } if self.machine_runs => {
                 if let Some(output) = self.answer(&command.order, until) {
@@ -230,9 +231,9 @@ impl World {
             };
             let lost = self.draw.has(Fault::OutputLost);
             let output = if lost { Output::None } else { output };
-            self.end(command, Status::Ended, "Success", output);
+            self.end(command, Status::Success, "Success", output);
         } else if pending && self.now >= command.times_out_at() {
-            self.end(command, Status::Broken, "ExecutionTimedOut", Output::None);
+            self.end(command, Status::TimedOut, "ExecutionTimedOut", Output::None);
         }
     }
 

@@ -6,6 +6,7 @@ use super::host::{Command, State};
 use super::world::{GLOBAL_S, HEARTBEAT_S, Loss};
 use super::{Fault, Keeper, World};
 use fleet_core::drain::*;
+use fleet_core::run_command::InvocationStatus as Status;
 use fleet_protocol::ids::{GroupName, InstanceId};
 use fleet_protocol::reading::{Reading, Unknown, UnknownCause};
 use fleet_protocol::time::UnixMs;
@@ -377,9 +378,9 @@ fn listed(world: &World) -> Vec<Invocation> {
 
 fn invocation(command: &Command) -> Invocation {
     let (status, detail, output) = match &command.state {
-        State::Sent => (Status::Live, "Pending", Output::None),
+        State::Sent => (Status::Running, "Pending", Output::None),
         State::Running { .. } | State::Orphaned | State::Finished { .. } => {
-            (Status::Live, "InProgress", Output::None)
+            (Status::Running, "InProgress", Output::None)
         }
         State::Over { status, detail, output } => (*status, *detail, output.clone()),
     };

@@ -1,26 +1,26 @@
-//! Orders to hosts through SSM Run Command, and what came of them.
+//! The drain commands of leaving instances, and what came of them.
 
+use super::decode;
 use crate::aws::{Aws, AwsError, AwsErrorKind, explain};
 use aws_sdk_ssm::Client;
-use aws_sdk_ssm::types::{CommandFilter, CommandFilterKey, CommandInvocation};
-use fleet_core::drain::{DELIVERY_S, Done, HostReport, Invocation, Order, Output, Status};
+use aws_sdk_ssm::types::{CommandFilter, CommandFilterKey};
+use fleet_core::drain::{DELIVERY_S, Done, HostReport, Invocation, Order, Output};
 use fleet_protocol::ids::InstanceId;
 use fleet_protocol::reading::{Reading, Unknown, UnknownCause};
-use fleet_protocol::time::UnixMs;
 
 /// The most that SSM gives at a time.
 const PAGE: i32 = 50;
 /// The newest come first and carry what the older ones established, so the rest is not read.
 const PAGES: usize = 2;
 
-/// The commands of one document.
+/// The drain commands of one document.
 #[derive(Clone, Debug)]
-pub struct Commands {
+pub struct DrainCommands {
     client: Client,
     document: String,
 }
 
-impl Commands {
+impl DrainCommands {
     pub fn new(aws: &Aws, document: String) -> Self {
         Self { client: Client::new(&aws.sdk), document }
     }
@@ -82,9 +82,8 @@ impl Commands {
                 },
             };
             for invocation in page.command_invocations.unwrap_or_default() {
-                match read(invocation) {
-                    Ok(Some(invocation)) => found.push(invocation),
-                    Ok(None) => {}
+                match decode::invocation(invocation) {
+                    Ok(invocation) => found.extend(read(invocation)),
                     Err(detail) => return unreadable(detail),
                 }
             }
@@ -93,37 +92,22 @@ impl Commands {
     }
 }
 
-/// `None` for a command that is not one of ours.
-fn read(invocation: CommandInvocation) -> Result<Option<Invocation>, String> {
-    let Some(order) = invocation.comment.as_deref().and_then(Order::read) else {
-        return Ok(None);
-    };
-    let requested = invocation.requested_date_time.and_then(|at| at.to_millis().ok());
-    let (Some(command), Some(requested), Some(status)) =
-        (invocation.command_id, requested, invocation.status)
-    else {
-        return Err(
-            "ListCommandInvocations gave a command without its id, date or status".to_owned()
-        );
-    };
-    let detail = invocation.status_details.unwrap_or_default();
-    let status = Status::read(status.as_str(), &detail);
-    let printed = invocation
-        .command_plugins
-        .unwrap_or_default()
-        .into_iter()
-        .filter_map(|plugin| plugin.output)
-        .find(|output| !output.trim().is_empty());
-    let output = match printed {
+/// `None` for a command that is no drain command.
+fn read(listed: decode::Invocation) -> Option<Invocation> {
+    let order = Order::read(&listed.comment)?;
+    let output = match listed.printed.as_deref().map(HostReport::find) {
         None => Output::None,
-        // What a command printed before its end may be half a line.
-        Some(_) if status == Status::Live => Output::None,
-        Some(text) => match HostReport::find(&text) {
-            Ok(report) => Output::Report(report),
-            Err(what) => Output::Unreadable(what),
-        },
+        Some(Ok(report)) => Output::Report(report),
+        Some(Err(what)) => Output::Unreadable(what),
     };
-    Ok(Some(Invocation { command, requested: UnixMs(requested), status, detail, order, output }))
+    Some(Invocation {
+        command: listed.id.to_string(),
+        requested: listed.requested,
+        status: listed.status,
+        detail: listed.detail,
+        order,
+        output,
+    })
 }
 
 fn unreadable<T>(detail: String) -> Reading<T> {

@@ -33,14 +33,14 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(1400);
 
 /// EC2, for one question.
 #[derive(Debug)]
-pub struct Machines {
+pub struct Ec2 {
     connector: Connector,
     credentials: Credentials,
     region: String,
     endpoint: String,
 }
 
-impl Machines {
+impl Ec2 {
     pub fn new(config: &AwsConfig) -> Self {
         let settings = HttpConnectorSettings::builder().connect_timeout(CONNECT_TIMEOUT).build();
         let connector = Connector::builder()
@@ -58,7 +58,10 @@ impl Machines {
 
     /// The state of each of these machines that EC2 still knows; it forgets one an hour after its
     /// end.
-    pub async fn states(&self, ids: &[InstanceId]) -> Reading<BTreeMap<InstanceId, Machine>> {
+    pub async fn instance_states(
+        &self,
+        ids: &[InstanceId],
+    ) -> Reading<BTreeMap<InstanceId, Machine>> {
         let mut states = BTreeMap::new();
         for ids in ids.chunks(AT_A_TIME) {
             match self.ask(ids).await {
