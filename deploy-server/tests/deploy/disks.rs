@@ -146,6 +146,6 @@ fn a_server_that_cannot_write_the_terminating_marker_drains_all_the_same() {
         disk.free();
         let said = report(&host.cli(&["drain", "--terminating", "--timeout", "30", "--json"]));
         let instance = InstanceId::new("i-0123456789abcdef0");
-        assert_eq!(said.finding(&instance), Finding::Drained, "{said:?}");
+        assert_eq!(Finding::of(&said, &instance), Finding::Drained, "{said:?}");
     }
 }

@@ -3,7 +3,7 @@
 use std::process::Output;
 use std::time::{Duration, Instant};
 
-use fleet_core::drain::{Finding, HostReport};
+use fleet_core::drain::{DrainReport, Finding};
 use fleet_protocol::ids::InstanceId;
 use serde_json::{Value, json};
 
@@ -18,15 +18,15 @@ fn line(output: &Output) -> Value {
 
 /// The same, as the fleet's drain function reads it: found in the output, and short enough to get
 /// there whole.
-pub(crate) fn report(output: &Output) -> HostReport {
+pub(crate) fn report(output: &Output) -> DrainReport {
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(text.chars().count() <= 2000, "{text}");
     line(output);
-    HostReport::find(&text).unwrap_or_else(|wrong| panic!("{wrong}"))
+    DrainReport::find(&text).unwrap_or_else(|wrong| panic!("{wrong}"))
 }
 
 fn finding(output: &Output) -> Finding {
-    report(output).finding(&InstanceId::new("i-0123456789abcdef0"))
+    Finding::of(&report(output), &InstanceId::new("i-0123456789abcdef0"))
 }
 
 #[test]

@@ -68,7 +68,7 @@ fn an_instance_that_its_group_ends_drains_by_itself_and_remembers_it() {
     host.worker("POST", "/test/done");
     let said = report(&host.cli(&["drain", "--terminating", "--timeout", "30", "--json"]));
     let instance = fleet_protocol::ids::InstanceId::new("i-0123456789abcdef0");
-    assert_eq!(said.finding(&instance), Finding::Drained, "{said:?}");
+    assert_eq!(Finding::of(&said, &instance), Finding::Drained, "{said:?}");
 }
 
 #[test]

@@ -46,7 +46,7 @@ async fn answer(app: &App, call: Call) -> Answer {
         }
         Call::SendWebhook { stable } => {
             let done = tell(app, &stable).await;
-            Answer::WebhookSent(stable.deployment_id, done)
+            Answer::WebhookSent(stable.pointer.deployment_id, done)
         }
     }
 }

@@ -82,7 +82,7 @@ fn action(detail: &Value) -> Option<String> {
         Value::String(text) => serde_json::from_str(text).ok()?,
         parameters => parameters.clone(),
     };
-    parameters.get("Action")?.get(0)?.as_str().map(str::to_owned)
+    parameters.get(fleet_protocol::document::ACTION)?.get(0)?.as_str().map(str::to_owned)
 }
 
 fn http(event: Value) -> Result<Http, String> {

@@ -3,10 +3,11 @@
 
 use crate::app::{App, clock};
 use fleet_clients::pgboss::Look;
-use fleet_core::fleet::{Proof, Readings, Stable};
+use fleet_core::fleet::{Proof, Readings};
 use fleet_core::scaling::{Group, LossCause, Memory};
 use fleet_protocol::ids::InstanceId;
 use fleet_protocol::reading::{Reading, Unknown, UnknownCause};
+use fleet_protocol::stable::StablePointer;
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -88,10 +89,10 @@ fn remembered(stored: Reading<Option<String>>) -> Reading<Memory> {
     }
 }
 
-fn stable_version(name: &str, stored: Reading<Option<String>>) -> Reading<Option<Stable>> {
+fn stable_version(name: &str, stored: Reading<Option<String>>) -> Reading<Option<StablePointer>> {
     match stored {
         Reading::Known(None) => Reading::Known(None),
-        Reading::Known(Some(text)) => match Stable::parse(&text) {
+        Reading::Known(Some(text)) => match StablePointer::parse(&text) {
             Ok(stable) => Reading::Known(Some(stable)),
             Err(wrong) => Reading::Unknown(Unknown {
                 cause: UnknownCause::Unreadable,

@@ -5,7 +5,7 @@ use crate::aws::{Aws, explain};
 use crate::run_command::decode;
 use aws_sdk_ssm::Client;
 use aws_sdk_ssm::types::{CommandFilter, CommandFilterKey};
-use fleet_core::drain::Order;
+use fleet_core::drain::DrainOrder;
 use fleet_core::fleet::{Proof, Runs, Word, word_of};
 use fleet_core::run_command::InvocationStatus;
 use fleet_protocol::ids::InstanceId;
@@ -103,7 +103,7 @@ fn keep(proofs: &mut BTreeMap<InstanceId, Proof>, host: InstanceId, proof: Proof
 /// `None` for a command that says nothing of the version.
 fn read(invocation: &decode::Invocation) -> Option<Proof> {
     // A drain stops a worker and changes no version.
-    if Order::read(&invocation.comment).is_some() {
+    if DrainOrder::read(&invocation.comment).is_some() {
         return None;
     }
     let status = invocation.status;

@@ -125,13 +125,13 @@ impl Webhook {
 fn body(stable: &Stable, event: &str, environment: &str) -> String {
     json!({
         "event": format!("ghosthands.{event}"),
-        "image": stable.image_tag,
-        "image_tag": stable.image_tag,
+        "image": stable.pointer.image_tag,
+        "image_tag": stable.pointer.image_tag,
         "environment": environment,
-        "deployment_id": stable.deployment_id,
-        "previous_image_tag": stable.before,
+        "deployment_id": stable.pointer.deployment_id,
+        "previous_image_tag": stable.pointer.before,
         "triggered_by": "ghosthands-fleet",
-        "timestamp": stable.at,
+        "timestamp": stable.pointer.at,
     })
     .to_string()
 }
@@ -151,13 +151,17 @@ mod tests {
     use super::*;
     use fleet_protocol::ids::CommandId;
     use fleet_protocol::image_tag::ImageTag;
+    use fleet_protocol::stable::StablePointer;
 
     fn stable(kind: Kind) -> Stable {
         Stable {
-            image_tag: ImageTag::parse("v2").unwrap(),
-            deployment_id: CommandId::new("d"),
-            at: "2026-11-25T08:00:00Z".to_owned(),
-            before: Some(ImageTag::parse("v1").unwrap()),
+            pointer: StablePointer {
+                image_tag: ImageTag::parse("v2").unwrap(),
+                digest: None,
+                deployment_id: Some(CommandId::new("d")),
+                at: Some("2026-11-25T08:00:00Z".to_owned()),
+                before: Some(ImageTag::parse("v1").unwrap()),
+            },
             kind,
             webhook_pending: true,
             ended: Vec::new(),

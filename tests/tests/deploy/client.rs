@@ -6,8 +6,8 @@ use fleet_clients::aws::Aws;
 use fleet_clients::config::DeployConfig;
 use fleet_clients::rollouts::Rollouts;
 use fleet_core::rollout::{
-    CallResult, Key, Kind, LockResult, Order, Part, Record, SendResult, Sending, Sent, Step,
-    Strategy, Targets,
+    CallResult, Key, Kind, LockResult, Pace, Part, Record, RolloutOrder, SendResult, Sending, Sent,
+    Step, Strategy, Targets,
 };
 use fleet_protocol::ids::InstanceId;
 use fleet_protocol::image_tag::ImageTag;
@@ -28,11 +28,11 @@ fn sending(world: &World) -> Sending {
         Part::Root { key: Key::of_hash("abcdef012345"), by: None, why: Some("why".to_owned()) };
     let hosts: Vec<InstanceId> = world.in_service().into_iter().map(InstanceId::new).collect();
     Sending {
-        order: Order { kind: Kind::Deploy, strategy: Strategy::Canary, part },
+        order: RolloutOrder { kind: Kind::Deploy, strategy: Strategy::Canary, part },
         image_tag: Some(ImageTag::parse("v2").expect("a tag")),
         force: true,
         targets: Targets::Hosts(hosts),
-        pace: Strategy::Canary.pace(1),
+        pace: Pace::of(Strategy::Canary, 1),
     }
 }
 

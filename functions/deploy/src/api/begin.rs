@@ -4,7 +4,9 @@ use super::{Accepted, Asked, body, no_such, no_such_yet, unavailable};
 use crate::act::perform;
 use crate::app::{App, clock};
 use fleet_clients::reply::Problem;
-use fleet_core::rollout::{Answer, Call, Kind, Seen, Start, Started, State, Strategy, start};
+use fleet_core::rollout::{
+    Answer, Call, Kind, Seen, Start, Started, State, Strategy, explain, start,
+};
 use fleet_protocol::ids::{CommandId, InstanceId};
 use fleet_protocol::reading::Reading;
 
@@ -73,13 +75,13 @@ pub(super) async fn roll_back(
         answers.into_iter().for_each(|answer| seen.take(answer));
         let first = seen.commands.get(&id).and_then(Reading::known).and_then(Option::as_ref);
         first.and_then(|first| first.command.image_tag.clone())
-    } else if stable.deployment_id == *id {
-        let before = stable.before.clone();
+    } else if stable.pointer.deployment_id.as_ref() == Some(id) {
+        let before = stable.pointer.before.clone();
         Some(before.ok_or_else(|| {
             nothing("no version was proven before this one: deploy one by its tag")
         })?)
     } else {
-        Some(stable.image_tag.clone())
+        Some(stable.pointer.image_tag.clone())
     };
     let wish = Start {
         key,
@@ -147,7 +149,7 @@ fn told(wish: &Start, seen: &Seen, started: Started) -> Result<Accepted, Problem
                 strategy: rollout.then(|| wish.strategy.as_str()),
                 state: ended.map_or(State::InProgress, |ended| ended.state),
                 note: (rollout && count > 0 && ended.is_none())
-                    .then(|| wish.strategy.explain(count)),
+                    .then(|| explain(wish.strategy, count)),
                 targets: hosts.iter().map(ToString::to_string).collect(),
             })
         }

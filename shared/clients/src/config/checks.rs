@@ -1,5 +1,7 @@
 //! What a well-formed value is. Each check returns what to do about a value that is not.
 
+use fleet_protocol::environment;
+
 type Checked = Result<(), &'static str>;
 
 fn ensure(holds: bool, fix: &'static str) -> Checked {
@@ -7,12 +9,7 @@ fn ensure(holds: bool, fix: &'static str) -> Checked {
 }
 
 pub(super) fn environment(text: &str) -> Checked {
-    let fits =
-        text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
-    ensure(
-        fits && (1..=32).contains(&text.len()),
-        "Use 1 to 32 lower-case letters, digits and hyphens, such as production",
-    )
+    ensure(environment::is_name(text), environment::RULE)
 }
 
 /// The characters that Auto Scaling takes in a group's name, without the few that only ever get

@@ -4,6 +4,7 @@ use super::lookup::Lookup;
 use super::report::Problem;
 use super::{ConfigError, names};
 use crate::telemetry;
+use fleet_protocol::variable;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -47,11 +48,9 @@ impl<'a, L: Lookup> Reader<'a, L> {
         }
     }
 
-    /// The value of `name`. Of AWS's own variables an empty one counts as not set, as it does for
-    /// AWS's own programs.
+    /// The value of `name`; an empty variable counts as not set.
     fn get(&self, name: &str) -> Option<String> {
-        let awss_own = name.starts_with("AWS_") && name != "AWS_ASG_NAME";
-        self.env.get(name).filter(|text| !(awss_own && text.is_empty()))
+        self.env.get(name).filter(|text| !variable::is_empty(text))
     }
 
     /// Notes a problem.
@@ -138,7 +137,7 @@ impl<'a, L: Lookup> Reader<'a, L> {
     /// The same, where an empty text counts as left out: a template's parameter has no other way to
     /// say so, and `sam local` sets what `AWS::NoValue` leaves out.
     pub(super) fn optional_or_empty(&mut self, name: &'static str, check: Check) -> Option<String> {
-        let text = self.get(name).filter(|text| !text.is_empty())?;
+        let text = self.get(name)?;
         self.checked(name, text, check)
     }
 

@@ -97,7 +97,7 @@ impl StatusConfig {
         );
         let stable_parameter = reader.text(
             "FLEET_STABLE_PARAMETER",
-            format!("/ghosthands/{name}/stable"),
+            fleet_protocol::stable::parameter(&name),
             checks::parameter,
         );
         let document =

@@ -111,7 +111,7 @@ fn every_problem_is_reported_at_once_and_no_secret_is_shown() {
         ("FLEET_OPERATOR_TOKEN", "hunter2"),
         ("GH_ENVIRONMENT", "Staging"),
         ("JOBS_PER_WORKER", "0"),
-        ("PGBOSS_QUEUE", ""),
+        ("PGBOSS_QUEUE", "a b"),
         ("PGBOSS_SCHEMA", "pg\"; drop"),
         ("RUST_LOG", "=loud="),
         ("WAIT_VALUE", "five"),
@@ -125,8 +125,7 @@ fn every_problem_is_reported_at_once_and_no_secret_is_shown() {
 
 #[test]
 fn numbers_are_whole_numbers_in_range_and_nothing_else() {
-    for bad in ["", " 5", "5 ", "+5", "-1", "1.5", "1e1", "0x10", "five", "4294967296", "1001", "0"]
-    {
+    for bad in [" 5", "5 ", "+5", "-1", "1.5", "1e1", "0x10", "five", "4294967296", "1001", "0"] {
         let line = problem("JOBS_PER_WORKER", bad);
         assert!(line.contains(&format!("{bad:?}")) && line.contains("from 1 to 1000"), "{line}");
     }
@@ -177,9 +176,11 @@ fn names_that_belong_to_others_are_let_be() {
 }
 
 #[test]
-fn an_empty_value_is_an_error_except_for_awss_own_variables() {
+fn an_empty_variable_counts_as_not_set() {
+    let unset = config(&[]);
     for name in ["AUTOSCALE_MIN", "DATABASE_URL", "PGBOSS_SCHEMA", "DRY_RUN", "DATABASE_CA"] {
-        problem(name, "");
+        assert_eq!(config(&[(name, "")]).hash, unset.hash, "{name}");
+        assert_eq!(config(&[(name, " ")]).hash, unset.hash, "{name}");
     }
     let config =
         config(&[("AWS_SESSION_TOKEN", ""), ("AWS_ENDPOINT_URL", ""), ("AWS_CA_BUNDLE", "")]);

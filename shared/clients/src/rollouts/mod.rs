@@ -6,6 +6,7 @@ mod stored;
 
 use crate::auto_scaling::OnlyIfRefused;
 use crate::aws::{Aws, AwsError, AwsErrorKind, explain};
+use crate::run_command::parameters;
 use aws_sdk_ssm::Client;
 use aws_sdk_ssm::config::Builder;
 use aws_sdk_ssm::error::SdkError;
@@ -13,8 +14,10 @@ use aws_sdk_ssm::types::{
     CommandFilter, CommandFilterKey, InstanceInformationStringFilter, PingStatus, Target,
 };
 use fleet_core::rollout::{CallResult, Command, Evidence, Kind, SendResult, Sending, Targets};
+use fleet_protocol::document::HostCommand;
 use fleet_protocol::ids::{CommandId, GroupName, InstanceId};
 use fleet_protocol::reading::{Reading, Unknown, UnknownCause};
+use fleet_protocol::stable;
 use fleet_protocol::time::UnixMs;
 use std::collections::BTreeMap;
 
@@ -61,7 +64,7 @@ impl Rollouts {
             document,
             group,
             record: format!("/ghosthands/{environment}/rollout"),
-            stable: format!("/ghosthands/{environment}/stable"),
+            stable: stable::parameter(environment),
             cancelled: format!("/ghosthands/{environment}/rollout-cancelled"),
         }
     }
@@ -206,6 +209,16 @@ impl Rollouts {
     /// it did nothing.
     pub async fn send(&self, sending: &Sending) -> SendResult {
         let Sending { order, image_tag, force, targets, pace } = sending;
+        let seconds =
+            if order.kind.is_rollout() { pace.whole_s } else { pace.whole_s.min(ACTION_S) };
+        let command = HostCommand {
+            image_tag: image_tag.clone(),
+            force: *force,
+            execution_s: Some(seconds),
+            // Taken out of service and not out of the group: it can be undone.
+            leaving: (order.kind == Kind::Drain).then_some(false),
+            ..HostCommand::new(order.kind.action())
+        };
         let mut call = self
             .client
             .send_command()
@@ -214,18 +227,7 @@ impl Rollouts {
             .timeout_seconds(DELIVERY_S)
             .max_concurrency(pace.max_concurrency.to_string())
             .max_errors(pace.max_errors.to_string())
-            .parameters("Action", vec![order.kind.action().to_owned()])
-            .parameters("Force", vec![force.to_string()]);
-        if let Some(tag) = image_tag {
-            call = call.parameters("ImageTag", vec![tag.to_string()]);
-        }
-        let seconds =
-            if order.kind.is_rollout() { pace.whole_s } else { pace.whole_s.min(ACTION_S) };
-        call = call.parameters("ExecutionSeconds", vec![seconds.to_string()]);
-        if order.kind == Kind::Drain {
-            // Taken out of service and not out of the group: it can be undone.
-            call = call.parameters("Leaving", vec!["false".to_owned()]);
-        }
+            .set_parameters(Some(parameters(&command)));
         call = match targets {
             Targets::Hosts(hosts) => {
                 call.set_instance_ids(Some(hosts.iter().map(ToString::to_string).collect()))

@@ -4,9 +4,12 @@ use super::decode;
 use crate::aws::{Aws, AwsError, AwsErrorKind, explain};
 use aws_sdk_ssm::Client;
 use aws_sdk_ssm::types::{CommandFilter, CommandFilterKey};
-use fleet_core::drain::{DELIVERY_S, Done, HostReport, Invocation, Order, Output};
+use fleet_core::drain::{DELIVERY_S, Done, DrainOrder, DrainReport, Invocation, Output};
+use fleet_protocol::action::Action;
+use fleet_protocol::document::HostCommand;
 use fleet_protocol::ids::InstanceId;
 use fleet_protocol::reading::{Reading, Unknown, UnknownCause};
+use std::collections::HashMap;
 
 /// The most that SSM gives at a time.
 const PAGE: i32 = 50;
@@ -27,7 +30,12 @@ impl DrainCommands {
 
     /// Sends the order to drain. SSM has no idempotency token, so after a lost answer the host may
     /// get it twice, and does not mind.
-    pub async fn send(&self, instance: &InstanceId, order: &Order) -> Done {
+    pub async fn send(&self, instance: &InstanceId, order: &DrainOrder) -> Done {
+        let command = HostCommand {
+            timeout_s: Some(order.window_s),
+            stop: order.stop,
+            ..HostCommand::new(Action::Drain)
+        };
         let answer = self
             .client
             .send_command()
@@ -35,9 +43,7 @@ impl DrainCommands {
             .instance_ids(instance.as_str())
             .timeout_seconds(i32::try_from(DELIVERY_S).unwrap_or(i32::MAX))
             .comment(order.comment())
-            .parameters("Action", vec!["drain".to_owned()])
-            .parameters("TimeoutSeconds", vec![order.window_s.to_string()])
-            .parameters("Stop", vec![order.stop.to_string()])
+            .set_parameters(Some(parameters(&command)))
             .send()
             .await;
         match answer {
@@ -92,10 +98,15 @@ impl DrainCommands {
     }
 }
 
+/// As SSM takes them.
+pub(crate) fn parameters(command: &HostCommand) -> HashMap<String, Vec<String>> {
+    command.parameters().into_iter().map(|(name, text)| (name.to_owned(), vec![text])).collect()
+}
+
 /// `None` for a command that is no drain command.
 fn read(listed: decode::Invocation) -> Option<Invocation> {
-    let order = Order::read(&listed.comment)?;
-    let output = match listed.printed.as_deref().map(HostReport::find) {
+    let order = DrainOrder::read(&listed.comment)?;
+    let output = match listed.printed.as_deref().map(DrainReport::find) {
         None => Output::None,
         Some(Ok(report)) => Output::Report(report),
         Some(Err(what)) => Output::Unreadable(what),

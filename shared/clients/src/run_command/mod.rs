@@ -5,3 +5,4 @@ pub(crate) mod decode;
 mod drains;
 
 pub use drains::DrainCommands;
+pub(crate) use drains::parameters;

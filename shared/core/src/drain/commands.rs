@@ -1,7 +1,8 @@
 //! The commands that a leaving instance was sent, as SSM lists them.
 
 use super::policy::{COMMAND_SLACK_S, DELIVERY_S};
-use super::{Finding, HostReport, Order};
+use super::report::closed_the_intake;
+use super::{DrainOrder, DrainReport, Finding};
 use crate::run_command::{self, InvocationStatus};
 use fleet_protocol::ids::InstanceId;
 use fleet_protocol::time::UnixMs;
@@ -18,12 +19,12 @@ pub struct Invocation {
     /// `StatusDetails` as SSM spells it: `DeliveryTimedOut`, `Undeliverable`, …
     pub detail: String,
     /// What it was, by its comment.
-    pub order: Order,
+    pub order: DrainOrder,
     pub output: Output,
 }
 
 /// What the command printed.
-pub type Output = run_command::Output<HostReport>;
+pub type Output = run_command::Output<DrainReport>;
 
 impl Invocation {
     /// Whether it may still come to something at `now`. An agent that dies with a command in hand
@@ -48,7 +49,7 @@ impl Invocation {
     /// What the host found, where it said so.
     pub(super) fn finding(&self, instance: &InstanceId) -> Option<Finding> {
         match &self.output {
-            Output::Report(report) => Some(report.finding(instance)),
+            Output::Report(report) => Some(Finding::of(report, instance)),
             Output::None | Output::Unreadable(_) => None,
         }
     }
@@ -56,6 +57,6 @@ impl Invocation {
     /// Whether the host said that the intake is closed: then it stays so for good, whatever the
     /// worker did since.
     pub(super) fn closed_the_intake(&self) -> bool {
-        matches!(&self.output, Output::Report(report) if report.closed_the_intake())
+        matches!(&self.output, Output::Report(report) if closed_the_intake(report))
     }
 }

@@ -1,7 +1,7 @@
 //! What is to be asked or done next, and why, in a form that a machine can compare and a person can
 //! read.
 
-use super::Order;
+use super::DrainOrder;
 use crate::reasons::reasons;
 use fleet_protocol::ids::InstanceId;
 use fleet_protocol::lifecycle::LifecycleState;
@@ -36,7 +36,7 @@ pub enum Call {
     /// `DescribeScalingActivities`: since when instances leave that SSM does not know.
     DescribeActivities,
     /// `SendCommand`
-    Send { instance: InstanceId, order: Order },
+    Send { instance: InstanceId, order: DrainOrder },
     /// `CompleteLifecycleAction` with `CONTINUE`. There is no way to spell `ABANDON`.
     Complete { instance: InstanceId },
     /// `TerminateInstanceInAutoScalingGroup` without decrement: the desired capacity is another

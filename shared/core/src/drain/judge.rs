@@ -5,8 +5,8 @@ use super::policy::{
     PROOF_MAX_AGE_S, RESEND_AFTER_S, SPOT_MARGIN_S, SPOT_NOTICE_S, TICK_S, UNLISTED_S, WINDOW_S,
 };
 use super::{
-    Age, Chain, Done, Evidence, Finding, Invocation, LastAnswer, Machine, Order, Output, Policy,
-    Reason,
+    Age, Chain, Done, DrainOrder, Evidence, Finding, Invocation, LastAnswer, Machine, Output,
+    Policy, Reason,
 };
 use fleet_protocol::ids::InstanceId;
 use fleet_protocol::reading::Reading;
@@ -16,7 +16,7 @@ use fleet_protocol::time::UnixMs;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     Wait,
-    Ask(Order),
+    Ask(DrainOrder),
     Leave,
 }
 
@@ -67,7 +67,7 @@ impl Case<'_> {
         if let Some(at) = stop_at.filter(|at| *at <= self.now) {
             return self.past(at, commands, newest, &age);
         }
-        let unnoticed = |order: &Order| age.chain.until.is_some() && !order.stop;
+        let unnoticed = |order: &DrainOrder| age.chain.until.is_some() && !order.stop;
         match newest.filter(|newest| newest.is_awaited(self.now)) {
             Some(newest) if !unnoticed(&newest.order) && !self.is_due(newest) => {
                 let asked_s = self.now.since(newest.requested) / 1000;
@@ -81,7 +81,7 @@ impl Case<'_> {
             }
         }
         let left = stop_at.map_or(i64::MAX, |at| at.since(self.now).max(0) / 1000);
-        let order = Order {
+        let order = DrainOrder {
             window_s: u32::try_from(left).map_or(WINDOW_S, |left| left.min(WINDOW_S)),
             stop: age.chain.until.is_some(),
             chain: age.chain,
@@ -105,7 +105,7 @@ impl Case<'_> {
         let fresh = self.now.since(newest.requested) <= i64::from(PROOF_MAX_AGE_S) * 1000;
         match &newest.output {
             Output::Report(report)
-                if fresh && report.finding(self.instance) == Finding::Drained =>
+                if fresh && Finding::of(report, self.instance) == Finding::Drained =>
             {
                 Some(Reason::Drained { stopped: report.worker_stopped })
             }
@@ -159,7 +159,7 @@ impl Case<'_> {
         let limit_s = self.policy.job_limit_s;
         let is_noticed = age.chain.until == Some(stop_at);
         if !is_noticed && age.chain.closed.is_none() && !self.ran_lately(commands) {
-            let order = Order { window_s: WINDOW_S, stop: false, chain: age.chain };
+            let order = DrainOrder { window_s: WINDOW_S, stop: false, chain: age.chain };
             return (Step::Ask(order), Reason::LastCall { limit_s, last });
         }
         let because = if is_noticed {
@@ -167,7 +167,7 @@ impl Case<'_> {
         } else {
             Reason::PastLimit { limit_s, last }
         };
-        (Step::Ask(Order { window_s: 0, stop: true, chain: age.chain }), because)
+        (Step::Ask(DrainOrder { window_s: 0, stop: true, chain: age.chain }), because)
     }
 
     /// Whether the host ran one of the latest commands to its end, whatever came of it.

@@ -18,7 +18,6 @@ mod decision;
 mod judge;
 mod notes;
 mod observation;
-mod order;
 mod policy;
 mod report;
 
@@ -26,9 +25,10 @@ pub use age::Age;
 pub use commands::{Invocation, Output};
 pub use decide::decide;
 pub use decision::{Call, Decision, LastAnswer, Note, Reason, Verdict};
+pub use fleet_protocol::drain_order::{Chain, DrainOrder};
+pub use fleet_protocol::drain_report::DrainReport;
 pub use observation::{
     Answer, Done, Evidence, Group, Hint, HintKind, Hook, Inputs, Machine, Member, Memory, Seen,
 };
-pub use order::{Chain, Order};
 pub use policy::{DELIVERY_S, Policy};
-pub use report::{Finding, HostReport};
+pub use report::Finding;

@@ -8,6 +8,7 @@ use crate::scaling::{
 use fleet_protocol::ids::InstanceId;
 use fleet_protocol::lifecycle::LifecycleState;
 use fleet_protocol::reading::{Reading, Unknown, UnknownCause};
+use fleet_protocol::stable::StablePointer;
 use fleet_protocol::time::UnixMs;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -187,7 +188,7 @@ fn state_of(row: &WorkerRow, db_now: UnixMs) -> WorkerState {
 fn instances(
     group: &Group,
     proofs: Option<&BTreeMap<InstanceId, Proof>>,
-    stable: Option<&Stable>,
+    stable: Option<&StablePointer>,
 ) -> Vec<InstanceView> {
     let view = |instance: &crate::scaling::Instance| {
         let proof = proofs.and_then(|proofs| proofs.get(&instance.id));
@@ -200,7 +201,10 @@ fn instances(
             lifecycle: instance.lifecycle.clone(),
             healthy: instance.healthy,
             protected: instance.protected,
-            drift: version.as_ref().zip(stable).map(|(tag, stable)| *tag != stable.image_tag),
+            drift: version
+                .as_ref()
+                .zip(stable)
+                .map(|(tag, stable)| *tag != stable.image_tag.as_str()),
             proven_at: version.as_ref().and(proof).map(|proof| proof.at.to_string()),
             version,
         }

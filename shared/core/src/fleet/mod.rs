@@ -17,4 +17,4 @@ pub use capacity::{CapacityWish, Change, Changes, WishProblem};
 pub use cost::{Cost, Prices};
 pub use readings::{Readings, Site, WorkerDetail};
 pub use status::*;
-pub use version::{Proof, Runs, Stable, Word, word_of};
+pub use version::{Proof, Runs, Word, word_of};

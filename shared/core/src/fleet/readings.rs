@@ -1,9 +1,10 @@
 //! What was read, each source by itself.
 
-use super::{Prices, Proof, Stable};
+use super::{Prices, Proof};
 use crate::scaling::{Group, Memory, QueueSnapshot};
 use fleet_protocol::ids::{GroupName, InstanceId, WorkerId};
 use fleet_protocol::reading::Reading;
+use fleet_protocol::stable::StablePointer;
 use fleet_protocol::time::UnixMs;
 use std::collections::BTreeMap;
 
@@ -23,7 +24,7 @@ pub struct Readings {
     /// The newest proof of each host that has one.
     pub proofs: Reading<BTreeMap<InstanceId, Proof>>,
     /// The version that hosts boot to; `None` before the first deployment through this system.
-    pub stable: Reading<Option<Stable>>,
+    pub stable: Reading<Option<StablePointer>>,
 }
 
 /// What the settings say.

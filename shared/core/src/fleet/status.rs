@@ -1,10 +1,11 @@
 //! The answer to "how is the fleet": what `GET /api/v1/admin/fleet-status` returns. `None` is
 //! always "nobody knows", never "none".
 
-use super::{Cost, Stable};
+use super::Cost;
 use fleet_protocol::ids::{GroupName, InstanceId, WorkerId};
 use fleet_protocol::lifecycle::LifecycleState;
 use fleet_protocol::reading::UnknownCause;
+use fleet_protocol::stable::StablePointer;
 use serde::Serialize;
 
 /// The first six fields are those of the old `getFleetStatus()`, by their old names.
@@ -156,7 +157,7 @@ pub enum WorkerState {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Versions {
     /// What hosts boot to. Null where it is unknown and before the first deployment.
-    pub stable: Option<Stable>,
+    pub stable: Option<StablePointer>,
     /// Hosts that run another version, and hosts that have proved none. Null where the instances
     /// are unknown.
     pub drifted: Option<u32>,

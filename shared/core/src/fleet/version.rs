@@ -1,27 +1,7 @@
 //! Which version a host has proved to run, from what its commands printed.
 
 use fleet_protocol::time::UnixMs;
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
-
-/// The version that hosts boot to, as the deployments leave it in its parameter.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Stable {
-    pub image_tag: String,
-    #[serde(default)]
-    pub deployment_id: Option<String>,
-    /// RFC 3339.
-    #[serde(default)]
-    pub at: Option<String>,
-}
-
-impl Stable {
-    /// # Errors
-    /// What is wrong with the text.
-    pub fn parse(text: &str) -> Result<Stable, String> {
-        serde_json::from_str(text).map_err(|error| format!("it is no version: {error}"))
-    }
-}
 
 /// A host's own word about what it runs, and when it gave it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -171,13 +151,5 @@ mod tests {
         }
         let noisy = "retrying\n {\"deployId\":\"d\",\"status\":\"deployed\",\"imageTag\":\"v2\"}\n----------ERROR-------\n";
         assert_eq!(word_of(noisy), runs("v2"));
-    }
-
-    #[test]
-    fn the_pointer_says_what_is_wrong_with_it() {
-        let stable =
-            Stable::parse(r#"{"image_tag":"v2","deployment_id":"c","at":"2026-11-24T00:00:00Z"}"#);
-        assert_eq!(stable.map(|stable| stable.image_tag), Ok("v2".to_owned()));
-        assert!(Stable::parse("v2").unwrap_err().starts_with("it is no version: "));
     }
 }

@@ -1,6 +1,6 @@
 //! Commands and invocations as SSM lists them, in the words that a decision needs.
 
-use super::{HostReport, Order};
+use super::{ActionReport, RolloutOrder};
 use crate::run_command::{self, CommandStatus, InvocationStatus};
 use fleet_protocol::ids::{CommandId, InstanceId};
 use fleet_protocol::image_tag::ImageTag;
@@ -14,7 +14,7 @@ pub struct Command {
     /// By AWS's clock.
     pub requested: UnixMs,
     /// What it was, by its comment.
-    pub order: Order,
+    pub order: RolloutOrder,
     pub image_tag: Option<ImageTag>,
     pub force: bool,
     pub status: CommandStatus,
@@ -34,4 +34,4 @@ pub struct Invocation {
 }
 
 /// What the command printed.
-pub type Output = run_command::Output<HostReport>;
+pub type Output = run_command::Output<ActionReport>;

@@ -5,13 +5,14 @@ use super::host::Standing;
 use super::next::{Case, Next, count, targets};
 use super::view::{Known, View};
 use super::{
-    Call, CallResult, Decision, Ended, Evidence, Host, Inputs, Order, Part, Reason, Record,
-    Sending, Sent, Stable, State, Step, StoredState, WebhookCall,
+    Call, CallResult, Decision, Ended, Evidence, Host, Inputs, Pace, Part, Reason, Record,
+    RolloutOrder, Sending, Sent, Stable, State, Step, StoredState, WebhookCall,
 };
 use crate::run_command::CommandStatus;
 use fleet_protocol::ids::{CommandId, InstanceId};
 use fleet_protocol::image_tag::ImageTag;
 use fleet_protocol::reading::Reading;
+use fleet_protocol::stable::StablePointer;
 use fleet_protocol::time::UnixMs;
 
 /// A command that was sent may be missing from SSM's lists for this long.
@@ -81,7 +82,9 @@ impl Pass<'_> {
     }
 
     fn is_over(&self, id: &CommandId) -> bool {
-        let over = |stable: &Stable| stable.deployment_id == *id || stable.ended(id).is_some();
+        let over = |stable: &Stable| {
+            stable.pointer.deployment_id.as_ref() == Some(id) || stable.ended(id).is_some()
+        };
         self.stored.stable.as_ref().is_some_and(over)
     }
 
@@ -117,7 +120,9 @@ impl Pass<'_> {
             return one(Call::ReadStored, Reason::WebhookPending);
         }
         let stable = self.stored.stable.as_ref();
-        match stable.filter(|stable| stable.webhook_pending && stable.deployment_id == call.id) {
+        match stable
+            .filter(|stable| stable.webhook_pending && stable.pointer.deployment_id == call.id)
+        {
             Some(stable) => {
                 let told = Stable { webhook_pending: false, ..stable.clone() };
                 one(Call::WriteStable { stable: Box::new(told) }, Reason::WebhookPending)
@@ -225,7 +230,7 @@ impl Pass<'_> {
             }
             Some(Reading::Known(recent)) => recent,
         };
-        let is_it = |order: &Order| match (&order.part, intent.step) {
+        let is_it = |order: &RolloutOrder| match (&order.part, intent.step) {
             (Part::Root { key, .. }, Step::Apply) => *key == record.key,
             (Part::Later { step, round, of }, _) => {
                 *step == intent.step && *round == intent.round && Some(of) == record.id()
@@ -321,12 +326,12 @@ impl Pass<'_> {
         if self.inputs.seen.intended {
             let part = Part::Later { step, round, of: root.clone() };
             // Going back is not stopped by a host that cannot.
-            let mut pace = record.strategy.pace(hosts_n);
+            let mut pace = Pace::of(record.strategy, hosts_n);
             if step == Step::Undo {
                 pace.max_errors = hosts_n;
             }
             let sending = Sending {
-                order: Order { kind: record.kind, strategy: record.strategy, part },
+                order: RolloutOrder { kind: record.kind, strategy: record.strategy, part },
                 image_tag: tag.cloned(),
                 force: record.force,
                 targets: targets(hosts),
@@ -349,10 +354,13 @@ impl Pass<'_> {
         };
         let old = self.stored.stable.as_ref();
         let stable = Stable {
-            image_tag: record.image_tag.clone(),
-            deployment_id: ended.id.clone(),
-            at: moment(self.inputs.now),
-            before: before(record, old),
+            pointer: StablePointer {
+                image_tag: record.image_tag.clone(),
+                digest: None,
+                deployment_id: Some(ended.id.clone()),
+                at: Some(moment(self.inputs.now)),
+                before: before(record, old),
+            },
             kind: record.kind,
             webhook_pending: self.inputs.webhook,
             ended: old.map(|old| old.ended.clone()).unwrap_or_default(),
@@ -398,8 +406,8 @@ impl Pass<'_> {
 /// one before it.
 fn before(record: &Record, old: Option<&Stable>) -> Option<ImageTag> {
     match old {
-        Some(old) if old.image_tag == record.image_tag => old.before.clone(),
-        Some(old) => Some(old.image_tag.clone()),
+        Some(old) if old.pointer.image_tag == record.image_tag => old.pointer.before.clone(),
+        Some(old) => Some(old.pointer.image_tag.clone()),
         None => None,
     }
 }

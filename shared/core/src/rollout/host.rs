@@ -1,7 +1,10 @@
 //! How it stands with one host, by one command.
 
-use super::{HostReport, Invocation, Outcome, Output};
+use super::report::objection;
+use super::{ActionReport, ActionResult, Invocation, Output};
 use crate::run_command::InvocationStatus;
+use fleet_protocol::action::Action;
+use fleet_protocol::exit_code::ExitCode;
 use fleet_protocol::ids::InstanceId;
 use fleet_protocol::image_tag::ImageTag;
 use serde::{Deserialize, Serialize};
@@ -77,7 +80,7 @@ pub(super) enum Standing {
 /// What a command wanted from its hosts.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Wanted<'a> {
-    pub(super) action: &'a str,
+    pub(super) action: Action,
     /// `None` for an order that is not about a version.
     pub(super) tag: Option<&'a ImageTag>,
 }
@@ -123,7 +126,7 @@ impl Host {
                 .saying("the order was cancelled; what the host had begun it finishes or undoes"),
             S::Success | S::Failed | S::EndedOtherwise => {
                 let objection = match output {
-                    Output::Report(report) => match report.objection(instance, wanted.action) {
+                    Output::Report(report) => match objection(report, instance, wanted.action) {
                         None => return Host::read(instance, *status == S::Success, report, wanted),
                         Some(objection) => objection,
                     },
@@ -142,15 +145,16 @@ impl Host {
             || "without an exit code".to_owned(),
             |code| format!("with exit code {code}"),
         );
-        match exit {
+        let known = exit.and_then(ExitCode::read);
+        match known {
             _ if success => host(HostState::Refused, Standing::Unsure)
                 .saying(format!("it ended well and proved nothing: {why}")),
-            Some(10) => host(HostState::RolledBack, Standing::Failed).saying(why),
-            Some(11) => host(HostState::FailedDown, Standing::Down).saying(why),
-            Some(13) => host(HostState::Refused, Standing::Failed).saying(why),
-            Some(12) => host(HostState::Refused, Standing::Lacks).saying(why),
-            Some(75) => host(HostState::Busy, Standing::Lacks).saying(why),
-            Some(69) => host(HostState::Unreachable, Standing::Unsure)
+            Some(ExitCode::RolledBack) => host(HostState::RolledBack, Standing::Failed).saying(why),
+            Some(ExitCode::Down) => host(HostState::FailedDown, Standing::Down).saying(why),
+            Some(ExitCode::Untouched) => host(HostState::Refused, Standing::Failed).saying(why),
+            Some(ExitCode::Refused) => host(HostState::Refused, Standing::Lacks).saying(why),
+            Some(ExitCode::StillBusy) => host(HostState::Busy, Standing::Lacks).saying(why),
+            Some(ExitCode::Unavailable) => host(HostState::Unreachable, Standing::Unsure)
                 .saying(format!("its deploy-server does not answer: {why}")),
             _ => {
                 host(HostState::Refused, Standing::Unsure).saying(format!("it ended {code}: {why}"))
@@ -158,29 +162,36 @@ impl Host {
         }
     }
 
-    fn read(instance: &InstanceId, success: bool, report: &HostReport, wanted: Wanted<'_>) -> Host {
+    fn read(
+        instance: &InstanceId,
+        success: bool,
+        report: &ActionReport,
+        wanted: Wanted<'_>,
+    ) -> Host {
         let proves = success && wanted.tag.is_none_or(|tag| report.runs(tag));
         // A host that failed with the version and still runs it has to go back like one that is
         // down.
         let runs_it = wanted.tag.is_some_and(|tag| report.runs(tag));
         let failed = if runs_it { Standing::Down } else { Standing::Failed };
         let (state, standing) = match report.result {
-            Outcome::Deployed | Outcome::Done if proves => (HostState::Succeeded, Standing::Proven),
-            Outcome::AlreadyCurrent if proves => (HostState::AlreadyCurrent, Standing::Proven),
-            Outcome::Deployed | Outcome::AlreadyCurrent | Outcome::Done => {
+            ActionResult::Deployed | ActionResult::Done if proves => {
+                (HostState::Succeeded, Standing::Proven)
+            }
+            ActionResult::AlreadyCurrent if proves => (HostState::AlreadyCurrent, Standing::Proven),
+            ActionResult::Deployed | ActionResult::AlreadyCurrent | ActionResult::Done => {
                 let runs = report.image_tag.as_deref().unwrap_or("nothing that it can name");
                 let host = Host::new(instance, HostState::Refused, Standing::Unsure).saying(
                     format!("it reports success and runs {runs}: that is not what was asked for"),
                 );
                 return Host { version_after: report.image_tag.clone(), ..host };
             }
-            Outcome::RolledBack => (HostState::RolledBack, failed),
-            Outcome::Down => (HostState::FailedDown, Standing::Down),
-            Outcome::Failed => (HostState::Refused, failed),
-            Outcome::Busy => (HostState::Busy, Standing::Lacks),
-            Outcome::Refused => (HostState::Refused, Standing::Lacks),
-            Outcome::Leaving => (HostState::Terminated, Standing::Lacks),
-            Outcome::Unknown => (HostState::Unreachable, Standing::Unsure),
+            ActionResult::RolledBack => (HostState::RolledBack, failed),
+            ActionResult::Down => (HostState::FailedDown, Standing::Down),
+            ActionResult::Failed => (HostState::Refused, failed),
+            ActionResult::Busy => (HostState::Busy, Standing::Lacks),
+            ActionResult::Refused => (HostState::Refused, Standing::Lacks),
+            ActionResult::Leaving => (HostState::Terminated, Standing::Lacks),
+            ActionResult::Unknown => (HostState::Unreachable, Standing::Unsure),
         };
         Host {
             step: report.step.clone(),

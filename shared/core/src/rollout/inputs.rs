@@ -1,7 +1,7 @@
 //! What one pass was told and has seen so far.
 
 use super::Targets;
-use super::{Command, Invocation, Members, Order, Pace, Record, Stable};
+use super::{Command, Invocation, Members, Pace, Record, RolloutOrder, Stable};
 use fleet_protocol::ids::{CommandId, InstanceId};
 use fleet_protocol::image_tag::ImageTag;
 use fleet_protocol::reading::Reading;
@@ -51,7 +51,7 @@ pub struct Seen {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WebhookCall {
     /// The rollout that proved it.
-    pub id: CommandId,
+    pub id: Option<CommandId>,
     pub result: CallResult,
     /// The parameters were read since.
     pub reread: bool,
@@ -112,7 +112,7 @@ pub enum Call {
 /// A command to send.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sending {
-    pub order: Order,
+    pub order: RolloutOrder,
     pub image_tag: Option<ImageTag>,
     pub force: bool,
     pub targets: Targets,
@@ -169,7 +169,7 @@ pub enum Answer {
     Sent(SendResult),
     CancelRequested(CallResult),
     Cancelled(CommandId, CallResult),
-    WebhookSent(CommandId, CallResult),
+    WebhookSent(Option<CommandId>, CallResult),
 }
 
 impl Inputs {

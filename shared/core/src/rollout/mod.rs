@@ -18,9 +18,7 @@ mod decide;
 mod decision;
 mod host;
 mod inputs;
-mod kind;
 mod next;
-mod order;
 mod record;
 mod report;
 mod start;
@@ -30,15 +28,14 @@ mod view;
 pub use command::{Command, Invocation, Output};
 pub use decide::decide;
 pub use decision::{Decision, Reason, State, Targets};
+pub use fleet_protocol::action_report::{ActionReport, ActionResult};
+pub use fleet_protocol::rollout_order::{Key, Kind, Part, RolloutOrder, Step, Strategy};
 pub use host::{Host, HostState};
 pub use inputs::{
     Answer, Call, CallResult, Evidence, Inputs, LockResult, Seen, SendResult, Sending, StoredState,
     WebhookCall,
 };
-pub use kind::Kind;
-pub use order::{Key, Order, Part, Step};
 pub use record::{Ended, Record, Sent, Stable};
-pub use report::{HostReport, Outcome};
 pub use start::{Start, Started, start};
-pub use strategy::{Pace, Strategy};
+pub use strategy::{Pace, explain};
 pub use view::{Known, Members, View};

@@ -80,9 +80,9 @@ impl Case<'_> {
     }
 
     pub(super) fn is_moved(&self) -> bool {
-        self.record
-            .id()
-            .is_some_and(|id| self.stable.is_some_and(|stable| stable.deployment_id == *id))
+        self.record.id().is_some_and(|id| {
+            self.stable.is_some_and(|stable| stable.pointer.deployment_id.as_ref() == Some(id))
+        })
     }
 
     /// Whether the wait that began at `since`, or when the pointer moved, if that was later, goes

@@ -7,6 +7,7 @@
 use super::{Command, Key, Kind, Part, State, Step, Strategy};
 use fleet_protocol::ids::{CommandId, InstanceId};
 use fleet_protocol::image_tag::ImageTag;
+use fleet_protocol::stable::StablePointer;
 use fleet_protocol::time::UnixMs;
 use serde::{Deserialize, Serialize};
 
@@ -18,14 +19,9 @@ pub(super) const LISTED: usize = 50;
 /// `/ghosthands/{environment}/stable`: the version that every host is to run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stable {
-    pub image_tag: ImageTag,
-    /// The rollout that proved it.
-    pub deployment_id: CommandId,
-    /// When it was proven, in RFC 3339.
-    pub at: String,
-    /// The version before, to go back to.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub before: Option<ImageTag>,
+    /// What hosts read.
+    #[serde(flatten)]
+    pub pointer: StablePointer,
     #[serde(default = "deploy")]
     pub kind: Kind,
     /// VALET has not taken the deploy webhook of it yet. Older versions wrote `untold`.
@@ -116,7 +112,7 @@ impl Record {
             strategy: root.order.strategy,
             force: root.force,
             at: now,
-            before: stable.map(|stable| stable.image_tag.clone()),
+            before: stable.map(|stable| stable.pointer.image_tag.clone()),
             expected: root.targets.clone(),
             commands: vec![Sent {
                 step: Step::Apply,
@@ -222,10 +218,13 @@ mod tests {
             unreached: vec![],
         };
         let stable = Stable {
-            image_tag: ImageTag::parse("v1").unwrap(),
-            deployment_id: id(0),
-            at: "2026-11-25T08:00:00Z".to_owned(),
-            before: None,
+            pointer: StablePointer {
+                image_tag: ImageTag::parse("v1").unwrap(),
+                digest: None,
+                deployment_id: Some(id(0)),
+                at: Some("2026-11-25T08:00:00Z".to_owned()),
+                before: None,
+            },
             kind: Kind::Deploy,
             webhook_pending: false,
             ended: (0..100).map(ended).collect(),

@@ -4,8 +4,8 @@ use super::decide::UNLISTED_S;
 use super::next::{count, targets};
 use super::record::LISTED;
 use super::{
-    Call, Command, Ended, Key, Kind, LockResult, Order, Part, Record, Seen, SendResult, Sending,
-    Sent, Step, StoredState, Strategy, Targets,
+    Call, Command, Ended, Key, Kind, LockResult, Pace, Part, Record, RolloutOrder, Seen,
+    SendResult, Sending, Sent, Step, StoredState, Strategy, Targets,
 };
 use fleet_protocol::ids::{CommandId, InstanceId};
 use fleet_protocol::image_tag::ImageTag;
@@ -162,7 +162,7 @@ impl Begin<'_> {
             strategy: wish.strategy,
             force: wish.force,
             at: self.now,
-            before: stored.stable.as_ref().map(|stable| stable.image_tag.clone()),
+            before: stored.stable.as_ref().map(|stable| stable.pointer.image_tag.clone()),
             expected: if expected.len() <= LISTED { expected } else { Vec::new() },
             commands: vec![Sent { step: Step::Apply, round: 0, id: None, at: self.now }],
             missed: None,
@@ -185,7 +185,7 @@ impl Begin<'_> {
             let proven = stored
                 .stable
                 .as_ref()
-                .is_some_and(|stable| id.as_ref() == Some(&stable.deployment_id));
+                .is_some_and(|stable| id.is_some() && id == stable.pointer.deployment_id);
             return if proven && self.seen.call_error.is_none() {
                 Ok(vec![Call::Close])
             } else {
@@ -353,13 +353,13 @@ impl Begin<'_> {
 
     fn sending(&self, hosts: Vec<InstanceId>) -> Call {
         let Start { key, kind, image_tag, strategy, force, by, why, .. } = self.wish;
-        let pace = strategy.pace(count(hosts.iter()));
+        let pace = Pace::of(*strategy, count(hosts.iter()));
         // An order to named hosts is for nobody else.
         let targets =
             if self.wish.hosts.is_some() { Targets::Hosts(hosts) } else { targets(hosts) };
         let part = Part::Root { key: key.clone(), by: by.clone(), why: why.clone() };
         Call::Send(Box::new(Sending {
-            order: Order { kind: *kind, strategy: *strategy, part },
+            order: RolloutOrder { kind: *kind, strategy: *strategy, part },
             image_tag: image_tag.clone(),
             force: *force,
             targets,

@@ -1,24 +1,13 @@
 //! How fast a rollout goes and when it stops, in the numbers that SSM's rate control takes.
 
+use fleet_protocol::rollout_order::Strategy;
 use serde::{Deserialize, Serialize};
-use std::fmt;
 
 /// One host's turn, retries included: a job's end is waited for, the image is pulled, and the new
 /// container proves itself.
 const TURN_S: u32 = 1200;
 /// The least and the most that one command may take as a whole; SSM takes two days.
 const WHOLE_S: (u32, u32) = (3600, 172_800);
-
-/// The names that operators know.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Strategy {
-    #[default]
-    Canary,
-    OneAtATime,
-    HalfAtATime,
-    AllAtOnce,
-}
 
 /// What SSM is told. Numbers and not percentages: AWS rounds the two limits in different ways.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,36 +20,13 @@ pub struct Pace {
     pub whole_s: u32,
 }
 
-impl Strategy {
-    pub const ALL: [Strategy; 4] =
-        [Strategy::Canary, Strategy::OneAtATime, Strategy::HalfAtATime, Strategy::AllAtOnce];
-
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Strategy::Canary => "canary",
-            Strategy::OneAtATime => "one-at-a-time",
-            Strategy::HalfAtATime => "half-at-a-time",
-            Strategy::AllAtOnce => "all-at-once",
-        }
-    }
-
-    /// Reads the name.
-    ///
-    /// # Errors
-    /// The names there are.
-    pub fn parse(text: &str) -> Result<Strategy, String> {
-        Self::ALL.into_iter().find(|strategy| strategy.as_str() == text).ok_or_else(|| {
-            let names: Vec<&str> = Self::ALL.map(Strategy::as_str).into();
-            format!("{text:?} is no strategy: use {}", names.join(", "))
-        })
-    }
-
+impl Pace {
     /// The numbers for so many hosts. Never all of them at a time, unless there is one or all at
     /// once is what was asked for.
-    pub fn pace(self, hosts: u32) -> Pace {
+    pub fn of(strategy: Strategy, hosts: u32) -> Pace {
         let hosts = hosts.max(1);
         let half = hosts.div_ceil(2).min((hosts - 1).max(1));
-        let (max_concurrency, max_errors) = match self {
+        let (max_concurrency, max_errors) = match strategy {
             Strategy::Canary | Strategy::HalfAtATime => (half, 0),
             Strategy::OneAtATime => (1, 0),
             Strategy::AllAtOnce => (hosts, hosts),
@@ -68,30 +34,24 @@ impl Strategy {
         let whole_s = waves(hosts, max_concurrency).saturating_mul(TURN_S);
         Pace { max_concurrency, max_errors, whole_s: whole_s.clamp(WHOLE_S.0, WHOLE_S.1) }
     }
-
-    /// The choice in words.
-    pub fn explain(self, hosts: u32) -> String {
-        let Pace { max_concurrency: most, .. } = self.pace(hosts);
-        match self {
-            Strategy::Canary => format!(
-                "one host first, then twice as many each time, at most {most} of {hosts} at a time; the first failure stops the rest"
-            ),
-            Strategy::HalfAtATime => format!(
-                "at most {most} of {hosts} hosts at a time, the first one alone; the first failure stops the rest"
-            ),
-            Strategy::OneAtATime => {
-                format!("{hosts} hosts one after another; the first failure stops the rest")
-            }
-            Strategy::AllAtOnce => {
-                format!("all {hosts} hosts without a stop, whatever the others come to")
-            }
-        }
-    }
 }
 
-impl fmt::Display for Strategy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+/// The choice in words.
+pub fn explain(strategy: Strategy, hosts: u32) -> String {
+    let Pace { max_concurrency: most, .. } = Pace::of(strategy, hosts);
+    match strategy {
+        Strategy::Canary => format!(
+            "one host first, then twice as many each time, at most {most} of {hosts} at a time; the first failure stops the rest"
+        ),
+        Strategy::HalfAtATime => format!(
+            "at most {most} of {hosts} hosts at a time, the first one alone; the first failure stops the rest"
+        ),
+        Strategy::OneAtATime => {
+            format!("{hosts} hosts one after another; the first failure stops the rest")
+        }
+        Strategy::AllAtOnce => {
+            format!("all {hosts} hosts without a stop, whatever the others come to")
+        }
     }
 }
 
@@ -111,7 +71,7 @@ mod tests {
     use super::*;
 
     fn numbers(strategy: Strategy, hosts: u32) -> (u32, u32) {
-        let pace = strategy.pace(hosts);
+        let pace = Pace::of(strategy, hosts);
         (pace.max_concurrency, pace.max_errors)
     }
 
@@ -136,18 +96,8 @@ mod tests {
         assert_eq!(waves(10, 5), 4);
         assert_eq!(waves(50, 1), 50);
         assert_eq!(waves(1, 1), 1);
-        assert_eq!(Strategy::Canary.pace(10).whole_s, 4 * TURN_S);
-        assert_eq!(Strategy::OneAtATime.pace(1).whole_s, 3600);
-        assert_eq!(Strategy::OneAtATime.pace(1000).whole_s, 172_800);
-    }
-
-    #[test]
-    fn names_go_both_ways() {
-        for strategy in Strategy::ALL {
-            assert_eq!(Strategy::parse(strategy.as_str()), Ok(strategy));
-            let json = serde_json::to_string(&strategy).unwrap();
-            assert_eq!(json, format!("\"{strategy}\""));
-        }
-        assert!(Strategy::parse("yolo").unwrap_err().contains("one-at-a-time"));
+        assert_eq!(Pace::of(Strategy::Canary, 10).whole_s, 4 * TURN_S);
+        assert_eq!(Pace::of(Strategy::OneAtATime, 1).whole_s, 3600);
+        assert_eq!(Pace::of(Strategy::OneAtATime, 1000).whole_s, 172_800);
     }
 }

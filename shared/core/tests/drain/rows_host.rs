@@ -6,7 +6,7 @@ use fleet_core::run_command::InvocationStatus as Status;
 use fleet_protocol::reading::Reading;
 
 fn unreadable(text: &str) -> Output {
-    Output::Unreadable(HostReport::find(text).expect_err("no report"))
+    Output::Unreadable(DrainReport::find(text).expect_err("no report"))
 }
 
 #[test]
@@ -37,7 +37,7 @@ fn row_16_the_next_command_begins_before_the_last_one_ends() {
     // it.
     let at = |asked_s| Scene::waiting(vec![command(asked_s, Status::Running, Output::None)]);
     assert!(at(179).is_left_alone());
-    assert_eq!(at(180).sent(), Order { chain: at(180).sent().chain, ..order() });
+    assert_eq!(at(180).sent(), DrainOrder { chain: at(180).sent().chain, ..order() });
     assert_eq!(at(180).because(), Reason::Ask { last: LastAnswer::Awaited { asked_s: 180 } });
     let renewed = [180, 5].map(|asked_s| command(asked_s, Status::Running, Output::None));
     assert!(Scene::waiting(renewed.to_vec()).is_left_alone());
@@ -46,7 +46,7 @@ fn row_16_the_next_command_begins_before_the_last_one_ends() {
 #[test]
 fn row_16_a_command_with_a_deadline_is_not_renewed() {
     let mut stop = command(40, Status::Running, Output::None);
-    stop.order = Order { window_s: 60, stop: true, ..order() };
+    stop.order = DrainOrder { window_s: 60, stop: true, ..order() };
     stop.order.chain.until = Some(ago(-20));
     assert!(Scene::waiting(vec![stop]).is_left_alone());
 }
@@ -77,14 +77,14 @@ fn row_19_success_without_a_proof_is_nothing() {
         unreadable("404 page not found"),
         unreadable("{\"success\":true}"),
         unreadable("{\"drained\":true,\"activeJobs\":0,\"accept"),
-        Output::Report(HostReport { active_jobs: Some(1), ..drained() }),
-        Output::Report(HostReport { active_jobs: None, ..drained() }),
-        Output::Report(HostReport { accepting: Some(true), ..drained() }),
-        Output::Report(HostReport { accepting: None, ..drained() }),
-        Output::Report(HostReport { terminating: false, ..drained() }),
-        Output::Report(HostReport { instance_id: Some(id(9)), ..drained() }),
-        Output::Report(HostReport { v: Some(2), ..drained() }),
-        Output::Report(HostReport { drained: false, ..drained() }),
+        Output::Report(DrainReport { active_jobs: Some(1), ..drained() }),
+        Output::Report(DrainReport { active_jobs: None, ..drained() }),
+        Output::Report(DrainReport { accepting: Some(true), ..drained() }),
+        Output::Report(DrainReport { accepting: None, ..drained() }),
+        Output::Report(DrainReport { terminating: false, ..drained() }),
+        Output::Report(DrainReport { instance_id: Some(id(9)), ..drained() }),
+        Output::Report(DrainReport { v: Some(2), ..drained() }),
+        Output::Report(DrainReport { drained: false, ..drained() }),
     ];
     for lie in lies {
         let scene = Scene::waiting(vec![command(30, Status::Success, lie.clone())]);
@@ -105,9 +105,9 @@ fn row_19_the_limit_does_not_count_from_a_lie() {
     // An outage of ours follows, longer than any job may take: the worker never heard of its end.
     let lie = |report| Scene::waiting(vec![answered(i64::from(LIMIT_S) + 60, report)]);
     assert!(lie(busy(1)).sent().stop);
-    assert!(!lie(HostReport { active_jobs: None, ..drained() }).sent().stop);
-    assert!(!lie(HostReport { accepting: Some(true), ..drained() }).sent().stop);
-    assert!(!lie(HostReport { terminating: false, ..busy(1) }).sent().stop);
+    assert!(!lie(DrainReport { active_jobs: None, ..drained() }).sent().stop);
+    assert!(!lie(DrainReport { accepting: Some(true), ..drained() }).sent().stop);
+    assert!(!lie(DrainReport { terminating: false, ..busy(1) }).sent().stop);
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn row_19_a_failed_command_with_a_proof_is_a_proof() {
 
 #[test]
 fn row_20_a_worker_that_cannot_be_reached_is_not_idle() {
-    let silent = HostReport { active_jobs: None, accepting: None, ..busy(0) };
+    let silent = DrainReport { active_jobs: None, accepting: None, ..busy(0) };
     let scene = Scene::waiting(vec![answered(250, silent)]);
     scene.sent();
     assert!(matches!(scene.because(), Reason::Ask { last: LastAnswer::Unsure { .. } }));
@@ -128,7 +128,7 @@ fn row_20_a_worker_that_cannot_be_reached_is_not_idle() {
 
 #[test]
 fn row_21_idle_with_an_open_intake_is_not_drained() {
-    let open = HostReport { drained: false, accepting: Some(true), ..drained() };
+    let open = DrainReport { drained: false, accepting: Some(true), ..drained() };
     Scene::waiting(vec![answered(60, open)]).sent();
 }
 
@@ -141,7 +141,7 @@ fn row_22_a_worker_that_came_back_to_life_undoes_an_older_proof() {
 
 #[test]
 fn row_23_a_host_without_a_worker_is_drained() {
-    let stopped = HostReport { worker_stopped: true, ..drained() };
+    let stopped = DrainReport { worker_stopped: true, ..drained() };
     let scene = Scene::waiting(vec![answered(10, stopped)]);
     assert!(scene.is_completed());
     assert_eq!(scene.because(), Reason::Drained { stopped: true });
@@ -157,7 +157,7 @@ fn row_24_a_host_whose_server_is_down_is_asked_again() {
 
 #[test]
 fn row_25_a_deploy_that_still_runs_on_the_host_is_waited_for() {
-    let deploying = HostReport {
+    let deploying = DrainReport {
         active_jobs: None,
         accepting: None,
         message: "a deploy of v2 is in progress".into(),
@@ -168,7 +168,7 @@ fn row_25_a_deploy_that_still_runs_on_the_host_is_waited_for() {
 
 #[test]
 fn row_26_a_drain_that_can_be_undone_proves_nothing() {
-    let pause = HostReport { terminating: false, ..drained() };
+    let pause = DrainReport { terminating: false, ..drained() };
     let scene = Scene::waiting(vec![answered(30, pause)]);
     assert!(!scene.is_completed());
     assert!(matches!(scene.because(), Reason::Ask { last: LastAnswer::NoProof { .. } }));
@@ -214,14 +214,14 @@ fn row_29_a_job_that_hangs_is_stopped_past_the_limit_and_the_instance_goes() {
 
 #[test]
 fn row_29_a_stopped_worker_is_a_proof_and_its_jobs_are_counted() {
-    let stopped = HostReport { worker_stopped: true, stopped_jobs: Some(1), ..drained() };
+    let stopped = DrainReport { worker_stopped: true, stopped_jobs: Some(1), ..drained() };
     let limit = i64::from(LIMIT_S);
     let scene = Scene::waiting(vec![answered(limit + 60, busy(1)), answered(30, stopped)]);
     assert!(scene.is_completed());
     let notes = scene.decide().notes;
     assert_eq!(notes, [Note::Interrupted { instance: id(0), jobs: 1 }]);
     let line = r#"{"drained":true,"activeJobs":0,"accepting":false,"terminating":true,"workerStopped":true,"stoppedJobs":null}"#;
-    let mut unasked = answered(30, HostReport::find(line).expect("readable"));
+    let mut unasked = answered(30, DrainReport::find(line).expect("readable"));
     unasked.order.stop = true;
     let notes = Scene::waiting(vec![unasked]).decide().notes;
     assert_eq!(notes, [Note::StoppedUnasked { instance: id(0) }]);
@@ -246,7 +246,7 @@ fn row_38_a_machine_that_never_booted_goes_when_no_job_could_still_run() {
 
 #[test]
 fn row_45_a_command_holds_no_secret_and_no_free_text() {
-    let full = Order {
+    let full = DrainOrder {
         window_s: 240,
         stop: true,
         chain: Chain { asked: Some(NOW), closed: Some(NOW), until: Some(NOW) },
@@ -259,13 +259,14 @@ fn row_45_a_command_holds_no_secret_and_no_free_text() {
 
 #[test]
 fn row_47_another_version_of_the_function_or_the_host_is_understood_or_not_believed() {
-    let newer = Order::read("ghosthands leave w=240 asked=1795478400000 shard=7").expect("ours");
+    let newer =
+        DrainOrder::read("ghosthands leave w=240 asked=1795478400000 shard=7").expect("ours");
     assert_eq!(newer.chain.asked, Some(NOW));
     let line = r#"{"v":2,"drained":true,"activeJobs":0,"accepting":false,"terminating":true}"#;
-    let report = HostReport::find(line).expect("readable");
-    assert!(matches!(report.finding(&id(0)), Finding::NoProof { .. }));
+    let report = DrainReport::find(line).expect("readable");
+    assert!(matches!(Finding::of(&report, &id(0)), Finding::NoProof { .. }));
     let line = r#"{"drained":true,"activeJobs":0,"accepting":false,"terminating":true,"new":[1]}"#;
-    assert_eq!(HostReport::find(line).expect("readable").finding(&id(0)), Finding::Drained);
+    assert_eq!(Finding::of(&DrainReport::find(line).expect("readable"), &id(0)), Finding::Drained);
 }
 
 #[test]
@@ -275,7 +276,7 @@ fn row_47_a_word_of_ssm_that_this_version_does_not_know_is_no_end() {
 
 #[test]
 fn an_old_workers_caught_jobs_are_told() {
-    let caught = HostReport { worker_stopped: true, caught_jobs: 1, ..drained() };
+    let caught = DrainReport { worker_stopped: true, caught_jobs: 1, ..drained() };
     let scene = Scene::waiting(vec![answered(10, caught)]);
     assert!(scene.is_completed());
     assert_eq!(scene.decide().notes, [Note::Caught { instance: id(0), jobs: 1 }]);
@@ -301,8 +302,8 @@ fn the_limit_counts_from_the_first_answer_and_not_from_the_first_try() {
 
 #[test]
 fn the_limit_does_not_count_from_an_answer_that_closed_nothing() {
-    let silent = HostReport { active_jobs: None, accepting: None, ..busy(1) };
-    let open = HostReport { accepting: Some(true), ..busy(1) };
+    let silent = DrainReport { active_jobs: None, accepting: None, ..busy(1) };
+    let open = DrainReport { accepting: Some(true), ..busy(1) };
     for closed_nothing in [silent, open] {
         let first = || answered(i64::from(LIMIT_S) + 600, closed_nothing.clone());
         let order = Scene::waiting(vec![first(), answered(600, busy(1))]).sent();
@@ -312,8 +313,8 @@ fn the_limit_does_not_count_from_an_answer_that_closed_nothing() {
     }
     // A worker that cannot say whether it takes more was told all the same, and so was one that is
     // stopped.
-    let old = HostReport { accepting: None, ..busy(1) };
-    for closed in [old, HostReport { worker_stopped: true, ..drained() }] {
+    let old = DrainReport { accepting: None, ..busy(1) };
+    for closed in [old, DrainReport { worker_stopped: true, ..drained() }] {
         let scene = Scene::waiting(vec![answered(600, closed)]);
         assert_eq!(scene.sent().chain.closed, Some(ago(600)));
     }

@@ -43,9 +43,8 @@ pub(crate) fn group(members: Vec<Member>) -> Group {
 }
 
 /// What a host says that is drained, terminally, and sure of it.
-pub(crate) fn drained() -> HostReport {
-    HostReport {
-        v: None,
+pub(crate) fn drained() -> DrainReport {
+    DrainReport {
         drained: true,
         active_jobs: Some(0),
         accepting: Some(false),
@@ -55,11 +54,12 @@ pub(crate) fn drained() -> HostReport {
         caught_jobs: 0,
         stopped_jobs: Some(0),
         message: "Drain complete".into(),
+        ..DrainReport::default()
     }
 }
 
-pub(crate) fn busy(jobs: u32) -> HostReport {
-    HostReport {
+pub(crate) fn busy(jobs: u32) -> DrainReport {
+    DrainReport {
         drained: false,
         active_jobs: Some(jobs),
         message: "the worker still runs a job".into(),
@@ -67,8 +67,8 @@ pub(crate) fn busy(jobs: u32) -> HostReport {
     }
 }
 
-pub(crate) fn order() -> Order {
-    Order { window_s: 240, stop: false, chain: Chain::default() }
+pub(crate) fn order() -> DrainOrder {
+    DrainOrder { window_s: 240, stop: false, chain: Chain::default() }
 }
 
 /// A command of so many seconds ago.
@@ -89,7 +89,7 @@ pub(crate) fn command(asked_s: i64, status: Status, output: Output) -> Invocatio
     }
 }
 
-pub(crate) fn answered(asked_s: i64, report: HostReport) -> Invocation {
+pub(crate) fn answered(asked_s: i64, report: DrainReport) -> Invocation {
     command(asked_s, Status::Success, Output::Report(report))
 }
 
@@ -150,7 +150,7 @@ impl Scene {
     }
 
     /// The order that is sent, where nothing else is done.
-    pub(crate) fn sent(&self) -> Order {
+    pub(crate) fn sent(&self) -> DrainOrder {
         match self.calls().as_slice() {
             [Call::Send { instance, order }] if *instance == id(0) => order.clone(),
             calls => panic!("not one command: {calls:?}"),

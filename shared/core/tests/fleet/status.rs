@@ -6,7 +6,9 @@ use fleet_core::scaling::{
     Schema, State, Tag, TargetedQueue, WorkerRow, WorkerStatus,
 };
 use fleet_protocol::ids::{GroupName, InstanceId, WorkerId};
+use fleet_protocol::image_tag::ImageTag;
 use fleet_protocol::reading::{Reading, Unknown, UnknownCause};
+use fleet_protocol::stable::StablePointer;
 use fleet_protocol::time::UnixMs;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -121,10 +123,12 @@ fn readings() -> Readings {
             (InstanceId::new("i-2"), proof("v1")),
             (InstanceId::new("i-3"), Proof { at: NOW, runs: Runs::Unsaid }),
         ])),
-        stable: Reading::Known(Some(Stable {
-            image_tag: "v2".to_owned(),
+        stable: Reading::Known(Some(StablePointer {
+            image_tag: ImageTag::parse("v2").expect("a tag"),
+            digest: None,
             deployment_id: None,
             at: None,
+            before: None,
         })),
     }
 }

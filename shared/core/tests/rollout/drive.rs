@@ -95,16 +95,21 @@ fn a_pass_that_tells_valet_writes_nothing_that_it_read_before() {
     // The next version is proven, and not yet told, when VALET answers.
     held(
         &mut world,
-        |call| matches!(call, Call::SendWebhook { stable } if stable.image_tag == tag("v3")),
+        |call| matches!(call, Call::SendWebhook { stable } if stable.pointer.image_tag == tag("v3")),
     );
     let stored = world.stable.clone();
     slow.seen.take(world.call(call));
     let because = until(&mut world, &mut slow, |_| false).expect_err("no call is held up");
     assert_eq!((because, &world.stable), (Reason::WebhookTaken, &stored));
-    assert!(stored.is_some_and(|stored| stored.webhook_pending && stored.deployment_id == newer));
+    assert!(
+        stored.is_some_and(|stored| stored.webhook_pending
+            && stored.pointer.deployment_id.as_ref() == Some(&newer))
+    );
     pass(&mut world);
     assert!(
-        world.stable.is_some_and(|stable| !stable.webhook_pending && stable.image_tag == tag("v3"))
+        world
+            .stable
+            .is_some_and(|stable| !stable.webhook_pending && stable.pointer.image_tag == tag("v3"))
     );
 }
 

@@ -2,11 +2,12 @@
 
 use crate::world::{Luck, World, tag};
 use fleet_core::rollout::{
-    Call, Command, Evidence, HostReport, HostState, Inputs, Invocation, Key, Kind, Known, Members,
-    Order, Outcome, Output, Part, Reason, Record, Seen, SendResult, Start, Started, State, Step,
-    Strategy, Targets, View, decide, start,
+    ActionReport, ActionResult, Call, Command, Evidence, HostState, Inputs, Invocation, Key, Kind,
+    Known, Members, Output, Part, Reason, Record, RolloutOrder, Seen, SendResult, Start, Started,
+    State, Step, Strategy, Targets, View, decide, start,
 };
 use fleet_core::run_command::{CommandStatus, InvocationStatus as Status};
+use fleet_protocol::action::Action;
 use fleet_protocol::ids::{CommandId, InstanceId};
 use fleet_protocol::time::UnixMs;
 use proptest::prelude::*;
@@ -15,27 +16,18 @@ fn id(n: usize) -> InstanceId {
     InstanceId::new(format!("i-{n:08}"))
 }
 
-fn report(n: usize, result: Outcome, runs: &str) -> HostReport {
-    HostReport {
-        v: 1,
-        instance_id: id(n),
-        action: "deploy".to_owned(),
-        result,
-        step: None,
-        message: None,
-        image_tag: Some(runs.to_owned()),
-        digest: None,
-        before: None,
-        log: Vec::new(),
-    }
+fn report(n: usize, result: ActionResult, runs: &str) -> ActionReport {
+    let known = ActionReport::new(id(n), Action::Deploy, result);
+    ActionReport { image_tag: Some(runs.to_owned()), ..known }
 }
 
 fn invocation(n: usize, status: Status, output: Output) -> Invocation {
     Invocation { instance: id(n), status, detail: format!("{status:?}"), exit: Some(0), output }
 }
 
-fn said(n: usize, result: Outcome, runs: &str) -> Invocation {
-    let good = !matches!(result, Outcome::RolledBack | Outcome::Down | Outcome::Failed);
+fn said(n: usize, result: ActionResult, runs: &str) -> Invocation {
+    let good =
+        !matches!(result, ActionResult::RolledBack | ActionResult::Down | ActionResult::Failed);
     let status = if good { Status::Success } else { Status::Failed };
     invocation(n, status, Output::Report(report(n, result, runs)))
 }
@@ -47,7 +39,7 @@ fn evidence(invocations: Vec<Invocation>) -> Evidence {
         command: Command {
             id: CommandId::new("c"),
             requested: UnixMs(0),
-            order: Order { kind: Kind::Deploy, strategy: Strategy::Canary, part },
+            order: RolloutOrder { kind: Kind::Deploy, strategy: Strategy::Canary, part },
             image_tag: Some(tag("v2")),
             force: false,
             status: CommandStatus::Ended,
@@ -85,18 +77,18 @@ fn state(view: &View, n: usize) -> HostState {
 #[test]
 fn every_word_of_a_host_has_its_state() {
     let all = [
-        (Outcome::Deployed, "v2", HostState::Succeeded),
-        (Outcome::AlreadyCurrent, "v2", HostState::AlreadyCurrent),
-        (Outcome::RolledBack, "v1", HostState::RolledBack),
-        (Outcome::Down, "", HostState::FailedDown),
-        (Outcome::Failed, "v1", HostState::Refused),
-        (Outcome::Busy, "v1", HostState::Busy),
-        (Outcome::Refused, "v1", HostState::Refused),
-        (Outcome::Leaving, "v1", HostState::Terminated),
-        (Outcome::Unknown, "v1", HostState::Unreachable),
+        (ActionResult::Deployed, "v2", HostState::Succeeded),
+        (ActionResult::AlreadyCurrent, "v2", HostState::AlreadyCurrent),
+        (ActionResult::RolledBack, "v1", HostState::RolledBack),
+        (ActionResult::Down, "", HostState::FailedDown),
+        (ActionResult::Failed, "v1", HostState::Refused),
+        (ActionResult::Busy, "v1", HostState::Busy),
+        (ActionResult::Refused, "v1", HostState::Refused),
+        (ActionResult::Leaving, "v1", HostState::Terminated),
+        (ActionResult::Unknown, "v1", HostState::Unreachable),
         // Lies.
-        (Outcome::Deployed, "v1", HostState::Refused),
-        (Outcome::AlreadyCurrent, "v1", HostState::Refused),
+        (ActionResult::Deployed, "v1", HostState::Refused),
+        (ActionResult::AlreadyCurrent, "v1", HostState::Refused),
     ];
     let evidence = evidence(
         all.iter().enumerate().map(|(n, (result, runs, _))| said(n, *result, runs)).collect(),
@@ -110,13 +102,14 @@ fn every_word_of_a_host_has_its_state() {
 
 #[test]
 fn a_success_without_proof_is_none() {
-    let mut other_host = report(9, Outcome::Deployed, "v2");
+    let mut other_host = report(9, ActionResult::Deployed, "v2");
     other_host.v = 1;
-    let mut other_form = report(3, Outcome::Deployed, "v2");
+    let mut other_form = report(3, ActionResult::Deployed, "v2");
     other_form.v = 2;
-    let mut other_action = report(4, Outcome::Done, "v2");
-    other_action.action = "cleanup".to_owned();
-    let broken = invocation(5, Status::Failed, Output::Report(report(5, Outcome::Deployed, "v2")));
+    let mut other_action = report(4, ActionResult::Done, "v2");
+    other_action.action = Action::Cleanup;
+    let broken =
+        invocation(5, Status::Failed, Output::Report(report(5, ActionResult::Deployed, "v2")));
     let evidence = evidence(vec![
         invocation(0, Status::Success, Output::None),
         invocation(1, Status::Success, Output::Unreadable("it printed hello".to_owned())),
@@ -170,8 +163,10 @@ fn ssms_own_words_have_their_states() {
 #[test]
 fn a_tag_that_was_pushed_again_is_two_versions() {
     let with = |n: usize, digest: &str| {
-        let report =
-            HostReport { digest: Some(digest.to_owned()), ..report(n, Outcome::Deployed, "v2") };
+        let report = ActionReport {
+            digest: Some(digest.to_owned()),
+            ..report(n, ActionResult::Deployed, "v2")
+        };
         invocation(n, Status::Success, Output::Report(report))
     };
     let evidence = evidence(vec![with(0, "sha256:a"), with(1, "sha256:a"), with(2, "sha256:b")]);
@@ -297,14 +292,15 @@ fn while_nothing_rolls_a_pass_is_one_call() {
 
 #[test]
 fn a_record_is_rebuilt_from_its_first_command() {
-    let root = evidence(vec![said(0, Outcome::Deployed, "v2")]).command;
+    let root = evidence(vec![said(0, ActionResult::Deployed, "v2")]).command;
     let record = Record::rebuild(&root, None, UnixMs(5)).expect("a rollout");
     assert_eq!((record.id(), record.image_tag.as_str()), (Some(&root.id), "v2"));
     assert_eq!(record.expected, root.targets);
     let part = Part::Later { step: Step::Undo, round: 1, of: root.id.clone() };
-    let later = Command { order: Order { part, ..root.order.clone() }, ..root.clone() };
+    let later = Command { order: RolloutOrder { part, ..root.order.clone() }, ..root.clone() };
     assert_eq!(Record::rebuild(&later, None, UnixMs(5)), None);
-    let cleanup = Command { order: Order { kind: Kind::Cleanup, ..root.order.clone() }, ..root };
+    let cleanup =
+        Command { order: RolloutOrder { kind: Kind::Cleanup, ..root.order.clone() }, ..root };
     assert_eq!(Record::rebuild(&cleanup, None, UnixMs(5)), None);
 }
 
@@ -369,9 +365,9 @@ proptest! {
             Status::TimedOut, Status::Cancelled, Status::NotStarted,
         ];
         let outcomes = [
-            Outcome::Deployed, Outcome::AlreadyCurrent, Outcome::RolledBack, Outcome::Down,
-            Outcome::Failed, Outcome::Busy, Outcome::Refused, Outcome::Leaving, Outcome::Done,
-            Outcome::Unknown,
+            ActionResult::Deployed, ActionResult::AlreadyCurrent, ActionResult::RolledBack, ActionResult::Down,
+            ActionResult::Failed, ActionResult::Busy, ActionResult::Refused, ActionResult::Leaving, ActionResult::Done,
+            ActionResult::Unknown,
         ];
         type Words = (usize, usize, bool, bool, bool);
         let answer = |(n, (status, outcome, right, speaks, _)): (usize, &Words)| {
@@ -388,10 +384,10 @@ proptest! {
             for (n, (status, outcome, right, speaks, left)) in words.iter().enumerate() {
                 let says = matches!(
                     outcomes[*outcome],
-                    Outcome::Deployed | Outcome::AlreadyCurrent | Outcome::Done
+                    ActionResult::Deployed | ActionResult::AlreadyCurrent | ActionResult::Done
                 );
                 let proved = *speaks && *right && statuses[*status] == Status::Success && says;
-                prop_assert!(proved || *left || outcomes[*outcome] == Outcome::Leaving, "host {n} of {words:?}");
+                prop_assert!(proved || *left || outcomes[*outcome] == ActionResult::Leaving, "host {n} of {words:?}");
             }
         }
         for host in &view.hosts {
@@ -406,10 +402,10 @@ proptest! {
         let why = Some(why.trim().to_owned()).filter(|why| !why.is_empty());
         let by = Some("1a2b3c4d".to_owned());
         let part = Part::Root { key: Key::of_hash(&key), by, why: why.clone() };
-        let order = Order { kind: Kind::ALL[n], strategy: Strategy::ALL[m], part };
+        let order = RolloutOrder { kind: Kind::ALL[n], strategy: Strategy::ALL[m], part };
         let comment = order.comment();
         prop_assert!(comment.chars().count() <= 100);
-        let read = Order::read(&comment).expect("ours");
+        let read = RolloutOrder::read(&comment).expect("ours");
         let known = (read.kind, read.strategy, read.key());
         prop_assert_eq!(known, (order.kind, order.strategy, order.key()));
     }

@@ -43,7 +43,7 @@ impl Sim {
             return None;
         }
         if let Call::WriteStable { stable } = &call {
-            self.check_pointer(stable.image_tag.as_str());
+            self.check_pointer(stable.pointer.image_tag.as_str());
         }
         let answer = self.world.call(call);
         (!self.world.random.permille(kills)).then_some(answer)
@@ -51,7 +51,8 @@ impl Sim {
 
     /// The pointer moves on proof only.
     fn check_pointer(&self, to: &str) {
-        if self.world.stable.as_ref().is_some_and(|stable| stable.image_tag.as_str() == to) {
+        if self.world.stable.as_ref().is_some_and(|stable| stable.pointer.image_tag.as_str() == to)
+        {
             return;
         }
         assert_eq!(to, "v2", "{}", self.label);
@@ -181,7 +182,7 @@ impl Sim {
         let stable = self.world.stable.clone().expect("never deleted");
         let state = stable.ended(&id).map(|ended| ended.state);
         let state = state.unwrap_or_else(|| panic!("it is not remembered: {}", self.label));
-        let moved = stable.image_tag.as_str() == "v2";
+        let moved = stable.pointer.image_tag.as_str() == "v2";
         assert_eq!(moved, state == State::Succeeded, "{state:?}: {}", self.label);
         let runs = |version: &str| {
             self.world.in_service().filter(|(_, h)| h.runs.as_str() == version).count()
@@ -192,7 +193,9 @@ impl Sim {
                 // unseen.
                 assert_eq!(runs("v2"), 0, "{}", self.label);
             }
-            State::Succeeded => assert_eq!(stable.deployment_id, id, "{}", self.label),
+            State::Succeeded => {
+                assert_eq!(stable.pointer.deployment_id, Some(id), "{}", self.label)
+            }
             State::Partial | State::Failed | State::Cancelled => {}
             State::InProgress => panic!("it is over and in progress: {}", self.label),
         }

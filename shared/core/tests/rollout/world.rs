@@ -2,13 +2,15 @@
 
 use crate::random::Random;
 use fleet_core::rollout::{
-    Answer, Call, CallResult, Command, Evidence, HostReport, Invocation, LockResult, Members,
-    Outcome, Output, Record, SendResult, Sending, Stable, StoredState, Targets,
+    ActionReport, ActionResult, Answer, Call, CallResult, Command, Evidence, Invocation,
+    LockResult, Members, Output, Record, SendResult, Sending, Stable, StoredState, Targets,
 };
 use fleet_core::run_command::{CommandStatus, InvocationStatus as Status};
+use fleet_protocol::action::Action;
 use fleet_protocol::ids::{CommandId, InstanceId};
 use fleet_protocol::image_tag::ImageTag;
 use fleet_protocol::reading::{Reading, Unknown, UnknownCause};
+use fleet_protocol::stable::StablePointer;
 use fleet_protocol::time::UnixMs;
 use std::collections::BTreeMap;
 
@@ -36,7 +38,7 @@ pub(crate) struct Host {
     /// What really runs there.
     pub(crate) runs: ImageTag,
     /// This version goes down or rolls back here.
-    pub(crate) rejects: Option<(ImageTag, Outcome)>,
+    pub(crate) rejects: Option<(ImageTag, ActionResult)>,
     boots_until: i64,
     /// SSM knows it from then on.
     pub(crate) agent_from: i64,
@@ -89,10 +91,13 @@ impl World {
             record: None,
             version: 0,
             stable: Some(Stable {
-                image_tag: tag("v1"),
-                deployment_id: CommandId::new("first"),
-                at: String::new(),
-                before: None,
+                pointer: StablePointer {
+                    image_tag: tag("v1"),
+                    digest: None,
+                    deployment_id: Some(CommandId::new("first")),
+                    at: None,
+                    before: None,
+                },
                 kind: fleet_core::rollout::Kind::Deploy,
                 webhook_pending: false,
                 ended: Vec::new(),
@@ -119,9 +124,11 @@ impl World {
     pub(crate) fn bear(&mut self) -> InstanceId {
         self.born += 1;
         let id = InstanceId::new(format!("i-{:08}", self.born));
-        let stable =
-            self.stable.as_ref().map_or_else(|| tag("v0"), |stable| stable.image_tag.clone());
-        let outcomes = [Outcome::RolledBack, Outcome::Down, Outcome::Failed];
+        let stable = self
+            .stable
+            .as_ref()
+            .map_or_else(|| tag("v0"), |stable| stable.pointer.image_tag.clone());
+        let outcomes = [ActionResult::RolledBack, ActionResult::Down, ActionResult::Failed];
         let outcome = outcomes[usize::try_from(self.random.below(3)).expect("small")];
         let rejects = self.random.permille(self.luck.version).then(|| (tag("v2"), outcome));
         let online = !self.random.permille(self.luck.hosts);
@@ -227,10 +234,10 @@ impl World {
         let leaving = host.lifecycle.starts_with("Terminating");
         let rejects = host.rejects.clone().filter(|(rejected, _)| *rejected == want);
         let result = match (leaving, trouble, rejects) {
-            (true, ..) => Outcome::Leaving,
+            (true, ..) => ActionResult::Leaving,
             (_, true, _) => match random.below(6) {
-                0 => Outcome::Busy,
-                1 => Outcome::Refused,
+                0 => ActionResult::Busy,
+                1 => ActionResult::Refused,
                 2 => {
                     // It works on, and nobody hears of it.
                     host.runs = want;
@@ -245,28 +252,32 @@ impl World {
                 }
                 4 => {
                     // A lie: it did nothing and says that it did.
-                    let lie = HostReport { result: Outcome::Deployed, ..report(&id, &before) };
+                    let lie =
+                        ActionReport { result: ActionResult::Deployed, ..report(&id, &before) };
                     sent.invocations[at] =
                         end(Status::Success, "Success", Some(0), Output::Report(lie));
                     return;
                 }
-                _ => Outcome::Unknown,
+                _ => ActionResult::Unknown,
             },
             (_, _, Some((_, outcome))) => outcome,
-            _ if host.runs == want => Outcome::AlreadyCurrent,
+            _ if host.runs == want => ActionResult::AlreadyCurrent,
             _ => {
                 host.runs = want;
-                Outcome::Deployed
+                ActionResult::Deployed
             }
         };
         let bad = matches!(
             result,
-            Outcome::RolledBack | Outcome::Down | Outcome::Failed | Outcome::Unknown
+            ActionResult::RolledBack
+                | ActionResult::Down
+                | ActionResult::Failed
+                | ActionResult::Unknown
         );
-        if result == Outcome::Down {
+        if result == ActionResult::Down {
             host.runs = tag("nothing");
         }
-        let said = HostReport { result, ..report(&id, &host.runs) };
+        let said = ActionReport { result, ..report(&id, &host.runs) };
         let (status, exit) = if bad { (Status::Failed, 10) } else { (Status::Success, 0) };
         sent.errors += usize::from(bad);
         sent.invocations[at] = end(status, "", Some(exit), Output::Report(said));
@@ -423,7 +434,7 @@ impl World {
             }
             Call::SendWebhook { stable } => {
                 self.told += u32::from(!skipped);
-                Answer::WebhookSent(stable.deployment_id, done(skipped || lost))
+                Answer::WebhookSent(stable.pointer.deployment_id, done(skipped || lost))
             }
         }
     }
@@ -467,19 +478,9 @@ fn is_open(invocation: &Invocation) -> bool {
     matches!(invocation.status, Status::Running | Status::Pending)
 }
 
-fn report(id: &InstanceId, runs: &ImageTag) -> HostReport {
-    HostReport {
-        v: 1,
-        instance_id: id.clone(),
-        action: "deploy".to_owned(),
-        result: Outcome::Deployed,
-        step: None,
-        message: None,
-        image_tag: Some(runs.to_string()),
-        digest: None,
-        before: None,
-        log: Vec::new(),
-    }
+fn report(id: &InstanceId, runs: &ImageTag) -> ActionReport {
+    let known = ActionReport::new(id.clone(), Action::Deploy, ActionResult::Deployed);
+    ActionReport { image_tag: Some(runs.to_string()), ..known }
 }
 
 /// Newest first.

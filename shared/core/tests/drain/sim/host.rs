@@ -3,7 +3,7 @@
 
 use super::world::{Lifecycle, Loss};
 use super::{Draw, Fault, World};
-use fleet_core::drain::{DELIVERY_S, HostReport, Order, Output};
+use fleet_core::drain::{DELIVERY_S, DrainOrder, DrainReport, Output};
 use fleet_core::run_command::InvocationStatus as Status;
 
 /// SSM gives up on a command this long after its delivery window and its own window, as
@@ -20,7 +20,7 @@ const WATCH_EVERY_S: i64 = 5;
 #[derive(Debug)]
 pub(crate) struct Command {
     pub(crate) requested: i64,
-    pub(crate) order: Order,
+    pub(crate) order: DrainOrder,
     pub(crate) state: State,
 }
 
@@ -241,7 +241,7 @@ impl World {
         let sent = command.requested;
         if self.is_traced() {
             let said = match &output {
-                Output::Report(HostReport { drained, active_jobs, accepting, .. }) => {
+                Output::Report(DrainReport { drained, active_jobs, accepting, .. }) => {
                     format!("drained {drained}, jobs {active_jobs:?}, accepting {accepting:?}")
                 }
                 other => format!("{other:?}"),
@@ -252,7 +252,7 @@ impl World {
         self.announce(false);
     }
 
-    fn deliver(&mut self, order: &Order) -> State {
+    fn deliver(&mut self, order: &DrainOrder) -> State {
         if self.strikes_again(Fault::AgentDies) {
             self.say("the agent dies with the command in hand");
             self.host.agent_up_at = self.now + AGENT_BOOT_S;
@@ -272,7 +272,7 @@ impl World {
     }
 
     /// What the command prints, once it ends.
-    fn answer(&mut self, order: &Order, until: i64) -> Option<Output> {
+    fn answer(&mut self, order: &DrainOrder, until: i64) -> Option<Output> {
         if !self.is_server_up() {
             let nobody = "it printed no report but \"the deploy-server does not answer\"";
             return Some(Output::Unreadable(nobody.to_owned()));
@@ -295,15 +295,14 @@ impl World {
         }
         let Output::Report(report) = self.report(true, reached) else { return None };
         let stopped_jobs = reached.then_some(u32::from(ran));
-        Some(Output::Report(HostReport { stopped_jobs, ..report }))
+        Some(Output::Report(DrainReport { stopped_jobs, ..report }))
     }
 
     /// What the host says of its worker.
     fn report(&self, drained: bool, reached: bool) -> Output {
         let stopped = self.host.worker == Worker::Stopped;
         let jobs = u32::from(self.host.job_ends.is_some());
-        Output::Report(HostReport {
-            v: None,
+        Output::Report(DrainReport {
             drained,
             active_jobs: (stopped || reached).then_some(jobs),
             accepting: match self.host.worker {
@@ -316,15 +315,16 @@ impl World {
             caught_jobs: self.host.caught,
             stopped_jobs: Some(0),
             message: if reached { String::new() } else { "the worker does not answer".into() },
+            ..DrainReport::default()
         })
     }
 
     /// Takes a command in, as SSM does.
-    pub(crate) fn send(&mut self, order: &Order) {
+    pub(crate) fn send(&mut self, order: &DrainOrder) {
         self.life.asked_at = self.life.asked_at.or(Some(self.now));
         self.life.commands += 1;
         // What SSM keeps of the order is its comment.
-        let order = Order::read(&order.comment()).expect("a comment of ours");
+        let order = DrainOrder::read(&order.comment()).expect("a comment of ours");
         self.commands.push(Command { requested: self.now, order, state: State::Sent });
     }
 
@@ -341,8 +341,7 @@ impl World {
 
 /// A command that ended well and did nothing.
 fn lie(which: i64) -> Output {
-    let drained = HostReport {
-        v: None,
+    let drained = DrainReport {
         drained: true,
         active_jobs: Some(0),
         accepting: Some(false),
@@ -352,12 +351,13 @@ fn lie(which: i64) -> Output {
         caught_jobs: 0,
         stopped_jobs: Some(0),
         message: "Drain complete".into(),
+        ..DrainReport::default()
     };
     match which {
         0 => Output::None,
         1 => Output::Unreadable("it printed no report but \"404 page not found\"".into()),
-        2 => Output::Report(HostReport { active_jobs: None, ..drained }),
-        3 => Output::Report(HostReport { accepting: Some(true), ..drained }),
-        _ => Output::Report(HostReport { terminating: false, ..drained }),
+        2 => Output::Report(DrainReport { active_jobs: None, ..drained }),
+        3 => Output::Report(DrainReport { accepting: Some(true), ..drained }),
+        _ => Output::Report(DrainReport { terminating: false, ..drained }),
     }
 }

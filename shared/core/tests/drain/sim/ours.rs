@@ -394,7 +394,7 @@ fn invocation(command: &Command) -> Invocation {
     }
 }
 
-fn send(world: &mut World, order: &Order) -> Done {
+fn send(world: &mut World, order: &DrainOrder) -> Done {
     if world.strikes(Fault::SendThrottled) {
         return refused();
     }

@@ -1,6 +1,6 @@
 //! What a host is told, and the facts that travel from one command to the next.
 
-use fleet_protocol::time::UnixMs;
+use crate::time::UnixMs;
 use serde::{Deserialize, Serialize};
 use std::fmt::Write;
 
@@ -9,7 +9,7 @@ const MARK: &str = "ghosthands leave";
 
 /// One command to a host that is leaving: take no more work, wait for the job, and say how it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Order {
+pub struct DrainOrder {
     /// How long the host waits before it answers.
     pub window_s: u32,
     /// Stop the worker when the window is over and it still works.
@@ -31,7 +31,8 @@ pub struct Chain {
 
 impl Chain {
     /// The facts of both; of each moment the earlier one.
-    pub(super) fn join(self, other: Chain) -> Chain {
+    #[must_use]
+    pub fn join(self, other: Chain) -> Chain {
         let earlier = |left: Option<UnixMs>, right: Option<UnixMs>| match (left, right) {
             (Some(left), Some(right)) => Some(left.min(right)),
             (left, right) => left.or(right),
@@ -44,7 +45,7 @@ impl Chain {
     }
 }
 
-impl Order {
+impl DrainOrder {
     /// The comment of the command, at most 100 characters.
     pub fn comment(&self) -> String {
         let mut comment = format!("{MARK} w={}", self.window_s);
@@ -62,9 +63,9 @@ impl Order {
 
     /// Reads a comment; `None` where the command is not one of these. A word that a later version
     /// added is passed over.
-    pub fn read(comment: &str) -> Option<Order> {
+    pub fn read(comment: &str) -> Option<DrainOrder> {
         let words = comment.strip_prefix(MARK)?;
-        let mut order = Order { window_s: 0, stop: false, chain: Chain::default() };
+        let mut order = DrainOrder { window_s: 0, stop: false, chain: Chain::default() };
         for word in words.split_whitespace() {
             let Some((name, value)) = word.split_once('=') else {
                 order.stop |= word == "stop";
@@ -90,24 +91,25 @@ mod tests {
     #[test]
     fn an_order_comes_back_from_its_comment() {
         let late = Some(UnixMs(9_999_999_999_999));
-        let order = Order {
+        let order = DrainOrder {
             window_s: 240,
             stop: true,
             chain: Chain { asked: late, closed: late, until: late },
         };
         assert!(order.comment().len() <= 100, "{}", order.comment());
-        assert_eq!(Order::read(&order.comment()), Some(order));
-        let first = Order { window_s: 240, stop: false, chain: Chain::default() };
+        assert_eq!(DrainOrder::read(&order.comment()), Some(order));
+        let first = DrainOrder { window_s: 240, stop: false, chain: Chain::default() };
         assert_eq!(first.comment(), "ghosthands leave w=240");
-        assert_eq!(Order::read(&first.comment()), Some(first));
+        assert_eq!(DrainOrder::read(&first.comment()), Some(first));
     }
 
     #[test]
     fn a_strange_comment_is_somebody_elses() {
         for comment in ["", "deploy v1", "ghosthands", "ghosthands leave w=soon"] {
-            assert_eq!(Order::read(comment), None, "{comment:?}");
+            assert_eq!(DrainOrder::read(comment), None, "{comment:?}");
         }
-        let newer = Order::read("ghosthands leave w=1 then=rest asked=5 closed=x").expect("ours");
+        let newer =
+            DrainOrder::read("ghosthands leave w=1 then=rest asked=5 closed=x").expect("ours");
         assert_eq!(newer.chain, Chain { asked: Some(UnixMs(5)), ..Chain::default() });
     }
 }

@@ -1,9 +1,10 @@
 //! What a command of ours was sent for, by its comment. So SSM's own list of commands tells the
 //! whole rollout, and what is kept beside it may be lost.
 
-use super::{Kind, Strategy};
-use fleet_protocol::ids::CommandId;
+use crate::action::Action;
+use crate::ids::CommandId;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// How the comment of our commands begins. Commands without it are somebody else's.
 const MARK: &str = "ghosthands rollout";
@@ -12,7 +13,7 @@ const COMMENT: usize = 100;
 
 /// A command's part in a rollout.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Order {
+pub struct RolloutOrder {
     pub kind: Kind,
     pub strategy: Strategy,
     pub part: Part,
@@ -61,10 +62,10 @@ impl Key {
     }
 }
 
-impl Order {
+impl RolloutOrder {
     /// The comment of the command, at most 100 characters. A long reason is cut.
     pub fn comment(&self) -> String {
-        let Order { kind, strategy, part } = self;
+        let RolloutOrder { kind, strategy, part } = self;
         let mut comment = format!("{MARK} {} {strategy}", kind.as_str());
         match part {
             Part::Root { key, by, why } => {
@@ -88,8 +89,9 @@ impl Order {
         comment
     }
 
-    /// Reads a comment; `None` where the command is not one of these.
-    pub fn read(comment: &str) -> Option<Order> {
+    /// Reads a comment; `None` where the command is not one of these. A word that a later version
+    /// added is passed over.
+    pub fn read(comment: &str) -> Option<RolloutOrder> {
         let words = comment.strip_prefix(MARK)?.strip_prefix(' ')?;
         let (words, why) = match words.split_once(" why=") {
             Some((words, why)) => (words, Some(why.to_owned())),
@@ -100,13 +102,14 @@ impl Order {
         let strategy = Strategy::parse(words.next()?).ok()?;
         let (mut key, mut by, mut later, mut of) = (None, None, None, None);
         for word in words {
-            match word.split_once('=')? {
+            let Some((name, value)) = word.split_once('=') else { continue };
+            match (name, value) {
                 ("key", value) => key = Some(Key(value.to_owned())),
                 ("by", value) => by = Some(value.to_owned()),
                 ("sweep", round) => later = Some((Step::Sweep, round.parse().ok()?)),
                 ("undo", round) => later = Some((Step::Undo, round.parse().ok()?)),
                 ("of", id) => of = Some(CommandId::new(id)),
-                _ => return None,
+                _ => {}
             }
         }
         let part = match (key, later, of) {
@@ -114,7 +117,7 @@ impl Order {
             (None, Some((step, round)), Some(of)) => Part::Later { step, round, of },
             _ => return None,
         };
-        Some(Order { kind, strategy, part })
+        Some(RolloutOrder { kind, strategy, part })
     }
 
     /// The key of a rollout's first command.
@@ -130,6 +133,100 @@ impl Order {
             Part::Root { .. } => Step::Apply,
             Part::Later { step, .. } => step,
         }
+    }
+}
+
+/// The kind of a deployment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// Brings a version to every host.
+    Deploy,
+    /// The same, with an earlier version.
+    Rollback,
+    Cleanup,
+    RefreshSecrets,
+    /// Named hosts take no more work, until somebody lets them.
+    Drain,
+}
+
+impl Kind {
+    pub const ALL: [Kind; 5] =
+        [Kind::Deploy, Kind::Rollback, Kind::Cleanup, Kind::RefreshSecrets, Kind::Drain];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Kind::Rollback => Action::Rollback.as_str(),
+            other => other.action().as_str(),
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Kind> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text)
+    }
+
+    /// The `Action` of the hosts' document. A rollback names its version like any deploy: what each
+    /// host had before may differ.
+    pub fn action(self) -> Action {
+        match self {
+            Kind::Deploy | Kind::Rollback => Action::Deploy,
+            Kind::Cleanup => Action::Cleanup,
+            Kind::RefreshSecrets => Action::RefreshSecrets,
+            Kind::Drain => Action::Drain,
+        }
+    }
+
+    /// It changes which version is in service, so there is one at a time and it has to be proven.
+    pub fn is_rollout(self) -> bool {
+        matches!(self, Kind::Deploy | Kind::Rollback)
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The names that operators know.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Strategy {
+    #[default]
+    Canary,
+    OneAtATime,
+    HalfAtATime,
+    AllAtOnce,
+}
+
+impl Strategy {
+    pub const ALL: [Strategy; 4] =
+        [Strategy::Canary, Strategy::OneAtATime, Strategy::HalfAtATime, Strategy::AllAtOnce];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Strategy::Canary => "canary",
+            Strategy::OneAtATime => "one-at-a-time",
+            Strategy::HalfAtATime => "half-at-a-time",
+            Strategy::AllAtOnce => "all-at-once",
+        }
+    }
+
+    /// Reads the name.
+    ///
+    /// # Errors
+    /// The names there are.
+    pub fn parse(text: &str) -> Result<Strategy, String> {
+        Self::ALL.into_iter().find(|strategy| strategy.as_str() == text).ok_or_else(|| {
+            let names: Vec<&str> = Self::ALL.map(Strategy::as_str).into();
+            format!("{text:?} is no strategy: use {}", names.join(", "))
+        })
+    }
+}
+
+impl fmt::Display for Strategy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 
@@ -154,10 +251,10 @@ mod tests {
                     .into_iter()
                     .chain(later);
                 for part in parts {
-                    let order = Order { kind, strategy, part };
+                    let order = RolloutOrder { kind, strategy, part };
                     let comment = order.comment();
                     assert!(comment.len() <= COMMENT, "{comment}");
-                    assert_eq!(Order::read(&comment), Some(order));
+                    assert_eq!(RolloutOrder::read(&comment), Some(order));
                 }
             }
         }
@@ -168,12 +265,21 @@ mod tests {
         let why = "hotfix of=someone-else key=1 why=".repeat(9);
         let part =
             Part::Root { key: Key::of_hash("abcdef012345"), by: None, why: Some(why.clone()) };
-        let comment = Order { kind: Kind::Deploy, strategy: Strategy::Canary, part }.comment();
+        let comment =
+            RolloutOrder { kind: Kind::Deploy, strategy: Strategy::Canary, part }.comment();
         assert_eq!(comment.chars().count(), COMMENT);
-        let read = Order::read(&comment).expect("ours");
+        let read = RolloutOrder::read(&comment).expect("ours");
         let Part::Root { key, why: Some(cut), .. } = read.part else { panic!("a root") };
         assert_eq!(key.as_str(), "abcdef012345");
         assert!(why.starts_with(&cut));
+    }
+
+    #[test]
+    fn what_a_later_version_adds_is_passed_over() {
+        let comment = "ghosthands rollout deploy canary key=abcdef012345 after=x quietly why=fix";
+        let read = RolloutOrder::read(comment).expect("ours");
+        let key = Key::of_hash("abcdef012345");
+        assert_eq!(read.part, Part::Root { key, by: None, why: Some("fix".to_owned()) });
     }
 
     #[test]
@@ -185,7 +291,17 @@ mod tests {
             "ghosthands rollout deploy canary",
             "ghosthands rolloutdeploy",
         ] {
-            assert_eq!(Order::read(comment), None, "{comment:?}");
+            assert_eq!(RolloutOrder::read(comment), None, "{comment:?}");
         }
+    }
+
+    #[test]
+    fn names_go_both_ways() {
+        for strategy in Strategy::ALL {
+            assert_eq!(Strategy::parse(strategy.as_str()), Ok(strategy));
+            let json = serde_json::to_string(&strategy).unwrap();
+            assert_eq!(json, format!("\"{strategy}\""));
+        }
+        assert!(Strategy::parse("yolo").unwrap_err().contains("one-at-a-time"));
     }
 }

@@ -1,0 +1,26 @@
+//! The name of an environment, such as `staging`: part of a secret's name, of parameters and of the
+//! stack's own resources.
+
+/// What is wrong with a name, for a message that begins with the name itself.
+pub const RULE: &str = "Use 1 to 32 lower-case letters, digits and hyphens, such as production";
+
+/// Whether this can name an environment. The template's parameter has the same rule.
+pub fn is_name(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=32).contains(&text.len()) && text.bytes().all(allowed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_name;
+
+    #[test]
+    fn one_rule_for_every_place_that_the_name_ends_up_in() {
+        for good in ["staging", "production", "qa-2", &"a".repeat(32)] {
+            assert!(is_name(good), "{good}");
+        }
+        for bad in ["", "Production", "qa_2", "a.b", "../x", "a b", &"a".repeat(33)] {
+            assert!(!is_name(bad), "{bad}");
+        }
+    }
+}
