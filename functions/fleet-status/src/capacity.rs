@@ -4,8 +4,8 @@
 use crate::app::{App, clock};
 use crate::read;
 use fleet_clients::reply::Problem;
-use fleet_core::fleet::CapacityWish;
 use fleet_core::scaling::Overrides;
+use fleet_core::status::CapacityWish;
 use fleet_protocol::reading::Reading;
 use serde_json::{Value, json};
 

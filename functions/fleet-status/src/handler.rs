@@ -6,7 +6,7 @@ use crate::{capacity, openapi, page, read};
 use fleet_clients::auth::{Refusal, Role};
 use fleet_clients::reply::{self, Problem};
 use fleet_clients::telemetry::Audit;
-use fleet_core::fleet::assemble;
+use fleet_core::status::assemble;
 use lambda_runtime::{Diagnostic, LambdaEvent};
 use serde_json::{Value, json};
 

@@ -3,8 +3,8 @@
 
 use crate::app::{App, clock};
 use fleet_clients::pgboss::Look;
-use fleet_core::fleet::{Proof, Readings};
 use fleet_core::scaling::{Group, LossCause, Memory};
+use fleet_core::status::{Inputs, Proof};
 use fleet_protocol::ids::InstanceId;
 use fleet_protocol::reading::{Reading, Unknown, UnknownCause};
 use fleet_protocol::stable::StablePointer;
@@ -20,7 +20,7 @@ const QUEUE: Duration = Duration::from_secs(4);
 const PROOFS: Duration = Duration::from_secs(5);
 
 /// Everything that can be known now.
-pub(crate) async fn read(app: &App) -> Readings {
+pub(crate) async fn read(app: &App) -> Inputs {
     let config = &app.config;
     let group_and_proofs = async {
         let group = within(CALL, "the group", describe(app)).await;
@@ -36,7 +36,7 @@ pub(crate) async fn read(app: &App) -> Readings {
         Reading::Known(Look { snapshot, details }) => (Reading::Known(snapshot), details),
         Reading::Unknown(unknown) => (Reading::Unknown(unknown), BTreeMap::new()),
     };
-    Readings {
+    Inputs {
         now: clock(),
         site: config.site.clone(),
         group,

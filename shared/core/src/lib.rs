@@ -7,8 +7,8 @@
 //! from its record.
 
 pub mod drain;
-pub mod fleet;
 mod reasons;
 pub mod rollout;
 pub mod run_command;
 pub mod scaling;
+pub mod status;

@@ -6,7 +6,7 @@ use super::{
     AwsConfig, ConfigError, DatabaseConfig, EnvironmentTokens, QueueConfig, checks, read_aws,
     read_database_url, read_tokens,
 };
-use fleet_core::fleet::{Prices, Site};
+use fleet_core::status::{Prices, Site};
 use fleet_protocol::ids::GroupName;
 
 /// Every variable that the fleet-status function knows.

@@ -2,10 +2,10 @@
 
 use super::names::Names;
 use super::probe::{ActivePlan, Shape, unknown};
-use fleet_core::fleet::WorkerDetail;
 use fleet_core::scaling::{
     ActiveCounts, QueueCounts, QueueSnapshot, Schema, TargetedQueue, WorkerRow, WorkerStatus,
 };
+use fleet_core::status::WorkerDetail;
 use fleet_protocol::ids::{InstanceId, WorkerId};
 use fleet_protocol::reading::{Reading, Unknown, UnknownCause};
 use fleet_protocol::time::UnixMs;

@@ -1,10 +1,10 @@
 //! The status that is made of readings: unknown stays unknown, and nothing is counted twice.
 
-use fleet_core::fleet::*;
 use fleet_core::scaling::{
     ActiveCounts, DecisionSummary, Group, Instance, Memory, QueueCounts, QueueSnapshot, Sample,
     Schema, State, Tag, TargetedQueue, WorkerRow, WorkerStatus,
 };
+use fleet_core::status::*;
 use fleet_protocol::ids::{GroupName, InstanceId, WorkerId};
 use fleet_protocol::image_tag::ImageTag;
 use fleet_protocol::reading::{Reading, Unknown, UnknownCause};
@@ -55,7 +55,7 @@ fn proof(tag: &str) -> Proof {
 }
 
 /// Three machines in service, one booting, one leaving; two of them proved their version.
-fn readings() -> Readings {
+fn readings() -> Inputs {
     let states = ["InService", "InService", "InService", "Pending", "Terminating:Wait"];
     let group = Group {
         name: GroupName::new("asg"),
@@ -100,7 +100,7 @@ fn readings() -> Readings {
         ring: vec![sample(29_924_638, Some(1)), sample(29_924_639, None)],
         ..State::default()
     };
-    Readings {
+    Inputs {
         now: NOW,
         site: Site {
             environment: "test".to_owned(),
@@ -133,14 +133,14 @@ fn readings() -> Readings {
     }
 }
 
-fn group_of(readings: &mut Readings) -> &mut Group {
+fn group_of(readings: &mut Inputs) -> &mut Group {
     match &mut readings.group {
         Reading::Known(group) => group,
         Reading::Unknown(_) => panic!("the group is known"),
     }
 }
 
-fn queue_of(readings: &mut Readings) -> &mut QueueSnapshot {
+fn queue_of(readings: &mut Inputs) -> &mut QueueSnapshot {
     match &mut readings.queue {
         Reading::Known(queue) => queue,
         Reading::Unknown(_) => panic!("the queue is known"),

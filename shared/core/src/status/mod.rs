@@ -1,20 +1,20 @@
 //! What the fleet is like right now, for those who look: from readings to one status, with
 //! everything that is unknown said to be so.
 //!
-//! [`assemble()`] takes [`Readings`] and returns a [`Status`]. It guesses nothing: a source that
+//! [`assemble()`] takes [`Inputs`] and returns a [`Status`]. It guesses nothing: a source that
 //! failed leaves its fields empty and is named, and a host that has not proved its version has
 //! none.
 
 mod assemble;
 mod capacity;
 mod cost;
-mod readings;
-mod status;
+mod inputs;
 mod version;
+mod view;
 
 pub use assemble::assemble;
 pub use capacity::{CapacityWish, Change, Changes, WishProblem};
 pub use cost::{Cost, Prices};
-pub use readings::{Readings, Site, WorkerDetail};
-pub use status::*;
+pub use inputs::{Inputs, Site, WorkerDetail};
 pub use version::{Proof, Runs, Word, word_of};
+pub use view::*;

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 /// Everything that a status is made of.
 #[derive(Clone, Debug)]
-pub struct Readings {
+pub struct Inputs {
     /// Our clock when the readings were taken.
     pub now: UnixMs,
     pub site: Site,

@@ -16,13 +16,13 @@ use std::collections::{BTreeMap, BTreeSet};
 const FRESH_MS: i64 = 90_000;
 
 /// The status, with every source that did not answer named in it.
-pub fn assemble(readings: &Readings) -> Status {
-    let Readings { now, site, group, queue, memory, proofs, stable, .. } = readings;
+pub fn assemble(inputs: &Inputs) -> Status {
+    let Inputs { now, site, group, queue, memory, proofs, stable, .. } = inputs;
     let mut unavailable = Vec::new();
     let group = known(Source::Group, group, &mut unavailable);
     let queue = known(Source::Queue, queue, &mut unavailable);
     let rows = queue.and_then(|queue| known(Source::Workers, &queue.workers, &mut unavailable));
-    let workers = queue.zip(rows).map(|(queue, rows)| workers(readings, group, queue, rows));
+    let workers = queue.zip(rows).map(|(queue, rows)| workers(inputs, group, queue, rows));
     let queue = queue.map(|queue| queue_view(queue, &mut unavailable));
     let memory = known(Source::Memory, memory, &mut unavailable);
     let state = memory.and_then(|memory| kept(memory, &mut unavailable));
@@ -146,7 +146,7 @@ fn queue_view(queue: &QueueSnapshot, unavailable: &mut Vec<Unavailable>) -> Queu
 
 /// Rows of workers that ended are left out, unless their instance is still there.
 fn workers(
-    readings: &Readings,
+    inputs: &Inputs,
     group: Option<&Group>,
     queue: &QueueSnapshot,
     rows: &[WorkerRow],
@@ -160,7 +160,7 @@ fn workers(
     rows.iter()
         .filter(|row| !ended(row))
         .map(|row| {
-            let detail = readings.details.get(&row.worker).cloned().unwrap_or_default();
+            let detail = inputs.details.get(&row.worker).cloned().unwrap_or_default();
             WorkerView {
                 worker_id: row.worker.clone(),
                 instance_id: row.instance.clone(),
