@@ -4,13 +4,13 @@
 #![expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
 use aws_double::{Call, ClockMode, Double, DoubleConfig, GroupSpec, LifecycleState};
-use fleet_clients::auth::{Gate, Refusal, Role};
 use fleet_clients::auto_scaling::AutoScaling;
 use fleet_clients::aws::{Aws, AwsErrorKind};
 use fleet_clients::config::{AutoscaleConfig, DATABASE_URL_KEY};
 use fleet_clients::parameters::Parameters;
 use fleet_clients::secrets::{SecretError, Secrets, Stage};
 use fleet_core::scaling::{Group, RefreshStatus};
+use fleet_lambda::{Gate, Refusal, Scope};
 use fleet_protocol::ids::{GroupName, InstanceId};
 use fleet_protocol::reading::{Reading, UnknownCause};
 use secrecy::ExposeSecret;
@@ -30,7 +30,11 @@ impl World {
     /// A double with a group `asg` of minimum 1, maximum 4 and three instances in service, on a
     /// clock that stands still.
     async fn start() -> Self {
-        let clock = ClockMode::Manual("2026-11-23T12:00:00Z".parse().unwrap());
+        World::at("2026-11-23T12:00:00Z".parse().unwrap()).await
+    }
+
+    async fn at(time: jiff::Timestamp) -> Self {
+        let clock = ClockMode::Manual(time);
         let double =
             Double::start(DoubleConfig { clock, ..DoubleConfig::default() }).await.unwrap();
         let group = GroupSpec::new("asg", 1, 4)
@@ -260,36 +264,41 @@ async fn a_secret_has_a_current_and_after_a_rotation_a_previous_version() {
 
 #[tokio::test]
 async fn a_rotation_locks_nobody_out_of_either_role() {
-    let world = World::start().await;
+    let world = World::at(jiff::Timestamp::now()).await;
     let tokens = |n: &str| {
-        format!(r#"{{"FLEET_OPERATOR_TOKEN": "operator-{n}", "FLEET_READER_TOKEN": "reader-{n}"}}"#)
+        format!(
+            r#"{{"FLEET_OPERATOR_TOKEN": "operator-token-{n}", "FLEET_READER_TOKEN": "reader-token-{n}"}}"#
+        )
     };
     let gate = || Gate::new(None, Arc::new(Secrets::new(&world.aws, SECRET)));
     let check = async |gate: &Gate<_>, token: &str| {
-        gate.check(Some(&format!("Bearer {token}")), Role::Reader).await.map(|caller| caller.role)
+        let caller = gate.check(Some(&format!("Bearer {token}")), Scope::Read).await;
+        caller.map(|caller| caller.name().to_owned())
     };
-    world.double.put_secret(SECRET, r#"{"FLEET_OPERATOR_TOKEN": "operator-first"}"#).unwrap();
+    let (operator, reader) = (Ok("operator".to_owned()), Ok("reader".to_owned()));
+    let first = r#"{"FLEET_OPERATOR_TOKEN": "operator-token-first"}"#;
+    world.double.put_secret(SECRET, first).unwrap();
     let before = gate();
-    assert_eq!(check(&before, "operator-first").await, Ok(Role::Operator));
-    assert_eq!(check(&before, "reader-second").await, Err(Refusal::Wrong));
-    assert_eq!(before.check(None, Role::Reader).await, Err(Refusal::Missing));
+    assert_eq!(check(&before, "operator-token-first").await, operator);
+    assert_eq!(check(&before, "reader-token-second").await, Err(Refusal::Wrong));
+    assert_eq!(before.check(None, Scope::Read).await, Err(Refusal::Missing));
 
     world.double.put_secret(SECRET, &tokens("second")).unwrap();
     let after = gate();
-    assert_eq!(check(&after, "operator-second").await, Ok(Role::Operator));
-    assert_eq!(check(&after, "reader-second").await, Ok(Role::Reader));
-    assert_eq!(check(&after, "operator-first").await, Ok(Role::Operator));
+    assert_eq!(check(&after, "operator-token-second").await, operator);
+    assert_eq!(check(&after, "reader-token-second").await, reader);
+    assert_eq!(check(&after, "operator-token-first").await, operator);
 
     world.double.put_secret(SECRET, &tokens("third")).unwrap();
     let later = gate();
-    assert_eq!(check(&later, "reader-second").await, Ok(Role::Reader));
-    assert_eq!(check(&later, "operator-first").await, Err(Refusal::Wrong));
+    assert_eq!(check(&later, "reader-token-second").await, reader);
+    assert_eq!(check(&later, "operator-token-first").await, Err(Refusal::Wrong));
     world.double.faults().fail("GetSecretValue", 10, 400, "AccessDeniedException", "not allowed");
-    assert_eq!(check(&gate(), "operator-third").await, Err(Refusal::Unavailable));
+    assert_eq!(check(&gate(), "operator-token-third").await, Err(Refusal::Unavailable));
     world.double.faults().clear();
-    world.double.put_secret(SECRET, r#"{"FLEET_READER_TOKEN": "reader-third"}"#).unwrap();
+    world.double.put_secret(SECRET, r#"{"FLEET_READER_TOKEN": "reader-token-third"}"#).unwrap();
     assert_eq!(
-        check(&gate(), "reader-third").await,
+        check(&gate(), "reader-token-third").await,
         Err(Refusal::Unavailable),
         "nobody could operate"
     );

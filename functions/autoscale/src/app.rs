@@ -1,6 +1,5 @@
 //! Everything a tick needs from outside, built once for each environment.
 
-use fleet_clients::auth::{Gate, Tokens};
 use fleet_clients::auto_scaling::AutoScaling;
 use fleet_clients::aws::Aws;
 use fleet_clients::config::AutoscaleConfig;
@@ -8,6 +7,7 @@ use fleet_clients::parameters::Parameters;
 use fleet_clients::pgboss::KeptSource;
 use fleet_clients::secrets::Secrets;
 use fleet_core::scaling::State;
+use fleet_lambda::Gate;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use tokio::sync::Mutex;
@@ -16,7 +16,7 @@ pub(crate) struct App {
     pub(crate) config: AutoscaleConfig,
     pub(crate) auto_scaling: AutoScaling,
     pub(crate) parameters: Parameters,
-    pub(crate) gate: Gate<Tokens>,
+    pub(crate) gate: Gate,
     /// What this environment remembers when the parameter cannot be read, and all that a dry run
     /// remembers.
     pub(crate) warm: Mutex<Option<State>>,

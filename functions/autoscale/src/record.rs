@@ -2,7 +2,7 @@
 //! decide again.
 
 use crate::act::ActionResult;
-use crate::request::Trigger;
+use crate::handler::Trigger;
 use fleet_clients::config::AutoscaleConfig;
 use fleet_clients::telemetry::TickMetrics;
 use fleet_core::scaling::{ActiveCounts, Decision, Inputs, Memory, QueueSnapshot, ScalingAction};

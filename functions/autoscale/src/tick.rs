@@ -2,17 +2,17 @@
 
 use crate::act::{ActionResult, act};
 use crate::app::App;
+use crate::handler::Trigger;
 use crate::record::{
     self, Ages, AlreadyRunning, DecisionRecord, Disabled, TickEffects, TickRequest,
 };
-use crate::request::Trigger;
 use fleet_clients::pgboss::{Begun, lock_key};
 use fleet_clients::telemetry::emit_line;
 use fleet_core::scaling::{
     Inputs, LossCause, Memory, Observation, ScalingAction, State, TickResult, decide,
 };
+use fleet_lambda::now;
 use fleet_protocol::reading::{Reading, Unknown};
-use fleet_protocol::time::UnixMs;
 use serde_json::Value;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -40,7 +40,7 @@ impl TickReport {
 /// Makes one tick.
 pub(crate) async fn tick(app: &App, trigger: Trigger, request_id: &str) -> TickReport {
     let began = Instant::now();
-    let now = clock();
+    let now = now();
     if !app.config.enabled {
         let line = Disabled::new(now, trigger);
         emit_line(&line);
@@ -157,9 +157,4 @@ async fn remember(app: &App, state: &State) -> ActionResult {
         return ActionResult::DryRun;
     }
     app.parameters.put(&app.config.state_parameter, &state.encode()).await.into()
-}
-
-/// The one place where the function asks what time it is.
-pub(crate) fn clock() -> UnixMs {
-    UnixMs(jiff::Timestamp::now().as_millisecond())
 }

@@ -1,8 +1,9 @@
 //! Makes the calls that a decision asks for.
 
-use crate::app::{App, clock};
+use crate::app::App;
 use fleet_clients::telemetry::error_chain;
 use fleet_core::rollout::{Answer, Call, CallResult, Members, Stable};
+use fleet_lambda::now;
 use fleet_protocol::reading::Reading;
 use futures_util::stream::{self, StreamExt};
 
@@ -65,7 +66,7 @@ pub(crate) async fn members(app: &App) -> Reading<Members> {
 async fn tell(app: &App, stable: &Stable) -> CallResult {
     let Some(webhook) = &app.webhook else { return CallResult::Done };
     match app.webhook_key().await {
-        Ok(key) => webhook.tell(stable, &key, clock()).await,
+        Ok(key) => webhook.tell(stable, &key, now()).await,
         Err(error) => CallResult::Failed { detail: error_chain(&error) },
     }
 }

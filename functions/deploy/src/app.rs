@@ -1,13 +1,12 @@
 //! Everything the function needs from outside, built once for each environment.
 
-use fleet_clients::auth::{Gate, Tokens};
 use fleet_clients::auto_scaling::AutoScaling;
 use fleet_clients::aws::Aws;
 use fleet_clients::config::{DeployConfig, WEBHOOK_KEY};
 use fleet_clients::rollouts::Rollouts;
 use fleet_clients::secrets::{SecretError, Secrets};
 use fleet_clients::webhook::Webhook;
-use fleet_protocol::time::UnixMs;
+use fleet_lambda::Gate;
 use secrecy::SecretString;
 use std::sync::Arc;
 
@@ -15,7 +14,7 @@ pub(crate) struct App {
     pub(crate) config: DeployConfig,
     pub(crate) auto_scaling: AutoScaling,
     pub(crate) rollouts: Rollouts,
-    pub(crate) gate: Gate<Tokens>,
+    pub(crate) gate: Gate,
     /// `None`: VALET is told nothing.
     pub(crate) webhook: Option<Webhook>,
     secrets: Arc<Secrets>,
@@ -44,9 +43,4 @@ impl App {
             None => self.secrets.value(WEBHOOK_KEY).await,
         }
     }
-}
-
-/// The one place where the function asks what time it is.
-pub(crate) fn clock() -> UnixMs {
-    UnixMs(jiff::Timestamp::now().as_millisecond())
 }

@@ -6,7 +6,7 @@ use crate::pass::pass;
 use crate::record::{Invoked, foreign};
 use crate::request::{self, Request};
 use fleet_clients::telemetry::emit_line;
-use lambda_runtime::{Diagnostic, LambdaEvent};
+use fleet_lambda::Event;
 use serde_json::Value;
 
 /// Answers one invocation.
@@ -14,20 +14,19 @@ use serde_json::Value;
 /// # Errors
 /// Only for an event that is not for this function. A pass that could not do everything answers all
 /// the same: the next one comes within the minute.
-pub(crate) async fn handle(app: &App, event: LambdaEvent<Value>) -> Result<Value, Diagnostic> {
-    let request_id = event.context.request_id;
-    match request::read(event.payload, &app.config.document) {
-        Ok(Request::Pass { trigger, hint }) => {
-            Ok(pass(app, Invoked { trigger, request_id }, hint).await)
+pub(crate) async fn handle(app: &App, event: Event, request_id: &str) -> Result<Value, String> {
+    if let Event::Http(request) = &event {
+        return Ok(api::handle(app, request, request_id).await);
+    }
+    match request::read(&event, &app.config.document)? {
+        Request::Pass { trigger, hint } => {
+            let invoked = Invoked { trigger, request_id: request_id.to_owned() };
+            Ok(pass(app, invoked, hint).await)
         }
-        Ok(Request::Foreign { trigger, why }) => {
-            let line = foreign(trigger, &why, &request_id);
+        Request::Foreign { trigger, why } => {
+            let line = foreign(trigger, &why, request_id);
             emit_line(&line);
             Ok(line)
-        }
-        Ok(Request::Api(http)) => Ok(api::answer(app, &http, &request_id).await),
-        Err(error_message) => {
-            Err(Diagnostic { error_type: "UnreadableEvent".to_owned(), error_message })
         }
     }
 }

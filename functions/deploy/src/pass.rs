@@ -2,10 +2,11 @@
 //! is nothing left to ask or to do.
 
 use crate::act::perform;
-use crate::app::{App, clock};
+use crate::app::App;
 use crate::record::{Invoked, PassRecord};
 use fleet_clients::telemetry::emit_line;
 use fleet_core::rollout::{Call, Inputs, Reason, decide};
+use fleet_lambda::now;
 use fleet_protocol::ids::CommandId;
 use serde_json::Value;
 use std::time::Instant;
@@ -14,7 +15,7 @@ use std::time::Instant;
 /// already.
 pub(crate) async fn pass(app: &App, invoked: Invoked, hint: Option<CommandId>) -> Value {
     let began = Instant::now();
-    let mut inputs = Inputs::new(app.webhook.is_some(), clock(), hint);
+    let mut inputs = Inputs::new(app.webhook.is_some(), now(), hint);
     let mut made: Vec<Call> = Vec::new();
     let mut reasons: Vec<Reason> = Vec::new();
     let last = loop {

@@ -6,7 +6,7 @@ use crate::app::App;
 use crate::record::{self, Told};
 use fleet_clients::telemetry::emit_line;
 use fleet_core::drain::{Call, Inputs, decide};
-use fleet_protocol::time::UnixMs;
+use fleet_lambda::now;
 use serde_json::Value;
 use std::time::Instant;
 
@@ -14,7 +14,7 @@ use std::time::Instant;
 /// already.
 pub(crate) async fn pass(app: &App, told: Told) -> Value {
     let began = Instant::now();
-    let now = clock();
+    let now = now();
     let memory = app.warm.lock().await.clone();
     let mut inputs = Inputs::new(app.config.policy.clone(), now, memory, told.hints.clone());
     let mut made: Vec<Call> = Vec::new();
@@ -34,9 +34,4 @@ pub(crate) async fn pass(app: &App, told: Told) -> Value {
     emit_line(&record);
     record.metrics().emit();
     record.into_summary()
-}
-
-/// The one place where the function asks what time it is.
-fn clock() -> UnixMs {
-    UnixMs(jiff::Timestamp::now().as_millisecond())
 }

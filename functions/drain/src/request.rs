@@ -1,8 +1,8 @@
 //! What woke the function, and which instance it named. Nothing else of an event is used: what it
 //! says may be old, doubled or wrong.
 
-use aws_lambda_events::eventbridge::EventBridgeEvent;
 use fleet_core::drain::{Hint, HintKind};
+use fleet_lambda::{Event, is_schedule};
 use fleet_protocol::ids::{GroupName, InstanceId};
 use fleet_protocol::time::UnixMs;
 use serde::Serialize;
@@ -48,23 +48,22 @@ pub(crate) enum Request {
 ///
 /// # Errors
 /// What came, where it is no event of this function.
-pub(crate) fn read(event: Value, scope: &Scope<'_>) -> Result<Request, String> {
-    let test = event.get("Event").and_then(Value::as_str);
-    if test == Some("autoscaling:TEST_NOTIFICATION") {
-        return Ok(request(Trigger::Test, vec![], None, None));
-    }
-    let event: EventBridgeEvent<Value> = serde_json::from_value(event)
-        .map_err(|error| format!("not an EventBridge event: {error}"))?;
+pub(crate) fn read(delivered: &Event, scope: &Scope<'_>) -> Result<Request, String> {
+    let event = match delivered {
+        Event::Bus(event) => event,
+        Event::Other { event, .. } if event["Event"] == "autoscaling:TEST_NOTIFICATION" => {
+            return Ok(request(Trigger::Test, vec![], None, None));
+        }
+        Event::Http(_) | Event::Other { .. } => return Err(delivered.unexpected()),
+    };
     let trigger = match (event.source.as_str(), event.detail_type.as_str()) {
-        ("aws.events" | "aws.scheduler", "Scheduled Event") => Trigger::Schedule,
+        _ if is_schedule(event) => Trigger::Schedule,
         ("aws.autoscaling", "EC2 Instance-terminate Lifecycle Action") => Trigger::Lifecycle,
         ("aws.ssm", "EC2 Command Invocation Status-change Notification") => Trigger::Invocation,
         ("aws.ssm", "EC2 Command Status-change Notification") => Trigger::Command,
         ("aws.ec2", "EC2 Spot Instance Interruption Warning") => Trigger::Spot,
         ("aws.ec2", "EC2 Instance Rebalance Recommendation") => Trigger::Rebalance,
-        (source, detail_type) => {
-            return Err(format!("{detail_type:?} from {source:?} is no event of this function"));
-        }
+        _ => return Err(delivered.unexpected()),
     };
     let event_at = event.time.map(|time| UnixMs(time.timestamp_millis()));
     let detail = |name: &str| event.detail.get(name).and_then(Value::as_str);

@@ -1,13 +1,13 @@
 use super::*;
 
-fn event(name: &str) -> Value {
+fn event(name: &str) -> Event {
     let path = format!("{}/../../events/drain-{name}.json", env!("CARGO_MANIFEST_DIR"));
-    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+    Event::read(serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap())
 }
 
 fn read_event(name: &str) -> Result<Request, String> {
     let group = GroupName::new("ghosthands-worker-asg");
-    read(event(name), &Scope { group: &group, document: "GhostHands-Host" })
+    read(&event(name), &Scope { group: &group, document: "GhostHands-Host" })
 }
 
 /// What a pass by this event is told: its trigger, its hints, and whether something was wrong with

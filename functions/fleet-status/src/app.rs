@@ -1,6 +1,5 @@
 //! Everything an answer needs from outside, built once for each environment.
 
-use fleet_clients::auth::{Gate, Tokens};
 use fleet_clients::auto_scaling::AutoScaling;
 use fleet_clients::aws::Aws;
 use fleet_clients::config::StatusConfig;
@@ -9,7 +8,7 @@ use fleet_clients::pgboss::KeptSource;
 use fleet_clients::proofs::Proofs;
 use fleet_clients::secrets::Secrets;
 use fleet_clients::tags::GroupTags;
-use fleet_protocol::time::UnixMs;
+use fleet_lambda::Gate;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use tokio::sync::Mutex;
@@ -20,7 +19,7 @@ pub(crate) struct App {
     pub(crate) tags: GroupTags,
     pub(crate) parameters: Parameters,
     pub(crate) proofs: Proofs,
-    pub(crate) gate: Gate<Tokens>,
+    pub(crate) gate: Gate,
     pub(crate) queue: Mutex<KeptSource>,
     /// Whether the last reading failed: the URL may have been rotated, so it is fetched anew.
     pub(crate) queue_failed: AtomicBool,
@@ -43,9 +42,4 @@ impl App {
             config,
         }
     }
-}
-
-/// The one place where the function asks what time it is.
-pub(crate) fn clock() -> UnixMs {
-    UnixMs(jiff::Timestamp::now().as_millisecond())
 }

@@ -1,30 +1,23 @@
 //! `PUT /api/v1/admin/capacity`: a floor and a pause, as tags on the group, where the scaling
 //! function and the console see them.
 
-use crate::app::{App, clock};
+use crate::app::App;
 use crate::read;
-use fleet_clients::reply::Problem;
 use fleet_core::scaling::Overrides;
 use fleet_core::status::CapacityWish;
+use fleet_lambda::{Call, Problem, Reply, now};
 use fleet_protocol::reading::Reading;
 use serde_json::{Value, json};
 
-/// Carries the wish out and returns the overrides in force. `asked` becomes the wish as soon as it
-/// is known to be one.
-pub(crate) async fn set(
-    app: &App,
-    body: Option<&[u8]>,
-    asked: &mut Value,
-) -> Result<Value, Problem> {
-    let bad = |detail: String| Problem::new(400, "Bad Request", detail);
-    let body = body.ok_or_else(|| bad("the body is no base64 although it says so".to_owned()))?;
-    let wish = CapacityWish::parse(body).map_err(|error| {
-        bad(format!(
+/// Carries the wish out and answers with the overrides in force.
+pub(crate) async fn set(app: &App, call: &mut Call<'_>) -> Result<Reply, Problem> {
+    let wish = CapacityWish::parse(call.body).map_err(|error| {
+        Problem::bad_request(format!(
             "the body cannot be used: {error}; send for example {{\"floor\": {{\"workers\": 5, \"for_minutes\": 60}}}}"
         ))
     })?;
     // It holds nothing but the fields of a wish.
-    *asked = serde_json::from_slice(body).unwrap_or_default();
+    call.asked = serde_json::from_slice(call.body).unwrap_or_default();
     let group = match read::describe(app).await {
         Reading::Known(group) => group,
         Reading::Unknown(unknown) => {
@@ -35,11 +28,11 @@ pub(crate) async fn set(
             ));
         }
     };
-    let now = clock();
+    let now = now();
     let max = app.config.site.max.min(group.max);
-    let changes = wish
-        .check(max, now)
-        .map_err(|problem| bad(problem.to_string()).with("field", problem.field))?;
+    let changes = wish.check(max, now).map_err(|problem| {
+        Problem::bad_request(problem.to_string()).with("field", problem.field)
+    })?;
     let (write, remove) = changes.tags();
     let name = &app.config.site.group;
     // First what ends, so that a failure in between leaves less overridden and not more.
@@ -56,7 +49,9 @@ pub(crate) async fn set(
         };
         written.map_err(|error| failed(&so_far, &error.detail))?;
     }
-    Ok(view(&changes.applied(&Overrides::read(&group.tags, now))))
+    let in_force = view(&changes.applied(&Overrides::read(&group.tags, now)));
+    call.outcome = Some(format!("in force now: {in_force}"));
+    Ok(Reply::json(200, &in_force))
 }
 
 fn failed(so_far: &str, detail: &str) -> Problem {

@@ -7,35 +7,12 @@ mod handler;
 mod openapi;
 mod page;
 mod read;
-mod request;
+mod routes;
 
 use app::App;
-use fleet_clients::config::{Environment, StatusConfig};
-use fleet_clients::telemetry;
-use lambda_runtime::{LambdaEvent, run, service_fn};
+use fleet_clients::config::StatusConfig;
 use std::process::ExitCode;
 
-/// `EX_CONFIG` of sysexits.h: nothing but the configuration has to be corrected.
-const BAD_CONFIGURATION: u8 = 78;
-
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> ExitCode {
-    telemetry::init(&Environment);
-    let config = match StatusConfig::from_env(&Environment) {
-        Ok(config) => config,
-        Err(report) => {
-            tracing::error!(%report, "the configuration stops the start");
-            return ExitCode::from(BAD_CONFIGURATION);
-        }
-    };
-    // At the first event: the SDK's clients take longer to build than all the rest of the start.
-    let app = std::sync::LazyLock::new(|| App::new(config));
-    let handler = service_fn(|event: LambdaEvent<serde_json::Value>| handler::handle(&app, event));
-    match run(handler).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!(error = telemetry::error_chain(&*error), "the runtime ended");
-            ExitCode::FAILURE
-        }
-    }
+fn main() -> ExitCode {
+    fleet_lambda::run(StatusConfig::from_env, App::new, handler::handle)
 }

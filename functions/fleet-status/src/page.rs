@@ -3,7 +3,7 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use serde_json::{Value, json};
+use fleet_lambda::Reply;
 use sha2::{Digest, Sha256};
 use std::sync::LazyLock;
 
@@ -43,24 +43,15 @@ fn source(text: &str) -> String {
     format!("'sha256-{}'", BASE64_STANDARD.encode(Sha256::digest(text)))
 }
 
-pub(crate) fn response() -> Value {
-    json!({
-        "statusCode": 200,
-        "headers": {
-            "content-type": "text/html; charset=utf-8",
-            "cache-control": "no-store",
-            "content-security-policy": PAGE.policy,
-            "cross-origin-opener-policy": "same-origin",
-            "cross-origin-resource-policy": "same-origin",
-            "permissions-policy": "camera=(), geolocation=(), microphone=()",
-            "referrer-policy": "no-referrer",
-            "strict-transport-security": "max-age=31536000",
-            "x-content-type-options": "nosniff",
-            "x-frame-options": "DENY",
-        },
-        "body": PAGE.html,
-        "isBase64Encoded": false,
-    })
+pub(crate) fn reply() -> Reply {
+    Reply::new(200, "text/html; charset=utf-8", PAGE.html.as_str())
+        .header("content-security-policy", PAGE.policy.as_str())
+        .header("cross-origin-opener-policy", "same-origin")
+        .header("cross-origin-resource-policy", "same-origin")
+        .header("permissions-policy", "camera=(), geolocation=(), microphone=()")
+        .header("referrer-policy", "no-referrer")
+        .header("strict-transport-security", "max-age=31536000")
+        .header("x-frame-options", "DENY")
 }
 
 #[cfg(test)]
@@ -69,7 +60,7 @@ mod tests {
 
     #[test]
     fn the_page_is_small_whole_and_asks_nobody_else() {
-        let answer = response();
+        let answer = reply().into_response();
         let html = answer["body"].as_str().unwrap();
         assert!(html.len() <= 100_000, "{} bytes", html.len());
         assert!(html.contains(STYLE) && html.contains(SCRIPT));
@@ -85,7 +76,10 @@ mod tests {
 
     #[test]
     fn nothing_in_it_needs_what_the_policy_forbids() {
-        let policy = response()["headers"]["content-security-policy"].as_str().unwrap().to_owned();
+        let policy = reply().into_response()["headers"]["content-security-policy"]
+            .as_str()
+            .unwrap()
+            .to_owned();
         assert!(!policy.contains("unsafe"), "{policy}");
         assert!(policy.contains(&source(SCRIPT)) && policy.contains(&source(STYLE)), "{policy}");
         for inline in [" style=\"", " onclick=", "javascript:", "innerHTML", "eval("] {

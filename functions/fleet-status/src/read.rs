@@ -1,10 +1,11 @@
 //! Reads every source at the same time, each with a limit of its own, so that one that is down
 //! costs its own fields and nothing else.
 
-use crate::app::{App, clock};
+use crate::app::App;
 use fleet_clients::pgboss::Look;
 use fleet_core::scaling::{Group, LossCause, Memory};
 use fleet_core::status::{Inputs, Proof};
+use fleet_lambda::now;
 use fleet_protocol::ids::InstanceId;
 use fleet_protocol::reading::{Reading, Unknown, UnknownCause};
 use fleet_protocol::stable::StablePointer;
@@ -37,7 +38,7 @@ pub(crate) async fn read(app: &App) -> Inputs {
         Reading::Unknown(unknown) => (Reading::Unknown(unknown), BTreeMap::new()),
     };
     Inputs {
-        now: clock(),
+        now: now(),
         site: config.site.clone(),
         group,
         queue,

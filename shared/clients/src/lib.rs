@@ -4,7 +4,6 @@
 //! types stay inside. What is observed leaves as `fleet_core` types, where a failure is an
 //! `Unknown` and never an empty answer.
 
-pub mod auth;
 pub mod auto_scaling;
 pub mod aws;
 pub mod config;
@@ -14,10 +13,10 @@ pub mod parameters;
 pub mod pgboss;
 pub mod postgres;
 pub mod proofs;
-pub mod reply;
 pub mod rollouts;
 pub mod run_command;
 pub mod secrets;
 pub mod tags;
 pub mod telemetry;
+pub mod tokens;
 pub mod webhook;

@@ -3,6 +3,7 @@
 use crate::aws::{Aws, AwsError, AwsErrorKind, explain};
 use aws_sdk_secretsmanager::Client;
 use fleet_protocol::reading::{Unknown, UnknownCause};
+use fleet_protocol::time::UnixMs;
 use secrecy::SecretString;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -62,9 +63,18 @@ impl From<SecretError> for Unknown {
 #[derive(Clone, Debug)]
 pub struct SecretFields {
     id: String,
-    /// A value that is not a text is kept as what it is instead: it is an error only for whoever
-    /// asks for it.
-    fields: BTreeMap<String, Result<SecretString, &'static str>>,
+    created: Option<UnixMs>,
+    fields: BTreeMap<String, Field>,
+}
+
+#[derive(Clone, Debug)]
+enum Field {
+    Text(SecretString),
+    /// Any other value: what it is, and its JSON. An error only for whoever asks for a text.
+    Other {
+        found: &'static str,
+        json: SecretString,
+    },
 }
 
 impl SecretFields {
@@ -73,16 +83,19 @@ impl SecretFields {
         let Ok(Value::Object(object)) = serde_json::from_str(text) else {
             return Err(SecretError::NotAnObject { id: id.to_owned() });
         };
-        let field = |value| match value {
-            Value::String(text) => Ok(SecretString::from(text)),
-            Value::Null => Err("null"),
-            Value::Bool(_) => Err("true or false"),
-            Value::Number(_) => Err("a number"),
-            Value::Array(_) => Err("a list"),
-            Value::Object(_) => Err("an object"),
+        let field = |value: Value| {
+            let found = match value {
+                Value::String(text) => return Field::Text(SecretString::from(text)),
+                Value::Null => "null",
+                Value::Bool(_) => "true or false",
+                Value::Number(_) => "a number",
+                Value::Array(_) => "a list",
+                Value::Object(_) => "an object",
+            };
+            Field::Other { found, json: SecretString::from(value.to_string()) }
         };
         let fields = object.into_iter().map(|(key, value)| (key, field(value))).collect();
-        Ok(Self { id: id.to_owned(), fields })
+        Ok(Self { id: id.to_owned(), created: None, fields })
     }
 
     /// The value of `key`.
@@ -91,12 +104,29 @@ impl SecretFields {
     /// `KeyMissing` or `NotAText`.
     pub fn get(&self, key: &str) -> Result<&SecretString, SecretError> {
         match self.fields.get(key) {
-            Some(Ok(value)) => Ok(value),
-            Some(Err(found)) => {
+            Some(Field::Text(value)) => Ok(value),
+            Some(Field::Other { found, .. }) => {
                 Err(SecretError::NotAText { id: self.id.clone(), key: key.to_owned(), found })
             }
-            None => Err(SecretError::KeyMissing { id: self.id.clone(), key: key.to_owned() }),
+            None => Err(self.missing(key)),
         }
+    }
+
+    /// The value of `key` as JSON text: a text as it stands, and any other value written as JSON.
+    pub fn get_json(&self, key: &str) -> Option<&SecretString> {
+        self.fields.get(key).map(|field| match field {
+            Field::Text(json) | Field::Other { json, .. } => json,
+        })
+    }
+
+    /// The error of a key that is not there.
+    pub fn missing(&self, key: &str) -> SecretError {
+        SecretError::KeyMissing { id: self.id.clone(), key: key.to_owned() }
+    }
+
+    /// When this version was written, where AWS said so.
+    pub fn created(&self) -> Option<UnixMs> {
+        self.created
     }
 }
 
@@ -148,7 +178,8 @@ impl Secrets {
                 source => SecretError::Aws { id: id.clone(), source },
             })?;
         // A binary secret has no text at all.
-        let fields = SecretFields::parse(id, answer.secret_string().unwrap_or_default())?;
+        let mut fields = SecretFields::parse(id, answer.secret_string().unwrap_or_default())?;
+        fields.created = answer.created_date().and_then(|at| at.to_millis().ok()).map(UnixMs);
         if stage == Stage::Current {
             *self.cached.lock().await = Some((Instant::now(), fields.clone()));
         }

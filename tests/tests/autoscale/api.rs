@@ -72,21 +72,18 @@ async fn nobody_else_does() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reader_is_told_whose_token_it_takes_and_every_call_is_in_the_audit() {
+async fn a_reader_is_told_which_scope_it_takes_and_every_call_is_in_the_audit() {
     let mut world = World::start(Setup::desired(1)).await;
     let api = serve(&world).await;
     let url = world.postgres.app_url_in(&world.database);
     let secret = json!({
-        "DATABASE_URL": url, "FLEET_OPERATOR_TOKEN": TOKEN, "FLEET_READER_TOKEN": "a-readers-token"
+        "DATABASE_URL": url, "FLEET_OPERATOR_TOKEN": TOKEN, "FLEET_READER_TOKEN": "a-readers-token-for-tests"
     });
     world.double.put_secret(SECRET, &secret.to_string()).expect("kept");
     world.send(3);
-    let reply = post(&api, PATH, Some("a-readers-token")).await;
+    let reply = post(&api, PATH, Some("a-readers-token-for-tests")).await;
     assert_eq!((reply.status, reply.content_type.as_str()), (403, "application/problem+json"));
-    assert_eq!(
-        reply.body["detail"],
-        "this takes the operator's token, and the one sent is the reader's"
-    );
+    assert_eq!(reply.body["detail"], "this needs the scope tick; the token of reader has read");
     assert_eq!(world.changes(), [""; 0]);
     assert_eq!(post(&api, PATH, Some("rubbish")).await.status, 401);
     assert_eq!(post(&api, PATH, Some(TOKEN)).await.status, 200);
@@ -99,7 +96,7 @@ async fn a_reader_is_told_whose_token_it_takes_and_every_call_is_in_the_audit() 
     assert_eq!(told, [(&json!(403), refused), (&json!(401), refused), (&json!(200), done)]);
     assert!(audit[0]["who"].as_str().expect("the caller").starts_with("reader:"));
     assert_eq!(audit[1]["who"], Value::Null);
-    for secret in [TOKEN, "a-readers-token", "rubbish"] {
+    for secret in [TOKEN, "a-readers-token-for-tests", "rubbish"] {
         assert!(!world.function.logs().iter().any(|line| line.text.contains(secret)), "{secret}");
     }
 }

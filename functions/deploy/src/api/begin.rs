@@ -1,21 +1,24 @@
 //! The requests that begin something: a rollout, the way back, an action on hosts.
 
-use super::{Accepted, Asked, body, no_such, no_such_yet, unavailable};
+use super::{Accepted, body, no_such, no_such_yet, unavailable};
 use crate::act::perform;
-use crate::app::{App, clock};
-use fleet_clients::reply::Problem;
+use crate::app::App;
 use fleet_core::rollout::{
     Answer, Call, Kind, Seen, Start, Started, State, Strategy, explain, start,
 };
+use fleet_lambda::{Call as Request, Caller, Problem, now};
 use fleet_protocol::ids::{CommandId, InstanceId};
 use fleet_protocol::reading::Reading;
+use serde_json::json;
 
 /// More rounds of calls than any beginning needs.
 const ROUNDS: usize = 12;
 
-pub(super) async fn deploy(app: &App, asked: &Asked<'_>) -> Result<Accepted, Problem> {
-    let key = body::key(asked.http)?;
-    let wish: body::Deploy = body::read(asked.http)?;
+pub(super) async fn deploy(app: &App, asked: &mut Request<'_>) -> Result<Accepted, Problem> {
+    let key = body::key(idempotency_key(asked)?)?;
+    let wish: body::Deploy = body::read(asked.body)?;
+    let why = body::reason(wish.reason.as_deref())?;
+    asked.asked = json!(wish);
     let wish = Start {
         key,
         attempt: body::hashed(asked.request_id),
@@ -23,8 +26,8 @@ pub(super) async fn deploy(app: &App, asked: &Asked<'_>) -> Result<Accepted, Pro
         image_tag: Some(wish.image_tag.0),
         strategy: wish.strategy.0,
         force: wish.force,
-        by: Some(asked.by.clone()),
-        why: body::reason(wish.reason)?,
+        by: asked.caller.as_ref().map(Caller::fingerprint),
+        why,
         hosts: None,
     };
     begin(app, wish, Seen::default()).await
@@ -34,12 +37,13 @@ pub(super) async fn deploy(app: &App, asked: &Asked<'_>) -> Result<Accepted, Pro
 /// stable.
 pub(super) async fn roll_back(
     app: &App,
-    asked: &Asked<'_>,
+    asked: &mut Request<'_>,
     id: &CommandId,
 ) -> Result<Accepted, Problem> {
-    let key = body::key_or(asked.http, asked.request_id)?;
-    let wish: body::RollBack = body::read(asked.http)?;
-    let why = body::reason(wish.reason)?;
+    let key = body::key_or(idempotency_key(asked)?, asked.request_id)?;
+    let wish: body::RollBack = body::read(asked.body)?;
+    let why = body::reason(wish.reason.as_deref())?;
+    asked.asked = json!(wish);
     let calls = vec![Call::ReadStored, Call::ReadCommand { id: id.clone() }];
     let mut seen = Seen::default();
     perform(app, calls).await.into_iter().for_each(|answer| seen.take(answer));
@@ -90,7 +94,7 @@ pub(super) async fn roll_back(
         image_tag,
         strategy: wish.strategy.0,
         force: wish.force,
-        by: Some(asked.by.clone()),
+        by: asked.caller.as_ref().map(Caller::fingerprint),
         why,
         hosts: None,
     };
@@ -99,13 +103,23 @@ pub(super) async fn roll_back(
 
 /// Cleanup and refreshed secrets for every host, drain for named ones. All at a time: none of them
 /// interrupts a job.
-pub(super) async fn act(app: &App, asked: &Asked<'_>, kind: Kind) -> Result<Accepted, Problem> {
-    let key = body::key_or(asked.http, asked.request_id)?;
-    let (hosts, reason) = if kind == Kind::Drain {
-        let named: body::Named = body::read(asked.http)?;
-        (Some(body::hosts(&named.instance_ids)?), named.reason)
+pub(super) async fn act(
+    app: &App,
+    asked: &mut Request<'_>,
+    kind: Kind,
+) -> Result<Accepted, Problem> {
+    let key = body::key_or(idempotency_key(asked)?, asked.request_id)?;
+    let (hosts, why) = if kind == Kind::Drain {
+        let named: body::Named = body::read(asked.body)?;
+        let hosts = body::hosts(&named.instance_ids)?;
+        let why = body::reason(named.reason.as_deref())?;
+        asked.asked = json!(named);
+        (Some(hosts), why)
     } else {
-        (None, body::read::<body::All>(asked.http)?.reason)
+        let all: body::All = body::read(asked.body)?;
+        let why = body::reason(all.reason.as_deref())?;
+        asked.asked = json!(all);
+        (None, why)
     };
     let wish = Start {
         key,
@@ -114,15 +128,19 @@ pub(super) async fn act(app: &App, asked: &Asked<'_>, kind: Kind) -> Result<Acce
         image_tag: None,
         strategy: Strategy::AllAtOnce,
         force: false,
-        by: Some(asked.by.clone()),
-        why: body::reason(reason)?,
+        by: asked.caller.as_ref().map(Caller::fingerprint),
+        why,
         hosts,
     };
     begin(app, wish, Seen::default()).await
 }
 
+fn idempotency_key<'a>(asked: &Request<'a>) -> Result<Option<&'a str>, Problem> {
+    asked.request.header("idempotency-key")
+}
+
 async fn begin(app: &App, wish: Start, mut seen: Seen) -> Result<Accepted, Problem> {
-    let now = clock();
+    let now = now();
     for _ in 0..ROUNDS {
         let calls = match start(&wish, now, &seen) {
             Ok(calls) => calls,

@@ -1,12 +1,11 @@
 //! What requests carry, checked: everything that is wrong is named, with what to do about it.
 
-use crate::request::Http;
-use fleet_clients::reply::Problem;
 use fleet_core::rollout::{Key, Strategy};
+use fleet_lambda::Problem;
 use fleet_protocol::ids::InstanceId;
 use fleet_protocol::image_tag::ImageTag;
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
 
@@ -15,7 +14,7 @@ const REASON: usize = 200;
 /// What SSM takes by id.
 const HOSTS: usize = 50;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Deploy {
     pub(super) image_tag: Tag,
@@ -26,7 +25,7 @@ pub(super) struct Deploy {
     pub(super) reason: Option<String>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RollBack {
     #[serde(default)]
@@ -37,14 +36,14 @@ pub(super) struct RollBack {
 }
 
 /// An action for every host.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct All {
     pub(super) reason: Option<String>,
 }
 
 /// An action for named hosts.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Named {
     pub(super) instance_ids: Vec<String>,
@@ -76,13 +75,25 @@ impl TryFrom<String> for Pace {
     }
 }
 
-fn bad(detail: impl Into<String>) -> Problem {
-    Problem::new(400, "Bad Request", detail)
+impl Serialize for Tag {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
+impl Serialize for Pace {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.0.as_str())
+    }
+}
+
+fn bad(detail: impl AsRef<str>) -> Problem {
+    Problem::bad_request(detail)
 }
 
 /// The body as JSON; none at all counts as an object without fields.
-pub(super) fn read<T: DeserializeOwned>(http: &Http) -> Result<T, Problem> {
-    let text = std::str::from_utf8(&http.body).map_err(|_| bad("the body is not UTF-8"))?;
+pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    let text = std::str::from_utf8(body).map_err(|_| bad("the body is not UTF-8"))?;
     let text = if text.trim().is_empty() { "{}" } else { text };
     if !text.trim_start().starts_with('{') {
         return Err(bad("the body has to be a JSON object"));
@@ -91,9 +102,8 @@ pub(super) fn read<T: DeserializeOwned>(http: &Http) -> Result<T, Problem> {
 }
 
 /// The `Idempotency-Key`, as what stands for it.
-pub(super) fn key(http: &Http) -> Result<Key, Problem> {
-    let key = http.idempotency_key.as_deref();
-    let key = key.ok_or_else(|| bad(format!("Idempotency-Key is missing: {KEY}")))?;
+pub(super) fn key(header: Option<&str>) -> Result<Key, Problem> {
+    let key = header.ok_or_else(|| bad(format!("Idempotency-Key is missing: {KEY}")))?;
     if !(1..=255).contains(&key.len()) || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(bad(format!("Idempotency-Key cannot be used: {KEY}")));
     }
@@ -101,8 +111,8 @@ pub(super) fn key(http: &Http) -> Result<Key, Problem> {
 }
 
 /// The same where it may be left out: then the request stands for itself alone.
-pub(super) fn key_or(http: &Http, request_id: &str) -> Result<Key, Problem> {
-    if http.idempotency_key.is_some() { key(http) } else { Ok(hashed(request_id)) }
+pub(super) fn key_or(header: Option<&str>, request_id: &str) -> Result<Key, Problem> {
+    if header.is_some() { key(header) } else { Ok(hashed(request_id)) }
 }
 
 /// Twelve digits that stand for the text.
@@ -115,7 +125,7 @@ pub(super) fn hashed(text: &str) -> Key {
 }
 
 /// A reason is shown to people and kept in a comment.
-pub(super) fn reason(text: Option<String>) -> Result<Option<String>, Problem> {
+pub(super) fn reason(text: Option<&str>) -> Result<Option<String>, Problem> {
     let Some(text) = text else { return Ok(None) };
     if text.chars().count() > REASON || text.chars().any(char::is_control) {
         return Err(bad(format!("reason: use at most {REASON} characters on one line")));
@@ -151,17 +161,6 @@ pub(super) fn hosts(ids: &[String]) -> Result<Vec<InstanceId>, Problem> {
 mod tests {
     use super::*;
 
-    fn http(body: &str, key: Option<&str>) -> Http {
-        Http {
-            method: "POST".to_owned(),
-            path: String::new(),
-            authorization: None,
-            idempotency_key: key.map(str::to_owned),
-            limit: None,
-            body: body.as_bytes().to_vec(),
-        }
-    }
-
     #[test]
     fn what_is_wrong_is_named() {
         let wrong = [
@@ -176,24 +175,24 @@ mod tests {
             r#"{"image_tag":"v1","force":"yes"}"#,
             r#"{"image_tag":"v1","image_tag":"v2"}"#,
         ];
-        let said = wrong.map(|body| read::<Deploy>(&http(body, None)).expect_err(body).detail);
+        let said = wrong.map(|body| read::<Deploy>(body.as_bytes()).expect_err(body).detail);
         insta::assert_snapshot!(said.join("\n"));
     }
 
     #[test]
     fn keys_reasons_and_hosts() {
         for wrong in [None, Some(""), Some("ä"), Some("a b"), Some(&*"x".repeat(256))] {
-            assert_eq!(key(&http("", wrong)).expect_err("no key").status, 400);
+            assert_eq!(key(wrong).expect_err("no key").status, 400);
         }
-        let one = key(&http("", Some("one"))).unwrap();
-        assert_eq!((one.as_str().len(), &one), (12, &key(&http("other", Some("one"))).unwrap()));
-        assert_ne!(one, key(&http("", Some("two"))).unwrap());
-        assert_eq!(key_or(&http("", Some("one")), "r").unwrap(), one);
-        assert_ne!(key_or(&http("", None), "r").unwrap(), key_or(&http("", None), "s").unwrap());
-        key_or(&http("", Some("")), "r").expect_err("an empty one is no key");
-        assert_eq!(reason(Some("  fix ".to_owned())).unwrap().as_deref(), Some("fix"));
-        reason(Some("a\nb".to_owned())).expect_err("two lines");
-        reason(Some("x".repeat(201))).expect_err("too long");
+        let one = key(Some("one")).unwrap();
+        assert_eq!((one.as_str().len(), &one), (12, &key(Some("one")).unwrap()));
+        assert_ne!(one, key(Some("two")).unwrap());
+        assert_eq!(key_or(Some("one"), "r").unwrap(), one);
+        assert_ne!(key_or(None, "r").unwrap(), key_or(None, "s").unwrap());
+        key_or(Some(""), "r").expect_err("an empty one is no key");
+        assert_eq!(reason(Some("  fix ")).unwrap().as_deref(), Some("fix"));
+        reason(Some("a\nb")).expect_err("two lines");
+        reason(Some(&"x".repeat(201))).expect_err("too long");
         let ids = ["i-0a1b2c3d4e5f60718".to_owned(), "i-0a1b2c3d4e5f60718".to_owned()];
         assert_eq!(hosts(&ids).unwrap().len(), 1);
         for wrong in [

@@ -3,8 +3,8 @@
 use super::{no_such_yet, unavailable};
 use crate::act::perform;
 use crate::app::App;
-use fleet_clients::reply::Problem;
 use fleet_core::rollout::{Answer, Call, CallResult, Evidence, Record, Seen};
+use fleet_lambda::Problem;
 use fleet_protocol::ids::CommandId;
 use fleet_protocol::reading::Reading;
 use serde_json::{Value, json};

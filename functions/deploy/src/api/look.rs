@@ -3,11 +3,11 @@
 
 use super::{no_such, no_such_yet, unavailable};
 use crate::act::members;
-use crate::app::{App, clock};
-use fleet_clients::reply::Problem;
+use crate::app::App;
 use fleet_clients::rollouts::Page;
 use fleet_core::rollout::{Command, Evidence, Known, Part, State, Step, StoredState, View};
 use fleet_core::run_command::CommandStatus;
+use fleet_lambda::{Problem, now};
 use fleet_protocol::ids::{CommandId, InstanceId};
 use fleet_protocol::reading::Reading;
 use fleet_protocol::time::UnixMs;
@@ -240,7 +240,7 @@ pub(super) async fn list(app: &App, limit: Option<&str>) -> Result<Value, Proble
         .collect()
         .await;
     let deployments: Vec<Value> = summaries.into_iter().collect::<Result<_, _>>()?;
-    Ok(json!({ "deployments": deployments, "at": clock().to_string() }))
+    Ok(json!({ "deployments": deployments, "at": now().to_string() }))
 }
 
 /// A summary; SSM's own word for success proves nothing, so what nobody remembers is looked at

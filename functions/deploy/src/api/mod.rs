@@ -6,36 +6,44 @@ mod cancel;
 mod look;
 mod openapi;
 
-use crate::app::{App, clock};
-use crate::request::Http;
-use fleet_clients::auth::{Refusal, Role};
-use fleet_clients::reply::{self, Problem};
-use fleet_clients::telemetry::Audit;
+use crate::app::App;
 use fleet_core::rollout::{Kind, State};
+use fleet_lambda::{Access, Call, Problem, Reply, Request, Route, Scope, answer};
 use fleet_protocol::ids::CommandId;
 use serde::Serialize;
 use serde_json::Value;
 
-const ROOT: &str = "/api/v1/admin/";
-
 /// What a request is for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Route {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum To {
     Create,
     List,
     Document,
-    Get(CommandId),
-    Cancel(CommandId),
-    Rollback(CommandId),
+    Get,
+    Cancel,
+    Rollback,
     Act(Kind),
 }
 
-/// A request that was let in and is being answered.
-struct Asked<'a> {
-    http: &'a Http,
-    /// Whose token it is, by the beginning of its hash.
-    by: String,
-    request_id: &'a str,
+const ROUTES: [Route<To>; 9] = [
+    post("/api/v1/admin/deployments", "deployments.create", To::Create),
+    get("/api/v1/admin/deployments", To::List),
+    get("/api/v1/admin/deployments/openapi.json", To::Document),
+    get("/api/v1/admin/deployments/{id}", To::Get),
+    post("/api/v1/admin/deployments/{id}/cancel", "deployments.cancel", To::Cancel),
+    post("/api/v1/admin/deployments/{id}/rollback", "deployments.rollback", To::Rollback),
+    post("/api/v1/admin/cleanup", "fleet.cleanup", To::Act(Kind::Cleanup)),
+    post("/api/v1/admin/refresh-secrets", "fleet.refresh-secrets", To::Act(Kind::RefreshSecrets)),
+    post("/api/v1/admin/drain", "fleet.drain", To::Act(Kind::Drain)),
+];
+
+const fn get(path: &'static str, to: To) -> Route<To> {
+    Route { method: "GET", path, access: Access::Needs(Scope::Read), audit: None, to }
+}
+
+const fn post(path: &'static str, audit: &'static str, to: To) -> Route<To> {
+    let access = Access::Needs(Scope::Operate);
+    Route { method: "POST", path, access, audit: Some(audit), to }
 }
 
 /// The answer to a request that begins something.
@@ -56,111 +64,42 @@ struct Accepted {
 }
 
 /// Answers a request over HTTP in any case.
-pub(crate) async fn answer(app: &App, http: &Http, request_id: &str) -> Value {
-    let route = match Route::of(&http.method, &http.path) {
-        Ok(route) => route,
-        Err(problem) => return problem.into_response(),
-    };
-    let needs = if route.changes().is_some() { Role::Operator } else { Role::Reader };
-    let checked = app.gate.check(http.authorization.as_deref(), needs).await;
-    let who = match checked {
-        Ok(caller) | Err(Refusal::Forbidden { caller, .. }) => Some(caller),
-        Err(_) => None,
-    };
-    let answer = match checked {
-        Ok(caller) => {
-            let caller = caller.to_string();
-            let by = caller.rsplit_once(':').map_or("", |(_, hash)| hash).to_owned();
-            respond(app, &route, &Asked { http, by, request_id }).await
+pub(crate) async fn handle(app: &App, request: &Request, request_id: &str) -> Value {
+    let respond = async |to: &To, call: &mut Call<'_>| respond(app, *to, call).await;
+    answer(&ROUTES, &app.gate, request, request_id, respond).await
+}
+
+async fn respond(app: &App, to: To, call: &mut Call<'_>) -> Result<Reply, Problem> {
+    match to {
+        To::Document => Ok(Reply::json(200, &openapi::document())),
+        To::List => {
+            let list = look::list(app, call.request.query("limit")).await?;
+            Ok(Reply::json(200, &list))
         }
-        Err(refusal) => Err(refusal.into()),
-    };
-    if let Some(what) = route.changes() {
-        let (status, detail) = match &answer {
-            Ok((status, body)) => {
-                (*status, format!("deployment {}", body["id"].as_str().unwrap_or("?")))
-            }
-            Err(problem) => (problem.status, problem.detail.clone()),
-        };
-        // What was asked is told as far as it could be read: nothing of it is secret.
-        let asked = serde_json::from_slice(&http.body).unwrap_or(Value::Null);
-        Audit { at: clock(), who, what, asked, status, detail, request_id }.emit();
-    }
-    match answer {
-        Ok((status, body)) => reply::json(status, &body),
-        Err(problem) => with_retry(problem),
-    }
-}
-
-async fn respond(app: &App, route: &Route, asked: &Asked<'_>) -> Result<(u16, Value), Problem> {
-    match route {
-        Route::Document => Ok((200, openapi::document())),
-        Route::List => look::list(app, asked.http.limit.as_deref()).await.map(ok),
-        Route::Get(id) => look::one(app, id).await.map(ok),
-        Route::Create => begin::deploy(app, asked).await.map(accepted),
-        Route::Rollback(id) => begin::roll_back(app, asked, id).await.map(accepted),
-        Route::Act(kind) => begin::act(app, asked, *kind).await.map(accepted),
-        Route::Cancel(id) => cancel::cancel(app, id).await.map(|body| (202, body)),
-    }
-}
-
-fn ok(body: Value) -> (u16, Value) {
-    (200, body)
-}
-
-fn accepted(accepted: Accepted) -> (u16, Value) {
-    (202, serde_json::to_value(accepted).expect("answers are plain values with string keys"))
-}
-
-/// A problem that goes away by itself says when to ask again, in the header that clients know.
-fn with_retry(problem: Problem) -> Value {
-    let mut response = problem.into_response();
-    let body = response["body"].as_str().and_then(|body| serde_json::from_str::<Value>(body).ok());
-    if let Some(seconds) = body.as_ref().and_then(|body| body["retry_after_seconds"].as_u64()) {
-        response["headers"]["retry-after"] = Value::String(seconds.to_string());
-    }
-    response
-}
-
-impl Route {
-    fn of(method: &str, path: &str) -> Result<Route, Problem> {
-        let unknown = || Problem::new(404, "Not Found", "there is no such route");
-        let rest: Vec<&str> = path.strip_prefix(ROOT).ok_or_else(unknown)?.split('/').collect();
-        let (route, allowed) = match rest.as_slice() {
-            ["deployments"] if method == "POST" => (Route::Create, method),
-            ["deployments"] => (Route::List, "GET"),
-            ["deployments", "openapi.json"] => (Route::Document, "GET"),
-            ["deployments", id] => (Route::Get(deployment(id)?), "GET"),
-            ["deployments", id, "cancel"] => (Route::Cancel(deployment(id)?), "POST"),
-            ["deployments", id, "rollback"] => (Route::Rollback(deployment(id)?), "POST"),
-            ["cleanup"] => (Route::Act(Kind::Cleanup), "POST"),
-            ["refresh-secrets"] => (Route::Act(Kind::RefreshSecrets), "POST"),
-            ["drain"] => (Route::Act(Kind::Drain), "POST"),
-            _ => return Err(unknown()),
-        };
-        if method != allowed {
-            let detail = format!("{path} takes {allowed}, not {method}");
-            return Err(Problem::new(405, "Method Not Allowed", detail).with("allowed", allowed));
+        To::Get => Ok(Reply::json(200, &look::one(app, &deployment(call)?).await?)),
+        To::Create => begin::deploy(app, call).await.map(|it| accepted(call, &it)),
+        To::Rollback => {
+            let id = deployment(call)?;
+            begin::roll_back(app, call, &id).await.map(|it| accepted(call, &it))
         }
-        Ok(route)
-    }
-
-    /// The name of a route that changes something.
-    fn changes(&self) -> Option<&'static str> {
-        match self {
-            Route::Create => Some("deployments.create"),
-            Route::Cancel(_) => Some("deployments.cancel"),
-            Route::Rollback(_) => Some("deployments.rollback"),
-            Route::Act(Kind::Cleanup) => Some("fleet.cleanup"),
-            Route::Act(Kind::RefreshSecrets) => Some("fleet.refresh-secrets"),
-            Route::Act(_) => Some("fleet.drain"),
-            Route::List | Route::Document | Route::Get(_) => None,
+        To::Act(kind) => begin::act(app, call, kind).await.map(|it| accepted(call, &it)),
+        To::Cancel => {
+            let id = deployment(call)?;
+            let body = cancel::cancel(app, &id).await?;
+            call.outcome = Some(format!("deployment {id}"));
+            Ok(Reply::json(202, &body))
         }
     }
 }
 
-/// An id as SSM gives them. Anything else is nobody's, and SSM need not be asked.
-fn deployment(id: &str) -> Result<CommandId, Problem> {
+fn accepted(call: &mut Call<'_>, accepted: &Accepted) -> Reply {
+    call.outcome = Some(format!("deployment {}", accepted.id));
+    Reply::json(202, accepted)
+}
+
+/// The id in the path, as SSM gives them. Anything else is nobody's, and SSM need not be asked.
+fn deployment(call: &Call<'_>) -> Result<CommandId, Problem> {
+    let id = call.id.unwrap_or_default();
     let fits = id.len() == 36
         && id.bytes().enumerate().all(|(at, byte)| match at {
             8 | 13 | 18 | 23 => byte == b'-',
@@ -192,32 +131,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn routes() {
-        let id = "0831e1a8-a1ac-4257-a1fd-c831bb48c7ad";
-        let get = |path: &str| Route::of("GET", path).map_err(|problem| problem.status);
-        let post = |path: &str| Route::of("POST", path).map_err(|problem| problem.status);
-        assert_eq!(get("/api/v1/admin/deployments"), Ok(Route::List));
-        assert_eq!(post("/api/v1/admin/deployments"), Ok(Route::Create));
-        assert_eq!(
-            get(&format!("/api/v1/admin/deployments/{id}")),
-            Ok(Route::Get(CommandId::new(id)))
-        );
-        assert_eq!(get("/api/v1/admin/deployments/openapi.json"), Ok(Route::Document));
-        assert_eq!(
-            post(&format!("/api/v1/admin/deployments/{id}/cancel")),
-            Ok(Route::Cancel(CommandId::new(id)))
-        );
-        assert_eq!(post("/api/v1/admin/drain"), Ok(Route::Act(Kind::Drain)));
-        assert_eq!(get("/api/v1/admin/drain"), Err(405));
-        assert_eq!(post(&format!("/api/v1/admin/deployments/{id}")), Err(405));
-        for path in [
-            "/",
-            "/api/v1/admin",
-            "/api/v1/admin/deployments/",
-            "/api/v1/admin/deployments/../x",
-            "/api/v1/admin/deployments/{id}",
-        ] {
-            assert_eq!(get(path), Err(404), "{path}");
+    fn every_route_is_in_the_document_and_nothing_else() {
+        let document = openapi::document();
+        for Route { method, path, .. } in ROUTES {
+            let operation = &document["paths"][path][method.to_lowercase()];
+            assert!(operation.is_object(), "{method} {path}");
         }
+        let paths = document["paths"].as_object().unwrap().values();
+        let operations = paths.map(|path| path.as_object().unwrap().len());
+        assert_eq!(operations.sum::<usize>(), ROUTES.len());
     }
 }

@@ -2,12 +2,13 @@
 
 use super::lookup::Lookup;
 use super::reader::Reader;
-use super::{AwsConfig, ConfigError, EnvironmentTokens, checks, read_aws, read_tokens};
+use super::{AwsConfig, ConfigError, checks, read_aws, read_tokens};
+use crate::tokens::Token;
 use fleet_protocol::ids::GroupName;
 use secrecy::SecretString;
 
 /// Every variable that the deploy function knows.
-pub const DEPLOY_NAMES: [&str; 20] = [
+pub const DEPLOY_NAMES: [&str; 21] = [
     "AWS_ACCESS_KEY_ID",
     "AWS_ASG_NAME",
     "AWS_CA_BUNDLE",
@@ -24,6 +25,7 @@ pub const DEPLOY_NAMES: [&str; 20] = [
     "FLEET_DOCUMENT",
     "FLEET_OPERATOR_TOKEN",
     "FLEET_READER_TOKEN",
+    "FLEET_TOKENS",
     "GH_ENVIRONMENT",
     "RUST_LOG",
     "VALET_DEPLOY_WEBHOOK_SECRET",
@@ -47,7 +49,7 @@ pub struct DeployConfig {
     /// The secret with the callers' tokens and the webhook's key, by name or ARN.
     pub secret_id: String,
     /// The callers' tokens from the environment, which win over the secret's.
-    pub tokens: Option<EnvironmentTokens>,
+    pub tokens: Option<Vec<Token>>,
     /// Where VALET takes the news of a proven version; `None` tells nobody.
     pub webhook_url: Option<String>,
     /// The webhook's key from the environment, which wins over the secret's [`WEBHOOK_KEY`].

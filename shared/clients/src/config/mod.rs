@@ -23,10 +23,11 @@ pub use report::{ConfigError, Problem};
 pub use status::{STATUS_NAMES, StatusConfig};
 
 use crate::postgres::{DatabaseUrl, Trust};
+use crate::tokens::{self, Scope, Token};
 use fleet_core::scaling::Policy;
 use fleet_protocol::ids::GroupName;
 use reader::Reader;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -38,6 +39,8 @@ pub const DATABASE_URL_KEY: &str = "DATABASE_URL";
 pub const OPERATOR_TOKEN_KEY: &str = "FLEET_OPERATOR_TOKEN";
 /// The same for those who only look.
 pub const READER_TOKEN_KEY: &str = "FLEET_READER_TOKEN";
+/// The same for named tokens, each with its scopes.
+pub const TOKENS_KEY: &str = "FLEET_TOKENS";
 
 /// Everything the autoscale function is told from outside. Secrets are in secret types, so `Debug`
 /// shows none.
@@ -57,7 +60,7 @@ pub struct AutoscaleConfig {
     pub queue: QueueConfig,
     pub database: DatabaseConfig,
     /// The callers' tokens from the environment, which win over the secret's.
-    pub tokens: Option<EnvironmentTokens>,
+    pub tokens: Option<Vec<Token>>,
     pub aws: AwsConfig,
     hash: String,
 }
@@ -79,13 +82,6 @@ pub struct DatabaseConfig {
     /// The only authorities the database's certificate may come from, in PEM form; `None` trusts
     /// the public ones.
     pub ca_pem: Option<String>,
-}
-
-/// The callers' tokens where the environment has them: then the secret's are not looked at.
-#[derive(Clone, Debug)]
-pub struct EnvironmentTokens {
-    pub operator: SecretString,
-    pub reader: Option<SecretString>,
 }
 
 /// How to reach AWS.
@@ -199,19 +195,47 @@ fn read_database_url(
     Some(url)
 }
 
-fn read_tokens(reader: &mut Reader<'_, impl Lookup>) -> Option<EnvironmentTokens> {
+/// `None` where the environment has no token. One of them has to be an operator's, because they
+/// replace the secret's.
+fn read_tokens(reader: &mut Reader<'_, impl Lookup>) -> Option<Vec<Token>> {
     let had = reader.problems.len();
-    let operator = reader.secret(OPERATOR_TOKEN_KEY, checks::token);
-    let token = reader.secret(READER_TOKEN_KEY, checks::token);
-    // A bad operator's token is a problem of its own; one line about it is enough.
-    if operator.is_none() && token.is_some() && reader.problems.len() == had {
+    let mut tokens = Vec::new();
+    for (key, name, scope) in [
+        (OPERATOR_TOKEN_KEY, "operator", Scope::Operate),
+        (READER_TOKEN_KEY, "reader", Scope::Read),
+    ] {
+        let token = reader.secret(key, checks::token);
+        tokens.extend(token.map(|token| Token::new(name, scope, token.expose_secret())));
+    }
+    let named = reader.secret(TOKENS_KEY, |_| Ok(()));
+    match named.map(|text| tokens::parse(text.expose_secret())) {
+        Some(Ok(named)) => tokens.extend(named),
+        Some(Err(wrong)) => reader.reject(TOKENS_KEY, wrong, TOKENS_FIX),
+        None => {}
+    }
+    // A token that cannot be used is a problem of its own; one line about it is enough.
+    let operator = tokens.iter().any(|token| token.scopes.allow(Scope::Operate));
+    if !operator && !tokens.is_empty() && reader.problems.len() == had {
+        let set = if tokens.iter().any(|token| &*token.name == "reader") {
+            READER_TOKEN_KEY
+        } else {
+            TOKENS_KEY
+        };
         reader.reject(
-            READER_TOKEN_KEY,
+            set,
             "is set without FLEET_OPERATOR_TOKEN, and the environment's tokens replace the secret's",
-            "Set both, or neither to use the secret's",
+            "Set a token with the scope operate as well, or none at all to use the secret's",
         );
     }
-    Some(EnvironmentTokens { operator: operator?, reader: token })
+    (!tokens.is_empty()).then_some(tokens)
+}
+
+const TOKENS_FIX: &str = "Set for example {\"alice\": {\"sha256\": \"…\", \"scopes\": [\"operate\"]}}, with the hash \
+     from: printf %s \"$TOKEN\" | sha256sum";
+
+/// What is wrong with a token in clear, as what to do about it.
+pub(crate) fn token_fix(token: &str) -> Result<(), &'static str> {
+    checks::token(token)
 }
 
 fn read_policy(reader: &mut Reader<'_, impl Lookup>) -> Option<Policy> {

@@ -5,7 +5,7 @@ use super::lookup::Lookup;
 use super::report::Problem;
 
 /// Every variable that the autoscale function knows.
-pub const NAMES: [&str; 31] = [
+pub const NAMES: [&str; 32] = [
     "AUTOSCALE_ASG_ENABLED",
     "AUTOSCALE_BOOT_SECONDS",
     "AUTOSCALE_HOLD_MIN_SECONDS",
@@ -30,6 +30,7 @@ pub const NAMES: [&str; 31] = [
     "DRY_RUN",
     "FLEET_OPERATOR_TOKEN",
     "FLEET_READER_TOKEN",
+    "FLEET_TOKENS",
     "GH_ENVIRONMENT",
     "JOBS_PER_WORKER",
     "PGBOSS_QUEUE",

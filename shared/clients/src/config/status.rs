@@ -3,14 +3,15 @@
 use super::lookup::Lookup;
 use super::reader::Reader;
 use super::{
-    AwsConfig, ConfigError, DatabaseConfig, EnvironmentTokens, QueueConfig, checks, read_aws,
-    read_database_url, read_tokens,
+    AwsConfig, ConfigError, DatabaseConfig, QueueConfig, checks, read_aws, read_database_url,
+    read_tokens,
 };
+use crate::tokens::Token;
 use fleet_core::status::{Prices, Site};
 use fleet_protocol::ids::GroupName;
 
 /// Every variable that the fleet-status function knows.
-pub const STATUS_NAMES: [&str; 35] = [
+pub const STATUS_NAMES: [&str; 36] = [
     "AUTOSCALE_ASG_ENABLED",
     "AUTOSCALE_BOOT_SECONDS",
     // Not read, nor is the other of the two: both functions may be given the same settings.
@@ -44,6 +45,7 @@ pub const STATUS_NAMES: [&str; 35] = [
     "FLEET_OPERATOR_TOKEN",
     "FLEET_READER_TOKEN",
     "FLEET_STABLE_PARAMETER",
+    "FLEET_TOKENS",
     "GH_ENVIRONMENT",
     "PGBOSS_QUEUE",
     "PGBOSS_SCHEMA",
@@ -68,7 +70,7 @@ pub struct StatusConfig {
     pub queue: QueueConfig,
     pub database: DatabaseConfig,
     /// The callers' tokens from the environment, which win over the secret's.
-    pub tokens: Option<EnvironmentTokens>,
+    pub tokens: Option<Vec<Token>>,
     pub aws: AwsConfig,
 }
 

@@ -1,5 +1,4 @@
 use super::*;
-use secrecy::ExposeSecret;
 
 type Env = BTreeMap<String, String>;
 
@@ -86,9 +85,11 @@ fn what_is_set_is_used() {
     assert_eq!(config.queue.name, "other.queue-1");
     assert_eq!(config.aws.endpoints.all.as_deref(), Some("http://127.0.0.1:4566"));
     assert_eq!(config.aws.endpoints.ssm.as_deref(), Some("https://ssm.internal"));
-    let tokens = config.tokens.unwrap();
-    assert_eq!(tokens.operator.expose_secret(), "hunter2-hunter2-hunter2");
-    assert_eq!(tokens.reader.unwrap().expose_secret(), "hunter2-reader-hunter2");
+    let tokens = [
+        Token::new("operator", Scope::Operate, "hunter2-hunter2-hunter2"),
+        Token::new("reader", Scope::Read, "hunter2-reader-hunter2"),
+    ];
+    assert_eq!(config.tokens.unwrap(), tokens);
     assert_eq!(config.aws.session_token.unwrap().expose_secret(), "hunter2-session");
 }
 
@@ -165,6 +166,9 @@ fn a_misspelled_name_is_an_error_that_knows_what_was_meant() {
 
 #[test]
 fn a_readers_token_alone_would_lock_the_operators_out() {
+    let named = r#"{"alice": {"sha256": "hunter2", "scopes": ["operate"]}}"#;
+    let line = problem("FLEET_TOKENS", named);
+    assert!(line.contains("64 hexadecimal digits") && !line.contains("hunter2"), "{line}");
     let line = problem("FLEET_READER_TOKEN", "hunter2-hunter2-hunter2");
     assert!(line.contains("without FLEET_OPERATOR_TOKEN") && !line.contains("hunter2"), "{line}");
 }

@@ -3,14 +3,12 @@
 //!
 //! Nothing here can fail its caller: a line that cannot be written is lost, and scaling goes on.
 
-mod audit;
 mod deploy;
 mod drain;
 mod metrics;
 #[cfg(test)]
 mod tests;
 
-pub use audit::Audit;
 pub use deploy::DeployMetrics;
 pub use drain::DrainMetrics;
 pub use metrics::TickMetrics;

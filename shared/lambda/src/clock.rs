@@ -1,0 +1,6 @@
+use fleet_protocol::time::UnixMs;
+
+/// The time now. The one place where functions ask for it.
+pub fn now() -> UnixMs {
+    UnixMs(jiff::Timestamp::now().as_millisecond())
+}
