@@ -153,7 +153,7 @@ fn matches<'a>(route: &str, path: &'a str) -> Option<Option<&'a str>> {
 }
 
 fn no_such_route() -> Problem {
-    Problem::new(404, "Not Found", "there is no such route")
+    Problem::new(404, "Not Found", "this function has no such route")
 }
 
 #[cfg(test)]

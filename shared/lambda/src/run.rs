@@ -53,7 +53,10 @@ pub fn run<C, A>(
     match runtime.block_on(lambda_runtime::run(service_fn(invoked))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!(error = telemetry::error_chain(&*error), "the Lambda runtime ended with an error");
+            tracing::error!(
+                error = telemetry::error_chain(&*error),
+                "the Lambda runtime ended with an error"
+            );
             ExitCode::FAILURE
         }
     }
