@@ -56,6 +56,9 @@ struct StatusBody {
 }
 
 /// Asks for a reading.
+///
+/// # Errors
+/// Why the worker could not be asked, or what it answered instead.
 pub async fn read(place: &Place) -> Seen {
     let reply = probe::get(place, "/worker/status", ANSWER_WITHIN).await;
     parse_status(&reply.map_err(|error| Unknown(error.to_string()))?)

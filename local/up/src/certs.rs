@@ -59,6 +59,9 @@ impl Authority {
 }
 
 /// The PEM of an authority that signed nothing here: for tests of a wrong authority.
+///
+/// # Errors
+/// When the authority cannot be made.
 pub fn other_ca_pem() -> Result<String, Error> {
     Ok(Authority::new()?.pem())
 }

@@ -12,11 +12,17 @@ const LIMIT: Duration = Duration::from_secs(20);
 
 /// Calls `method path` at 127.0.0.1:`port` with `body`; the status and the body of the answer,
 /// whatever the status. An answer that is no JSON is an error.
+///
+/// # Errors
+/// When nobody answers in time, or with something that is no JSON.
 pub async fn call(port: u16, method: &str, path: &str, body: &str) -> Result<(u16, Value), Error> {
     request(port, method, path, &[], body).await
 }
 
 /// The same, with headers.
+///
+/// # Errors
+/// As [`call`].
 pub async fn request(
     port: u16,
     method: &str,

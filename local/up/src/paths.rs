@@ -24,6 +24,9 @@ pub fn cache() -> PathBuf {
 }
 
 /// The program called `name` of this workspace's `package`, as Cargo built it last.
+///
+/// # Errors
+/// When it was not built, with the command that builds it.
 pub fn built(name: &str, package: &str) -> Result<PathBuf, Error> {
     let target = std::env::var_os("CARGO_TARGET_DIR")
         .map_or_else(|| repository().join("target"), PathBuf::from);
@@ -63,6 +66,9 @@ pub struct Scratch(PathBuf);
 
 impl Scratch {
     /// A new, empty folder that others may pass through but not list.
+    ///
+    /// # Errors
+    /// When the folder cannot be made.
     pub fn new() -> Result<Self, Error> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let parent = std::env::temp_dir();

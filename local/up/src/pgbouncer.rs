@@ -50,6 +50,9 @@ fn program() -> Option<PathBuf> {
 
 impl PgBouncer {
     /// Starts a pooler for every role and database of `server`.
+    ///
+    /// # Errors
+    /// When the program is missing, or does not listen in time; with its log.
     pub fn start(server: &Postgres, options: Options) -> Result<Self, Error> {
         let program = program().ok_or_else(|| Error::Missing {
             what: "PgBouncer".to_owned(),
@@ -124,16 +127,25 @@ impl PgBouncer {
     }
 
     /// Ends it at once, with every connection through it.
+    ///
+    /// # Errors
+    /// When it does not end.
     pub fn kill(&mut self) -> Result<(), Error> {
         self.process.stop(Signal::KILL, Duration::from_secs(10))
     }
 
     /// Freezes it: connections are accepted by the kernel, nothing is answered.
+    ///
+    /// # Errors
+    /// When it cannot be signalled.
     pub fn pause(&self) -> Result<(), Error> {
         self.process.signal(Signal::STOP)
     }
 
     /// Ends a [`PgBouncer::pause`].
+    ///
+    /// # Errors
+    /// When it cannot be signalled.
     pub fn resume(&self) -> Result<(), Error> {
         self.process.signal(Signal::CONT)
     }

@@ -22,6 +22,9 @@ pub struct Port {
 
 impl Port {
     /// Finds one and keeps it.
+    ///
+    /// # Errors
+    /// When no port is free.
     pub fn reserve() -> Result<Self, Error> {
         let failed = |errno: rustix::io::Errno| Error::io("reserve a port")(errno.into());
         let kind = (AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC);

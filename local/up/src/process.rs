@@ -69,6 +69,9 @@ pub struct Process {
 
 impl Process {
     /// Starts what [`command`] made. `name` is what errors call it.
+    ///
+    /// # Errors
+    /// When the program cannot be run.
     pub fn start(name: &str, command: Command) -> Result<Self, Error> {
         let (answer, result) = mpsc::channel();
         let gone = || Error::Failed("the thread that starts programs is gone".to_owned());
@@ -98,16 +101,25 @@ impl Process {
     }
 
     /// Whether it has ended, and how.
+    ///
+    /// # Errors
+    /// When the system refuses to tell.
     pub fn ended(&mut self) -> Result<Option<ExitStatus>, Error> {
         self.child.try_wait().map_err(Error::io(format_args!("wait for {}", self.name)))
     }
 
     /// Sends a signal. A process that is already gone is fine.
+    ///
+    /// # Errors
+    /// When the system refuses the signal.
     pub fn signal(&self, signal: Signal) -> Result<(), Error> {
         signal_pid(self.id(), signal)
     }
 
     /// Waits until it has ended, at most `limit`; `None` when it is still there.
+    ///
+    /// # Errors
+    /// When the system refuses to tell.
     pub fn wait(&mut self, limit: Duration) -> Result<Option<ExitStatus>, Error> {
         let deadline = Instant::now() + limit;
         loop {
@@ -122,6 +134,9 @@ impl Process {
     }
 
     /// Asks with `signal`, waits `grace`, then kills.
+    ///
+    /// # Errors
+    /// When it is still there after a kill.
     pub fn stop(&mut self, signal: Signal, grace: Duration) -> Result<(), Error> {
         self.signal(signal)?;
         if self.wait(grace)?.is_none() {
@@ -171,6 +186,9 @@ fn parent_of(pid: u32) -> Option<u32> {
 }
 
 /// A TCP port on 127.0.0.1 that was free a moment ago.
+///
+/// # Errors
+/// When no port is free.
 pub fn free_port() -> Result<u16, Error> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).map_err(Error::io("find a free port"))?;
     Ok(listener.local_addr().map_err(Error::io("find a free port"))?.port())

@@ -6,6 +6,9 @@ use std::io::Read;
 use crate::Error;
 
 /// 128 random bits as hexadecimal digits.
+///
+/// # Errors
+/// When the system gives no random bytes.
 pub fn hex() -> Result<String, Error> {
     let mut bytes = [0_u8; 16];
     File::open("/dev/urandom")

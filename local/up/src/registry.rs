@@ -33,12 +33,18 @@ CREATE INDEX ON gh_worker_registry (target_worker_id);
 ";
 
 /// Creates the tables in `database`, owned by the application's role.
+///
+/// # Errors
+/// What Postgres answered.
 pub fn install(server: &Postgres, database: &str) -> Result<(), Error> {
     server.execute(database, &format!("SET ROLE {APP_ROLE}; {TABLES} RESET ROLE"))
 }
 
 /// Creates a role that may read what the fleet reads and no more: counts and times of jobs, never
 /// their payloads or results. The schema `pgboss` must exist.
+///
+/// # Errors
+/// What Postgres answered.
 pub fn create_reader(
     server: &Postgres,
     database: &str,

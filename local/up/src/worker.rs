@@ -103,6 +103,9 @@ pub struct Worker {
 }
 
 /// Installs what a worker with a database needs, as its lock file says; once, later calls find it.
+///
+/// # Errors
+/// When npm fails, with what it printed.
 pub fn install() -> Result<(), Error> {
     let folder = folder();
     let wanted = folder.join("package-lock.json");
@@ -129,6 +132,9 @@ fn folder() -> PathBuf {
 impl Worker {
     /// Starts a worker and waits until it listens. `report` gets every later event, in order, on
     /// a thread of its own; a job that is cut off by the worker's death is reported too.
+    ///
+    /// # Errors
+    /// When it does not start, or does not listen in time.
     pub fn start(
         options: &Options,
         report: impl FnMut(Event) + Send + 'static,
@@ -182,11 +188,17 @@ impl Worker {
     }
 
     /// Asks it to end: it finishes its job if that takes at most ten seconds.
+    ///
+    /// # Errors
+    /// When the system refuses the signal.
     pub fn terminate(&self) -> Result<(), Error> {
         self.process.signal(Signal::TERM)
     }
 
     /// Waits until it has ended, at most `limit`; whether it has.
+    ///
+    /// # Errors
+    /// When the system refuses to tell.
     pub fn wait(&mut self, limit: Duration) -> Result<bool, Error> {
         Ok(self.process.wait(limit)?.is_some())
     }

@@ -30,6 +30,9 @@ pub struct Package {
 }
 
 /// Installs pg-boss `version` (exact, such as `10.4.2`) with npm, once; later calls find it.
+///
+/// # Errors
+/// When npm fails, with what it printed.
 pub fn install(version: &str) -> Result<Package, Error> {
     let folder = npm_install("pg-boss", version)?;
     Ok(Package { version: version.to_owned(), folder })
@@ -45,6 +48,9 @@ impl Package {
     ///
     /// `url` is a connection string with a password, `ca_file` the authority of the server's
     /// certificate. Supervision and scheduling stay off: nothing changes behind a test's back.
+    ///
+    /// # Errors
+    /// When the driver does not start, or pg-boss refuses the database.
     pub fn start(&self, url: &str, ca_file: &Path) -> Result<Boss, Error> {
         let driver = self.folder.join("driver.mjs");
         npm::write_atomically(&driver, DRIVER)?;
@@ -76,17 +82,26 @@ pub struct Boss {
 
 impl Boss {
     /// The number in `pgboss.version`.
+    ///
+    /// # Errors
+    /// When the driver ended, or answers something else than a number.
     pub fn schema_version(&mut self) -> Result<i64, Error> {
         let answer = self.call("schemaVersion", json!({}))?;
         answer.as_i64().ok_or_else(|| unexpected("schemaVersion", &answer))
     }
 
     /// Creates a queue; pg-boss 9 needs none, so there it does nothing.
+    ///
+    /// # Errors
+    /// What pg-boss answered.
     pub fn create_queue(&mut self, queue: &str, options: Value) -> Result<(), Error> {
         self.call("createQueue", json!({ "queue": queue, "options": options })).map(drop)
     }
 
     /// Sends one job; its id, or `None` when pg-boss declined it (a throttled singleton).
+    ///
+    /// # Errors
+    /// What pg-boss answered.
     pub fn send(
         &mut self,
         queue: &str,
@@ -104,6 +119,9 @@ impl Boss {
 
     /// Inserts `count` equal jobs in batches. `options` are columns of a job, such as
     /// `{"priority": 3}`.
+    ///
+    /// # Errors
+    /// What pg-boss answered.
     pub fn insert(
         &mut self,
         queue: &str,
@@ -119,6 +137,9 @@ impl Boss {
     }
 
     /// Claims up to `count` jobs, which makes them active; their ids.
+    ///
+    /// # Errors
+    /// What pg-boss answered.
     pub fn fetch(&mut self, queue: &str, count: u32) -> Result<Vec<String>, Error> {
         let answer = self.call("fetch", json!({ "queue": queue, "count": count }))?;
         serde_json::from_value(answer)
@@ -126,26 +147,41 @@ impl Boss {
     }
 
     /// Completes active jobs.
+    ///
+    /// # Errors
+    /// What pg-boss answered.
     pub fn complete(&mut self, queue: &str, ids: &[String]) -> Result<(), Error> {
         self.on_jobs("complete", queue, ids)
     }
 
     /// Fails active jobs; with retries left they become `retry`.
+    ///
+    /// # Errors
+    /// What pg-boss answered.
     pub fn fail(&mut self, queue: &str, ids: &[String]) -> Result<(), Error> {
         self.on_jobs("fail", queue, ids)
     }
 
     /// Puts failed jobs back (`boss.retry`, from pg-boss 10 on).
+    ///
+    /// # Errors
+    /// What pg-boss answered.
     pub fn retry(&mut self, queue: &str, ids: &[String]) -> Result<(), Error> {
         self.on_jobs("retry", queue, ids)
     }
 
     /// Cancels jobs that have not finished.
+    ///
+    /// # Errors
+    /// What pg-boss answered.
     pub fn cancel(&mut self, queue: &str, ids: &[String]) -> Result<(), Error> {
         self.on_jobs("cancel", queue, ids)
     }
 
     /// Stops gracefully.
+    ///
+    /// # Errors
+    /// When it does not end in time.
     pub fn stop(mut self) -> Result<(), Error> {
         self.call("stop", json!({}))?;
         self.process.stop(Signal::TERM, Duration::from_secs(5))

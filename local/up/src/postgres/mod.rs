@@ -66,6 +66,9 @@ pub struct Postgres {
 
 impl Postgres {
     /// Starts a server with an empty database [`DATABASE`]. Takes one to three seconds.
+    ///
+    /// # Errors
+    /// When the programs are missing, or the server does not start; with its log.
     pub fn start(options: Options) -> Result<Self, Error> {
         let build = binaries::find(options.build)?;
         let scratch = Scratch::new()?;
@@ -159,33 +162,51 @@ impl Postgres {
     }
 
     /// Stops it, ending open connections (a "fast" shutdown).
+    ///
+    /// # Errors
+    /// When it does not end in time.
     pub fn stop(&mut self) -> Result<(), Error> {
         self.end(Signal::INT)
     }
 
     /// Stops it without a checkpoint, as an operator does in a hurry; the next start recovers.
+    ///
+    /// # Errors
+    /// When it does not end in time.
     pub fn stop_immediate(&mut self) -> Result<(), Error> {
         self.end(Signal::QUIT)
     }
 
     /// Kills the server and all its backends at once, as a crash of the machine would.
+    ///
+    /// # Errors
+    /// When it does not end.
     pub fn kill(&mut self) -> Result<(), Error> {
         self.signal_all(Signal::KILL)?;
         self.end(Signal::KILL)
     }
 
     /// Starts a stopped or killed server again, with the same data and port.
+    ///
+    /// # Errors
+    /// When it does not start; with its log.
     pub fn restart(&mut self) -> Result<(), Error> {
         self.stop()?;
         self.launch()
     }
 
     /// Freezes the server: connections are still accepted by the kernel, nothing is answered.
+    ///
+    /// # Errors
+    /// When a process of it cannot be signalled.
     pub fn pause(&self) -> Result<(), Error> {
         self.signal_all(Signal::STOP)
     }
 
     /// Ends a [`Postgres::pause`].
+    ///
+    /// # Errors
+    /// When a process of it cannot be signalled.
     pub fn resume(&self) -> Result<(), Error> {
         self.signal_all(Signal::CONT)
     }

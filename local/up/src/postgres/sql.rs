@@ -7,6 +7,9 @@ use crate::Error;
 
 impl Postgres {
     /// Runs statements in `database`. Blocks; works inside and outside an asynchronous runtime.
+    ///
+    /// # Errors
+    /// What Postgres answered, or that it cannot be reached.
     pub fn execute(&self, database: &str, statements: &str) -> Result<(), Error> {
         let run = async {
             let client = self.connect(database).await?;
@@ -26,6 +29,9 @@ impl Postgres {
     }
 
     /// A connection for a test's own questions; it is driven by the caller's runtime.
+    ///
+    /// # Errors
+    /// That it cannot be reached.
     pub async fn connect(&self, database: &str) -> Result<Client, Error> {
         let (client, connection) = Config::new()
             .host_path(home(&self.scratch))
@@ -43,6 +49,9 @@ impl Postgres {
     }
 
     /// A further database, owned by [`APP_ROLE`]: one server can serve many tests.
+    ///
+    /// # Errors
+    /// What Postgres answered.
     pub fn create_database(&self, name: &str) -> Result<(), Error> {
         self.execute(SUPERUSER, &format!("CREATE DATABASE \"{name}\" OWNER {APP_ROLE}"))
     }

@@ -28,6 +28,9 @@ pub struct Names {
 impl Names {
     /// `schema`: pg-boss's, usually `pgboss`. `queue`: the general queue. `registry`:
     /// `gh_worker_registry`, in `public` unless qualified.
+    ///
+    /// # Errors
+    /// Which name is none, and why.
     pub fn new(schema: &str, queue: &str, registry: &str) -> Result<Names, NameProblem> {
         let word = |c: char| c.is_ascii_alphanumeric() || "_.-/".contains(c);
         if queue.is_empty() || !queue.chars().all(word) {

@@ -138,6 +138,9 @@ impl QueueSource {
     ///
     /// A connection that died between ticks, or tables that changed under a cached shape, get one
     /// second attempt. All in all it takes 8 s at most.
+    ///
+    /// # Errors
+    /// Why the queue is unknown: no answer, a refusal, or tables that are not there.
     pub async fn begin(&mut self, lock: i64, look_ahead: u32) -> Result<Begun<'_>, Unknown> {
         match self.answer(Question::of_tick(lock, look_ahead), BEGIN_LIMIT).await? {
             (connection, Some(Look { snapshot, .. })) => {
@@ -179,6 +182,9 @@ impl QueueSource {
     }
 
     /// The executed plan of the snapshot statement, with times and buffers, as Postgres prints it.
+    ///
+    /// # Errors
+    /// Why the queue is unknown.
     pub async fn explain(&mut self, look_ahead: u32) -> Result<String, Unknown> {
         match self.plan(Question::of_tick(0, look_ahead)).await {
             Ok(plan) => Ok(plan),

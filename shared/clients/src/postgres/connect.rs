@@ -51,6 +51,9 @@ impl Database {
     }
 
     /// Opens a connection within [`CONNECT_LIMIT`].
+    ///
+    /// # Errors
+    /// Why there is no connection: nobody there, a certificate, a password, or the limit.
     pub async fn connect(&self) -> Result<Connection, Failure> {
         let limit = self
             .url
@@ -117,6 +120,9 @@ impl Connection {
     }
 
     /// Runs statements that return nothing, in one round trip.
+    ///
+    /// # Errors
+    /// What Postgres answered, or that the limit is over.
     pub async fn execute(&self, statements: &str, limit: Duration) -> Result<(), Failure> {
         within(limit, "beginning or ending a transaction", async {
             Ok(self.client.batch_execute(statements).await?)
@@ -127,6 +133,9 @@ impl Connection {
     /// Runs one statement that is never prepared by name, because a transaction pooler hands the
     /// next one to another server process. Results must be of built-in types for the same reason:
     /// the driver would look others up with a prepared statement.
+    ///
+    /// # Errors
+    /// What Postgres answered, or that the limit is over.
     pub async fn query(
         &self,
         statement: &str,

@@ -45,6 +45,9 @@ impl Trust {
     /// The authority in `database_ca` (PEM text, or the path of a PEM file), else the one the URL's
     /// `sslrootcert` names, else the public web roots. A configured authority is the only one
     /// believed: a certificate from a public root is then refused.
+    ///
+    /// # Errors
+    /// Which file cannot be read, or holds no certificate.
     pub fn load(database_ca: Option<&str>, url: &DatabaseUrl) -> Result<Trust, TrustProblem> {
         match (database_ca, url.root_certificate()) {
             (Some(_), Some(_)) => Err(TrustProblem::TwoAuthorities),

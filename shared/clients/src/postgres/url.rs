@@ -80,6 +80,9 @@ impl DatabaseUrl {
     ///
     /// Each parameter is honoured, or satisfied by the way this program works anyway, or rejected
     /// with the reason: none is dropped in silence.
+    ///
+    /// # Errors
+    /// Every problem in it.
     pub fn parse(url: &SecretString) -> Result<DatabaseUrl, Vec<UrlProblem>> {
         // A secret pasted into a console often ends in a newline.
         let text = url.expose_secret().trim();
