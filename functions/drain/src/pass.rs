@@ -10,19 +10,31 @@ use fleet_lambda::now;
 use serde_json::Value;
 use std::time::Instant;
 
+/// Rounds of calls in one pass. Six completions, each with a look at the group before it, take 16.
+const ROUNDS: u32 = 32;
+
 /// Makes one pass and returns its record without the inputs. Each pass has told it on stdout
 /// already.
-pub(crate) async fn pass(app: &App, told: Told) -> Value {
+pub(crate) async fn pass(app: &App, mut told: Told) -> Value {
     let began = Instant::now();
     let now = now();
     let memory = app.warm.lock().await.clone();
     let mut inputs = Inputs::new(app.config.policy.clone(), now, memory, told.hints.clone());
     let mut made: Vec<Call> = Vec::new();
+    let mut rounds = 0;
     let decision = loop {
         let decision = decide(&inputs);
         if decision.calls.is_empty() {
             break decision;
         }
+        if rounds == ROUNDS {
+            let open = decision.calls.len();
+            told.problem = Some(format!(
+                "the pass stopped after {ROUNDS} rounds of calls with {open} calls still to make; the next pass goes on"
+            ));
+            break decision;
+        }
+        rounds += 1;
         made.extend(decision.calls.iter().cloned());
         for answer in perform(app, decision.calls, now).await {
             inputs.take(answer);
@@ -31,7 +43,7 @@ pub(crate) async fn pass(app: &App, told: Told) -> Value {
     *app.warm.lock().await = inputs.remember();
     let duration_ms = u32::try_from(began.elapsed().as_millis()).unwrap_or(u32::MAX);
     let record = record::PassRecord::new(told, &app.config, inputs, made, decision, duration_ms);
-    emit_line(&record);
+    emit_line(&record.line());
     record.metrics().emit();
     record.into_summary()
 }

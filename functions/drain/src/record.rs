@@ -12,6 +12,11 @@ use fleet_protocol::time::UnixMs;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+/// CloudWatch Logs took 262,144 bytes an event for long, and an agent on the way may still.
+const LINE_BYTES: usize = 240_000;
+/// Sentences of one kind in a record.
+const SENTENCES: usize = 50;
+
 /// What the pass was asked.
 #[derive(Debug, Serialize)]
 pub(crate) struct Told {
@@ -56,12 +61,12 @@ impl PassRecord {
     ) -> PassRecord {
         let summary = match decision.verdicts.as_slice() {
             [] => vec!["nobody is leaving".to_owned()],
-            verdicts => verdicts.iter().map(sentence).collect(),
+            verdicts => bounded(verdicts.iter().map(sentence), "instances"),
         };
         PassRecord {
             at: moment(inputs.clock()),
             summary,
-            notes: decision.notes.iter().map(ToString::to_string).collect(),
+            notes: bounded(decision.notes.iter().map(ToString::to_string), "notes"),
             told,
             decision,
             calls,
@@ -71,6 +76,26 @@ impl PassRecord {
             group: config.group.clone(),
             inputs,
         }
+    }
+
+    /// The record as it is printed. Where it is longer than a log event may be, its longest parts
+    /// are left out, by name: the pass can then not be executed again from it.
+    pub(crate) fn line(&self) -> Value {
+        let mut value =
+            serde_json::to_value(self).expect("records are plain values with string keys");
+        let mut omitted = Vec::new();
+        for part in ["inputs", "calls", "decision"] {
+            let Value::Object(fields) = &mut value else { break };
+            if serde_json::to_string(fields).map_or(0, |text| text.len()) <= LINE_BYTES {
+                break;
+            }
+            fields.remove(part);
+            omitted.push(part);
+        }
+        if !omitted.is_empty() {
+            value["omitted"] = json!(omitted);
+        }
+        value
     }
 
     /// The record without its inputs: they hold nothing secret, but they are long.
@@ -159,6 +184,16 @@ impl PassRecord {
             pass_ms: self.duration_ms,
         }
     }
+}
+
+/// The first sentences, and how many more there are.
+fn bounded(sentences: impl ExactSizeIterator<Item = String>, of: &str) -> Vec<String> {
+    let more = sentences.len().saturating_sub(SENTENCES);
+    let mut first: Vec<String> = sentences.take(SENTENCES).collect();
+    if more > 0 {
+        first.push(format!("and {more} more {of}"));
+    }
+    first
 }
 
 fn sentence(verdict: &Verdict) -> String {

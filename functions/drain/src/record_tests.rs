@@ -55,17 +55,20 @@ fn held(seconds: i64) -> Memory {
     Memory { held: [(id(), ago(seconds))].into(), ..Memory::default() }
 }
 
-fn metrics(inputs: Inputs) -> DrainMetrics {
-    let decision = decide(&inputs);
-    let told = Told {
+fn asked() -> Told {
+    Told {
         trigger: Trigger::Schedule,
         hints: vec![],
         problem: None,
         event_at: None,
         request_id: String::new(),
         dry_run: false,
-    };
-    PassRecord::new(told, &config(), inputs, vec![], decision, 1).metrics()
+    }
+}
+
+fn metrics(inputs: Inputs) -> DrainMetrics {
+    let decision = decide(&inputs);
+    PassRecord::new(asked(), &config(), inputs, vec![], decision, 1).metrics()
 }
 
 fn unknown<T>() -> Reading<T> {
@@ -129,4 +132,34 @@ fn an_instance_in_a_state_that_nobody_looks_after_is_counted() {
     {
         assert_eq!(metrics(saw(state, Memory::default())).left_alone, Some(left_alone), "{state}");
     }
+}
+
+#[test]
+fn the_record_of_a_thousand_leaving_instances_fits_a_log_event() {
+    let name = |n: u32| InstanceId::new(format!("i-{n:017x}"));
+    let mut inputs = saw(WAIT, Memory::default());
+    let members = (0..1000).map(|n| Member { id: name(n), lifecycle: WAIT.into() }).collect();
+    let Some(Reading::Known(group)) = inputs.seen.group.clone() else { panic!("known") };
+    inputs.take(Answer::Group(Reading::Known(Group { members, ..group })));
+    let detail = "x".repeat(600);
+    for n in 0..1000 {
+        inputs.take(Answer::Held(name(n), Done::Failed { detail: detail.clone() }));
+    }
+    let decision = decide(&inputs);
+    let line = PassRecord::new(asked(), &config(), inputs, vec![], decision, 1).line();
+    let bytes = line.to_string().len();
+    assert!(bytes <= LINE_BYTES, "{bytes} bytes");
+    assert_eq!(line["omitted"][0], "inputs");
+    assert_eq!(line["summary"].as_array().map(Vec::len), Some(SENTENCES + 1));
+    assert_eq!(line["summary"][SENTENCES], "and 950 more instances");
+    let whole = PassRecord::new(
+        asked(),
+        &config(),
+        saw(WAIT, Memory::default()),
+        vec![],
+        Decision::default(),
+        1,
+    );
+    assert_eq!(whole.line().get("omitted"), None);
+    assert!(whole.line()["inputs"].is_object());
 }

@@ -19,9 +19,21 @@ pub(crate) enum Trigger {
     Command,
     Spot,
     Rebalance,
+    /// AWS Health: the machine is to be stopped, retired or ended on a day.
+    Retirement,
     /// `autoscaling:TEST_NOTIFICATION`, which a hook sends when it is made.
     Test,
 }
+
+/// What the codes of AWS Health's scheduled changes of EC2 have in them that take a machine away,
+/// such as `AWS_EC2_PERSISTENT_INSTANCE_RETIREMENT_SCHEDULED`. A reboot or a network maintenance
+/// leaves it.
+/// <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/monitoring-instances-status-check_sched.html>
+const RETIREMENTS: [&str; 4] =
+    ["INSTANCE_RETIREMENT", "INSTANCE_STOP", "INSTANCE_TERMINATION", "INSTANCE_TERMINATE"];
+
+/// Instances that one event can name; the next tick sees the rest.
+const NAMED: usize = 100;
 
 /// Whose events count.
 #[derive(Debug)]
@@ -63,6 +75,7 @@ pub(crate) fn read(delivered: &Event, scope: &Scope<'_>) -> Result<Request, Stri
         ("aws.ssm", "EC2 Command Status-change Notification") => Trigger::Command,
         ("aws.ec2", "EC2 Spot Instance Interruption Warning") => Trigger::Spot,
         ("aws.ec2", "EC2 Instance Rebalance Recommendation") => Trigger::Rebalance,
+        ("aws.health", "AWS Health Event") => Trigger::Retirement,
         _ => return Err(delivered.unexpected()),
     };
     let event_at = event.time.map(|time| UnixMs(time.timestamp_millis()));
@@ -75,6 +88,7 @@ pub(crate) fn read(delivered: &Event, scope: &Scope<'_>) -> Result<Request, Stri
         Trigger::Lifecycle | Trigger::Invocation | Trigger::Command => HintKind::Look,
         Trigger::Spot => HintKind::Spot { noticed: event_at },
         Trigger::Rebalance => HintKind::Rebalance,
+        Trigger::Retirement => HintKind::Retirement,
     };
     let field = if trigger == Trigger::Lifecycle { "EC2InstanceId" } else { "instance-id" };
     let named: Vec<&str> = match trigger {
@@ -86,15 +100,25 @@ pub(crate) fn read(delivered: &Event, scope: &Scope<'_>) -> Result<Request, Stri
                 .map(|(_, id)| id)
                 .collect()
         }
+        Trigger::Retirement => {
+            let entities = event.detail.get("affectedEntities").and_then(Value::as_array);
+            let entities = entities.into_iter().flatten();
+            entities.filter_map(|entity| entity.get("entityValue")?.as_str()).collect()
+        }
         _ => detail(field).into_iter().collect(),
     };
     let hints: Vec<Hint> = named
         .into_iter()
         .filter(|id| is_instance_id(id))
+        .take(NAMED)
         .map(|id| Hint { instance: InstanceId::new(id), kind })
         .collect();
     let problem = hints.is_empty().then(|| {
-        let place = if trigger == Trigger::Command { "resources" } else { field };
+        let place = match trigger {
+            Trigger::Command => "resources",
+            Trigger::Retirement => "affectedEntities",
+            _ => field,
+        };
         format!("the event names no instance in {place}; the whole group is looked at")
     });
     Ok(request(trigger, hints, problem, event_at))
@@ -128,6 +152,14 @@ fn foreign<'a>(
         Trigger::Invocation | Trigger::Command => detail("document-name")
             .filter(|name| *name != scope.document)
             .map(|name| format!("it is about the document {name}")),
+        Trigger::Retirement => {
+            let ends = |code: &str| RETIREMENTS.iter().any(|word| code.contains(word));
+            let other = (detail("service") != Some("EC2")
+                || detail("eventTypeCategory") != Some("scheduledChange")
+                || !detail("eventTypeCode").is_some_and(ends))
+            .then(|| detail("eventTypeCode").unwrap_or("something else"));
+            other.map(|code| format!("it is about {code}, which ends no machine"))
+        }
         Trigger::Schedule | Trigger::Spot | Trigger::Rebalance | Trigger::Test => None,
     }
 }

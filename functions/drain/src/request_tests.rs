@@ -42,6 +42,7 @@ fn every_event_is_a_pass_that_looks_at_its_instance_first() {
     assert_eq!(pass("invocation-timed-out"), (Trigger::Invocation, look(), false));
     assert_eq!(pass("spot"), (Trigger::Spot, named(spot), false));
     assert_eq!(pass("rebalance"), (Trigger::Rebalance, named(HintKind::Rebalance), false));
+    assert_eq!(pass("retirement"), (Trigger::Retirement, named(HintKind::Retirement), false));
 }
 
 #[test]
@@ -66,7 +67,7 @@ fn an_event_without_its_instance_is_a_pass_all_the_same() {
 
 #[test]
 fn other_groups_and_documents_are_left_alone() {
-    for name in ["terminate-other-group", "invocation-other-document"] {
+    for name in ["terminate-other-group", "invocation-other-document", "reboot-scheduled"] {
         assert!(matches!(read_event(name), Ok(Request::Foreign { .. })), "{name}");
     }
 }

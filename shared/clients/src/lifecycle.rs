@@ -11,17 +11,18 @@ use aws_sdk_autoscaling::types::{Activity, AutoScalingGroup, LifecycleHook, Rete
 use aws_smithy_types::DateTime;
 use aws_smithy_types::config_bag::ConfigBag;
 use aws_smithy_types::date_time::Format;
-use fleet_core::drain::{Done, Group, Hook, Member};
+use fleet_core::drain::{Activities, Done, Group, Hook, Member};
 use fleet_protocol::ids::{GroupName, InstanceId};
 use fleet_protocol::reading::{Reading, Unknown, UnknownCause};
 use fleet_protocol::time::UnixMs;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 const TERMINATING: &str = "autoscaling:EC2_INSTANCE_TERMINATING";
-/// How an activity that ends an instance begins; the instance's id follows.
+/// How the description of an activity begins that ends or launches an instance; the instance's id
+/// follows.
 const ENDING: &str = "Terminating EC2 instance: ";
+const LAUNCHING: &str = "Launching a new EC2 instance: ";
 /// Activities of the newest pages only: whoever is still leaving began lately.
 const ACTIVITY_PAGES: usize = 3;
 
@@ -77,27 +78,29 @@ impl Lifecycle {
         }
     }
 
-    /// When the group began to end each instance that it has not ended yet.
-    pub async fn activities(&self) -> Reading<BTreeMap<InstanceId, UnixMs>> {
+    /// What the group began and ended lately, by its newest activities.
+    pub async fn activities(&self) -> Reading<Activities> {
         let mut pages = self
             .client
             .describe_scaling_activities()
             .auto_scaling_group_name(self.group.as_str())
             .into_paginator()
             .send();
-        let mut since = BTreeMap::new();
+        let mut known = Activities::default();
         for _ in 0..ACTIVITY_PAGES {
             let Some(page) = pages.next().await else { break };
             match page {
                 Ok(page) => {
-                    since.extend(page.activities.unwrap_or_default().iter().filter_map(ending));
+                    for activity in page.activities.unwrap_or_default() {
+                        note_activity(&mut known, &activity);
+                    }
                 }
                 Err(error) => {
                     return Reading::Unknown(explain("DescribeScalingActivities", error).into());
                 }
             }
         }
-        Reading::Known(since)
+        Reading::Known(known)
     }
 
     /// Holds the instance for one more timeout of the hook.
@@ -219,12 +222,22 @@ fn read_hook(hook: LifecycleHook) -> Reading<Hook> {
     }
 }
 
-/// The instance that an unfinished activity ends, and since when.
-fn ending(activity: &Activity) -> Option<(InstanceId, UnixMs)> {
-    let rest = activity.description.as_deref()?.strip_prefix(ENDING)?;
-    let id = rest.split_whitespace().next()?;
-    let at = activity.start_time.as_ref()?.to_millis().ok()?;
-    activity.end_time.is_none().then(|| (InstanceId::new(id), UnixMs(at)))
+/// Takes one activity in. One that names no instance, or no time, tells nothing.
+fn note_activity(known: &mut Activities, activity: &Activity) {
+    let description = activity.description.as_deref().unwrap_or_default();
+    let at = activity.start_time.as_ref().and_then(|at| at.to_millis().ok()).map(UnixMs);
+    let of = |begins: &str| {
+        let id = description.strip_prefix(begins)?.split_whitespace().next()?;
+        Some((InstanceId::new(id), at?))
+    };
+    if let Some((instance, at)) = of(LAUNCHING) {
+        known.launched.entry(instance).or_insert(at);
+    } else if let Some((instance, at)) = of(ENDING) {
+        known.last_ending = known.last_ending.max(Some(at));
+        if activity.end_time.is_none() {
+            known.ending.insert(instance, at);
+        }
+    }
 }
 
 fn unreadable<T>(detail: String) -> Reading<T> {

@@ -168,13 +168,32 @@ async fn row_35_a_spot_notice_stops_the_worker_in_time_to_release_its_job() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn row_35_a_rebalance_recommendation_replaces_it_and_lets_the_job_finish() {
-    let world = World::start(Setup::size(1)).await;
-    world.first_works_until(500);
+    let world = World::start(Setup::size(1).env("DRAIN_REBALANCE_EVERY_SECONDS", "60")).await;
+    world.first_works_until(620);
+    world.pass(120).await;
     world.double.recommend_rebalance(&world.ids[0]).expect("it runs");
     world.double.settle().await;
     let took = world.until_first_gone(600).await;
     assert!(took >= 499, "after {took} s");
     assert_eq!(world.group().desired, 1, "the capacity stays");
+}
+
+/// The replacement gets the same advice as soon as it runs, and so on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recommendation_for_every_new_instance_replaces_none_of_them() {
+    let world = World::start(Setup::size(2)).await;
+    for _ in 0..6 {
+        for id in &world.ids {
+            world.double.recommend_rebalance(id).expect("it runs");
+        }
+        world.pass(60).await;
+    }
+    assert_eq!(world.done("TerminateInstanceInAutoScalingGroup").len(), 0);
+    let named = |record: &Value| {
+        let summary = record["summary"].to_string();
+        summary.contains(&world.ids[0]) && summary.contains("it is not followed now because")
+    };
+    world.recorded("what is held back", |records| records.iter().any(named)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,7 +7,7 @@ use fleet_core::drain::Policy;
 use fleet_protocol::ids::GroupName;
 
 /// Every variable that the drain function knows.
-pub const DRAIN_NAMES: [&str; 19] = [
+pub const DRAIN_NAMES: [&str; 20] = [
     "AWS_ACCESS_KEY_ID",
     "AWS_ASG_NAME",
     "AWS_CA_BUNDLE",
@@ -23,6 +23,7 @@ pub const DRAIN_NAMES: [&str; 19] = [
     "DRAIN_DOCUMENT",
     "DRAIN_HOOK",
     "DRAIN_JOB_LIMIT_SECONDS",
+    "DRAIN_REBALANCE_EVERY_SECONDS",
     "DRAIN_WORKER_GRACE_SECONDS",
     "DRY_RUN",
     "GH_ENVIRONMENT",
@@ -73,6 +74,8 @@ impl DrainConfig {
         let job_limit_s = reader.number("DRAIN_JOB_LIMIT_SECONDS", 14_400, 60..=169_200);
         // The document gives the host five and a half minutes for everything.
         let worker_grace_s = reader.number("DRAIN_WORKER_GRACE_SECONDS", 60, 1..=240);
+        // Half an hour: a replacement boots in minutes, and a wave of advice lasts for hours.
+        let rebalance_every_s = reader.number("DRAIN_REBALANCE_EVERY_SECONDS", 1800, 0..=86_400);
         let aws = read_aws(reader);
         Some(Self {
             dry_run: dry_run?,
@@ -80,7 +83,11 @@ impl DrainConfig {
             group: GroupName::new(group?),
             hook: hook?,
             document: document?,
-            policy: Policy { job_limit_s: job_limit_s?, worker_grace_s: worker_grace_s? },
+            policy: Policy {
+                job_limit_s: job_limit_s?,
+                worker_grace_s: worker_grace_s?,
+                rebalance_every_s: rebalance_every_s?,
+            },
             aws: aws?,
             hash: String::new(),
         })
@@ -119,7 +126,8 @@ mod tests {
         let config = DrainConfig::from_env(&env(&[])).unwrap();
         assert_eq!(config.hook, "ghosthands-drain-hook");
         assert_eq!(config.document, "GhostHands-Host");
-        assert_eq!(config.policy, Policy { job_limit_s: 14_400, worker_grace_s: 60 });
+        let policy = Policy { job_limit_s: 14_400, worker_grace_s: 60, rebalance_every_s: 1800 };
+        assert_eq!(config.policy, policy);
         assert!(!config.dry_run);
         assert!(!format!("{config:?}").contains("hunter2"));
     }

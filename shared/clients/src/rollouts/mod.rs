@@ -24,8 +24,8 @@ use std::collections::BTreeMap;
 /// The most that SSM gives at a time.
 const PAGE: i32 = 50;
 /// Our newest commands: drains use the same document, one command for each leaving instance every
-/// four minutes.
-const RECENT_PAGES: usize = 4;
+/// four minutes, so a hundred of them send a thousand in forty minutes.
+const RECENT_PAGES: usize = 20;
 /// SSM's own window for handing a command to an agent. An agent that is online takes it in a
 /// second.
 const DELIVERY_S: i32 = 60;
@@ -95,9 +95,19 @@ impl Rollouts {
             .into_paginator()
             .send();
         let mut found = Vec::new();
-        for _ in 0..page.pages {
-            let Some(page) = pages.next().await else { break };
-            match page {
+        for number in 0.. {
+            // What is not listed counts as not sent, so a list with a beginning is read to its end.
+            if number == page.pages && page.since.is_none() {
+                break;
+            }
+            let Some(listed) = pages.next().await else { break };
+            if number == page.pages {
+                return unreadable(format!(
+                    "more than {number} pages of commands were sent since {}: what is not on them is unknown",
+                    page.since.unwrap_or_default()
+                ));
+            }
+            match listed {
                 Ok(page) => {
                     found.extend(
                         page.commands.unwrap_or_default().into_iter().filter_map(read::command),

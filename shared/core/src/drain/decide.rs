@@ -3,10 +3,11 @@
 use super::judge::{Case, Step};
 use super::notes;
 use super::policy::{
-    BETWEEN_COMPLETIONS_S, COMPLETIONS, HOLD_EVERY_S, NOTICE_COUNTS_S, YOUNG_ACTION_S,
+    BETWEEN_COMPLETIONS_S, COMPLETIONS, HOLD_EVERY_S, NOT_TOLD_PAGES_S, NOTICE_COUNTS_S,
+    YOUNG_ACTION_S,
 };
 use super::{
-    Call, Decision, Done, Evidence, Group, HintKind, Inputs, Member, Note, Reason, Verdict,
+    Age, Call, Decision, Done, Evidence, Group, HintKind, Inputs, Member, Note, Reason, Verdict,
 };
 use fleet_protocol::ids::InstanceId;
 use fleet_protocol::lifecycle::LifecycleState;
@@ -39,7 +40,7 @@ struct Pass<'a> {
 
 /// An instance on its way out that this pass looks after.
 #[derive(Clone, Copy)]
-struct Leaver<'a> {
+struct TerminatingInstance<'a> {
     member: &'a Member,
     way: Way,
     /// When AWS gave notice.
@@ -59,21 +60,21 @@ enum Way {
 impl Pass<'_> {
     fn decide(&self, decision: &mut Decision) {
         decision.notes.extend(notes::about_group(self.inputs, self.group));
-        let leavers: Vec<Leaver<'_>> = self.leavers(decision);
-        let to_hold = |leaver: &&Leaver<'_>| {
-            leaver.way == Way::Wait && self.evidence(&leaver.member.id).held.is_none()
+        let leaving: Vec<TerminatingInstance<'_>> = self.leaving(decision);
+        let to_hold = |leaving_one: &&TerminatingInstance<'_>| {
+            leaving_one.way == Way::Wait && self.evidence(&leaving_one.member.id).held.is_none()
         };
-        let holds = leavers
+        let holds = leaving
             .iter()
             .filter(to_hold)
-            .map(|leaver| Call::Heartbeat { instance: leaver.member.id.clone() });
+            .map(|leaving_one| Call::Heartbeat { instance: leaving_one.member.id.clone() });
         decision.calls.extend(holds);
         if decision.calls.is_empty() {
-            self.look_closer(&leavers, decision);
+            self.look_closer(&leaving, decision);
         }
         let looking = !decision.calls.is_empty();
-        for leaver in &leavers {
-            let (calls, verdict) = self.attend(leaver, &mut decision.notes);
+        for leaving_one in &leaving {
+            let (calls, verdict) = self.attend(leaving_one, &mut decision.notes);
             decision.verdicts.push(if looking {
                 Verdict { because: Reason::Looking, ..verdict }
             } else {
@@ -91,8 +92,8 @@ impl Pass<'_> {
     }
 
     /// Who is on the way out. Whoever needs nothing gets its verdict here.
-    fn leavers(&self, decision: &mut Decision) -> Vec<Leaver<'_>> {
-        let mut leavers = Vec::new();
+    fn leaving(&self, decision: &mut Decision) -> Vec<TerminatingInstance<'_>> {
+        let mut leaving = Vec::new();
         for member in &self.group.members {
             let hints: Vec<HintKind> = self
                 .inputs
@@ -103,7 +104,7 @@ impl Pass<'_> {
                 .collect();
             let noticed = hints.iter().find_map(|hint| match hint {
                 HintKind::Spot { noticed } => Some(noticed.unwrap_or(self.group.at)),
-                HintKind::Look | HintKind::Rebalance => None,
+                HintKind::Look | HintKind::Rebalance | HintKind::Retirement => None,
             });
             let notice = hints.iter().copied().find(|hint| *hint != HintKind::Look);
             let Some(way) = self.way(member, notice, decision) else { continue };
@@ -115,7 +116,7 @@ impl Pass<'_> {
                     let because = Reason::JustHeld { ago_s: ago / 1000 };
                     decision.verdicts.push(Verdict { because, ..self.over(member) });
                 }
-                _ => leavers.push(Leaver { member, way, noticed }),
+                _ => leaving.push(TerminatingInstance { member, way, noticed }),
             }
         }
         let is_member = |id: &InstanceId| self.group.members.iter().any(|member| member.id == *id);
@@ -124,10 +125,10 @@ impl Pass<'_> {
             self.over(&Member { id: id.clone(), lifecycle: LifecycleState::Terminated })
         }));
         // The one that an event named comes first, should the time run out.
-        leavers.sort_by_key(|leaver| {
-            !self.inputs.hints.iter().any(|hint| hint.instance == leaver.member.id)
+        leaving.sort_by_key(|leaving_one| {
+            !self.inputs.hints.iter().any(|hint| hint.instance == leaving_one.member.id)
         });
-        leavers
+        leaving
     }
 
     /// By which way a member leaves; `None` where this pass has nothing to do for it, and the
@@ -174,41 +175,46 @@ impl Pass<'_> {
     }
 
     /// The questions that are still open before anything is decided.
-    fn look_closer(&self, leavers: &[Leaver<'_>], decision: &mut Decision) {
+    fn look_closer(&self, leaving: &[TerminatingInstance<'_>], decision: &mut Decision) {
         let seen = &self.inputs.seen;
-        if leavers.is_empty() {
+        if leaving.is_empty() {
             return;
         }
         if seen.hook.is_none() {
             decision.calls.push(Call::DescribeHook);
         }
         if seen.machines.is_none() {
-            let instances = leavers.iter().map(|leaver| leaver.member.id.clone()).collect();
+            let instances =
+                leaving.iter().map(|leaving_one| leaving_one.member.id.clone()).collect();
             decision.calls.push(Call::DescribeMachines { instances });
         }
-        for leaver in leavers {
-            if self.evidence(&leaver.member.id).commands.is_none() {
-                decision.calls.push(Call::ListCommands { instance: leaver.member.id.clone() });
+        for leaving_one in leaving {
+            if self.evidence(&leaving_one.member.id).commands.is_none() {
+                decision.calls.push(Call::ListCommands { instance: leaving_one.member.id.clone() });
             }
         }
     }
 
     /// What one instance needs now, and how it stands with it.
-    fn attend(&self, leaver: &Leaver<'_>, notes: &mut Vec<Note>) -> (Vec<Call>, Verdict) {
-        let instance = &leaver.member.id;
+    fn attend(
+        &self,
+        leaving_one: &TerminatingInstance<'_>,
+        notes: &mut Vec<Note>,
+    ) -> (Vec<Call>, Verdict) {
+        let instance = &leaving_one.member.id;
         let evidence = self.evidence(instance);
-        let case = self.case(leaver, evidence);
+        let case = self.case(leaving_one, evidence);
         notes.extend(notes::about_instance(instance, evidence));
         let (step, mut because) = case.judge();
-        if let (Reason::Ask { .. }, Some(sent)) = (&because, &evidence.sent) {
-            because = told(sent).unwrap_or(because);
-        }
         let age = case.age();
+        if let Some(sent) = &evidence.sent {
+            because = not_told(sent, age.as_ref(), because);
+        }
         let mut calls = Vec::new();
         let replace = || Call::Replace { instance: instance.clone() };
         let is_replaced = evidence.replaced.is_some();
         let send = |order| Call::Send { instance: instance.clone(), order };
-        match (leaver.way, step) {
+        match (leaving_one.way, step) {
             (Way::Wait, Step::Leave) => {
                 let young =
                     age.is_none_or(|age| age.waited_ms() < i64::from(YOUNG_ACTION_S) * 1000);
@@ -219,19 +225,22 @@ impl Pass<'_> {
             }
             (Way::Wait | Way::Retained, Step::Ask(order)) => match &evidence.sent {
                 None => calls.push(send(order)),
-                Some(Done::NotManaged) if self.inputs.seen.activities.is_none() => {
+                Some(Done::NotManaged | Done::Failed { .. })
+                    if self.inputs.seen.activities.is_none() =>
+                {
                     calls.push(Call::DescribeActivities);
                 }
                 Some(_) => {}
             },
             (Way::Wait | Way::Retained, Step::Wait) => {}
             (Way::Noticed(HintKind::Rebalance | HintKind::Look), _) => {
-                because = if self.group.rebalances {
-                    Reason::GroupRebalances
-                } else {
-                    calls.extend((!is_replaced).then(replace));
-                    Reason::RebalanceNotice
-                };
+                let (call, why) = self.follow_advice(instance, is_replaced);
+                calls.extend(call);
+                because = why;
+            }
+            (Way::Noticed(HintKind::Retirement), _) => {
+                because = Reason::RetirementNotice;
+                calls.extend((!is_replaced).then(replace));
             }
             (Way::Noticed(HintKind::Spot { .. }), step) => {
                 because = Reason::SpotNotice;
@@ -243,19 +252,68 @@ impl Pass<'_> {
         }
         let seconds = |ms: i64| u32::try_from(ms.max(0) / 1000).unwrap_or(u32::MAX);
         let limit_at = age.and_then(|age| age.limit_at(&self.inputs.policy));
-        let let_go = match leaver.way {
+        let let_go = match leaving_one.way {
             Way::Wait => evidence.completions.last() == Some(&Done::Done),
             Way::Retained | Way::Noticed(_) => evidence.replaced == Some(Done::Done),
         };
         let verdict = Verdict {
             instance: instance.clone(),
-            lifecycle: leaver.member.lifecycle.clone(),
+            lifecycle: leaving_one.member.lifecycle.clone(),
             because,
             waited_s: age.filter(|age| age.chain.asked.is_some()).map(|a| seconds(a.waited_ms())),
             left_s: limit_at.map(|at| seconds(at.since(self.group.at))),
             released: let_go,
         };
         (calls, verdict)
+    }
+
+    /// What comes of a rebalance recommendation. AWS gives one for every machine of a scarce kind,
+    /// the replacements included, so it is followed one at a time and not more often than the site
+    /// wants.
+    fn follow_advice(&self, instance: &InstanceId, replaced: bool) -> (Option<Call>, Reason) {
+        let Inputs { policy, seen, hints, .. } = self.inputs;
+        let held = |why: String| (None, Reason::RebalanceHeld { why });
+        let every_ms = i64::from(policy.rebalance_every_s) * 1000;
+        if self.group.rebalances {
+            return (None, Reason::GroupRebalances);
+        }
+        if replaced {
+            return (None, Reason::RebalanceNotice);
+        }
+        if every_ms == 0 {
+            return (None, Reason::RebalanceOff);
+        }
+        let mut others = self.group.members.iter().filter(|member| member.id != *instance);
+        let moves = |m: &&Member| m.lifecycle.is_leaving() || m.lifecycle.is_booting();
+        if let Some(Member { id, lifecycle }) = others.clone().find(moves) {
+            return held(format!("{id} is {lifecycle}"));
+        }
+        let is_advised = |m: &Member| {
+            hints.iter().any(|hint| hint.instance == m.id && hint.kind == HintKind::Rebalance)
+        };
+        if let Some(first) = others.find(|other| is_advised(other) && other.id < *instance) {
+            return held(format!("{} is replaced first", first.id));
+        }
+        let activities = match &seen.activities {
+            None => return (Some(Call::DescribeActivities), Reason::Looking),
+            Some(Reading::Unknown(source)) => {
+                return held(format!("the group's activities are unknown: {}", source.detail));
+            }
+            Some(Reading::Known(activities)) => activities,
+        };
+        let lately =
+            |at: Option<UnixMs>| at.map(|at| self.group.at.since(at)).filter(|ago| *ago < every_ms);
+        let every_s = policy.rebalance_every_s;
+        if let Some(ago) = lately(activities.launched.get(instance).copied()) {
+            return held(format!("it was launched {} s ago, less than {every_s} s", ago / 1000));
+        }
+        if let Some(ago) = lately(activities.last_ending) {
+            return held(format!(
+                "the group began to end an instance {} s ago, less than {every_s} s",
+                ago / 1000
+            ));
+        }
+        (Some(Call::Replace { instance: instance.clone() }), Reason::RebalanceNotice)
     }
 
     /// Asks for the completion, and where there was no action to complete looks again before it
@@ -278,9 +336,13 @@ impl Pass<'_> {
         }
     }
 
-    fn case<'a>(&'a self, leaver: &Leaver<'a>, evidence: &'a Evidence) -> Case<'a> {
+    fn case<'a>(
+        &'a self,
+        leaving_one: &TerminatingInstance<'a>,
+        evidence: &'a Evidence,
+    ) -> Case<'a> {
         let Inputs { policy, memory, seen, .. } = self.inputs;
-        let instance = &leaver.member.id;
+        let instance = &leaving_one.member.id;
         let machines = seen.machines.as_ref().and_then(Reading::known);
         let activities = seen.activities.as_ref().and_then(Reading::known);
         Case {
@@ -290,8 +352,8 @@ impl Pass<'_> {
             evidence,
             machine: machines.and_then(|machines| machines.get(instance)),
             sent: memory.sent.get(instance).copied(),
-            leaving_since: activities.and_then(|since| since.get(instance)).copied(),
-            noticed: leaver.noticed,
+            leaving_since: activities.and_then(|known| known.ending.get(instance)).copied(),
+            noticed: leaving_one.noticed,
         }
     }
 
@@ -320,11 +382,19 @@ impl Pass<'_> {
     }
 }
 
-/// Why an order did not reach its host, where it did not.
-fn told(sent: &Done) -> Option<Reason> {
-    match sent {
-        Done::Done | Done::NoAction | Done::DryRun => None,
-        Done::NotManaged => Some(Reason::Unmanaged),
-        Done::Failed { detail } => Some(Reason::NotTold { detail: detail.clone() }),
+/// The reason of an instance to which no command could be sent just now; else `because`.
+fn not_told(sent: &Done, age: Option<&Age>, because: Reason) -> Reason {
+    let waited_s = age.filter(|age| age.chain.asked.is_some()).map(|age| age.waited_ms() / 1000);
+    let long = waited_s.is_some_and(|waited| waited >= NOT_TOLD_PAGES_S);
+    match (sent, &because) {
+        (Done::NotManaged, Reason::Ask { .. }) => Reason::Unmanaged,
+        (Done::Failed { detail }, Reason::Ask { .. }) => {
+            Reason::NotTold { waited_s, detail: detail.clone() }
+        }
+        // The refusal is what a person has to mend, whatever else is due.
+        (Done::Failed { detail }, Reason::LastCall { .. } | Reason::PastLimit { .. }) if long => {
+            Reason::NotTold { waited_s, detail: detail.clone() }
+        }
+        _ => because,
     }
 }

@@ -2,6 +2,7 @@
 //! read.
 
 use super::DrainOrder;
+use super::policy::NOT_TOLD_PAGES_S;
 use crate::reasons::reasons;
 use fleet_protocol::ids::InstanceId;
 use fleet_protocol::lifecycle::LifecycleState;
@@ -33,7 +34,7 @@ pub enum Call {
     DescribeMachines { instances: Vec<InstanceId> },
     /// `ListCommandInvocations`
     ListCommands { instance: InstanceId },
-    /// `DescribeScalingActivities`: since when instances leave that SSM does not know.
+    /// `DescribeScalingActivities`: since when instances leave, and when they were launched.
     DescribeActivities,
     /// `SendCommand`
     Send { instance: InstanceId, order: DrainOrder },
@@ -79,57 +80,60 @@ pub struct Verdict {
 reasons! {
     /// The rule that bound for one instance.
     Reason {
-        JustHeld { ago_s: i64 } => "it was held {ago_s} s ago; the next pass looks at it";
-        Looking => "it is leaving: it is held, and its commands and its machine are looked at";
-        MachineGone { state: String } => "its machine is {state}: no job runs there";
+        JustHeld { ago_s: i64 } => "its heartbeat was recorded {ago_s} s ago; the next pass looks at it";
+        Looking => "its heartbeat is recorded, and its drain commands and the state of its machine are read";
+        MachineGone { state: String } => "EC2 says that its machine is {state}: no job runs there";
         Drained { stopped: bool } => "its host proved that nothing runs and nothing more will be taken{}", if *stopped { "; the worker is stopped" } else { "" };
-        CommandsUnknown { source: Unknown } => "its commands could not be read, so it is held as it is: {}", source.detail;
-        Ask { last: LastAnswer } => "its host is told to take no more work and to wait for its job: {last}";
-        Unmanaged => "SSM does not know its machine, so nobody can tell it anything; its own watch of the metadata drains it, and it is asked again with every pass";
-        NotTold { detail: String } => "it could not be told to take no more work, and is told again with the next pass: {detail}";
-        Waiting { asked_s: i64, window_s: u32 } => "its host was asked {asked_s} s ago and answers within {window_s} s";
-        NotListed { sent_s: i64 } => "a command was sent {sent_s} s ago and is not listed yet";
-        TooSoon { last: LastAnswer, wait_s: i64 } => "it is asked again in {wait_s} s: {last}";
-        PastLimit { limit_s: u32, last: LastAnswer } => "no job may take longer than {limit_s} s, so the worker is stopped with its own grace: {last}";
-        LastCall { limit_s: u32, last: LastAnswer } => "no job may take longer than {limit_s} s, and its host never said that it takes no more, so it is told once more before the worker is stopped: {last}";
-        NoticeOver { last: LastAnswer } => "AWS takes the machine back, so the worker is stopped while it can still release its job: {last}";
-        Stopping { asked_s: i64 } => "its worker was told to stop {asked_s} s ago";
-        GaveUp { silent_s: i64 } => "its worker was to stop {silent_s} s ago and no proof came: nothing is left to wait for";
-        SpotNotice => "AWS takes the machine back within two minutes: its host is told, and the group replaces it";
+        CommandsUnknown { source: Unknown } => "its drain commands could not be read, so it is held and nothing is sent: {}", source.detail;
+        Ask { last: LastAnswer } => "a drain command is sent, to take no more jobs and to wait for the one that runs: {last}";
+        Unmanaged => "SSM does not know its machine, so no drain command can reach it; the host's own watch of the instance metadata drains it, and every pass sends the command again";
+        NotTold { waited_s: Option<i64>, detail: String } => "no drain command could be sent to it{}, and the next pass sends it again: {detail}", in_all(*waited_s);
+        Waiting { asked_s: i64, window_s: u32 } => "its host was sent a drain command {asked_s} s ago and answers it within {window_s} s";
+        NotListed { sent_s: i64 } => "a drain command was sent {sent_s} s ago and SSM does not list it yet";
+        TooSoon { last: LastAnswer, wait_s: i64 } => "the next drain command is sent in {wait_s} s: {last}";
+        PastLimit { limit_s: u32, last: LastAnswer } => "no job may take longer than {limit_s} s, so a command is sent and its worker is stopped with its own grace: {last}";
+        LastCall { limit_s: u32, last: LastAnswer } => "no job may take longer than {limit_s} s, and its host never said that its worker takes no more, so one more drain command is sent before its worker is stopped: {last}";
+        NoticeOver { last: LastAnswer } => "AWS takes the machine back, so a command is sent and its worker is stopped while it can still release its job: {last}";
+        Stopping { asked_s: i64 } => "the command to stop its worker was sent {asked_s} s ago";
+        GaveUp { silent_s: i64 } => "its worker was to stop {silent_s} s ago and no proof came, so its lifecycle action is completed: nothing is left to wait for";
+        SpotNotice => "AWS takes the machine back within two minutes: a drain command is sent, and the group replaces it";
         RebalanceNotice => "AWS may take the machine back: the group replaces it, and it drains like any other";
         GroupRebalances => "AWS may take the machine back, and the group itself replaces it";
-        Released => "its action is over";
+        RebalanceOff => "AWS may take the machine back; DRAIN_REBALANCE_EVERY_SECONDS is 0, so it is not replaced for that";
+        RebalanceHeld { why: String } => "AWS may take the machine back; that is advice, and it is not followed now because {why}";
+        RetirementNotice => "AWS has announced to stop or retire its machine: the group replaces it, and it drains like any other";
+        Released => "its lifecycle action is over";
     }
 }
 
 reasons! {
     /// What the newest command came to.
     LastAnswer {
-        First => "nobody told it so far";
-        Busy { jobs: u32 } => "its last answer was that {jobs} jobs run";
-        Unsure { message: String } => "its last answer was no proof ({message})";
-        NoProof { wrong: String } => "its last answer was no proof ({wrong})";
-        Unreadable { what: String } => "its last command told nothing: {what}";
-        Silent => "its last command ended without a word";
-        Awaited { asked_s: i64 } => "it was asked {asked_s} s ago, and its answer ends that command before the next tick";
-        Lost { after_s: i64 } => "its last command was lost: nothing came of it in {after_s} s";
-        Broken { detail: String } => "its last command never came to an end ({detail})";
-        Stale { age_s: i64 } => "its proof is {age_s} s old";
+        First => "no drain command sent yet";
+        Busy { jobs: u32 } => "its host last answered that {jobs} jobs run";
+        Unsure { message: String } => "its host last answered without a proof ({message})";
+        NoProof { wrong: String } => "its host last answered without a proof ({wrong})";
+        Unreadable { what: String } => "its last drain command printed nothing that can be read: {what}";
+        Silent => "its last drain command ended and printed nothing";
+        Awaited { asked_s: i64 } => "its drain command of {asked_s} s ago ends before the next tick";
+        Lost { after_s: i64 } => "its last drain command was lost: no answer came in {after_s} s";
+        Broken { detail: String } => "its last drain command did not run to its end ({detail})";
+        Stale { age_s: i64 } => "its host proved it {age_s} s ago, which is too old";
     }
 }
 
 reasons! {
     /// Something that did not bind, and that an operator would want to know.
     Note {
-        GroupUnknown { source: Unknown } => "the group is unknown, so nothing is done: {}", source.detail;
-        MachinesUnknown { source: Unknown } => "whether machines run is unknown: {}", source.detail;
-        ActivitiesUnknown { source: Unknown } => "since when instances leave is unknown: {}", source.detail;
-        HookUnknown { source: Unknown } => "the lifecycle hook is unknown: {}", source.detail;
+        GroupUnknown { source: Unknown } => "the Auto Scaling group could not be read, so nothing is done: {}", source.detail;
+        MachinesUnknown { source: Unknown } => "EC2 did not say whether machines run: {}", source.detail;
+        ActivitiesUnknown { source: Unknown } => "the group's scaling activities could not be read: {}", source.detail;
+        HookUnknown { source: Unknown } => "the lifecycle hook could not be read: {}", source.detail;
         /// A difference between the hook and what a drain needs. It costs jobs, sooner or later.
         HookDrift { wrong: String } => "{wrong}";
         Skew { seconds: i64 } => "the function's clock is {seconds} s ahead of AWS's; ages are taken by AWS's";
-        HeartbeatFailed { instance: InstanceId, detail: String } => "{instance} could not be held: {detail}";
-        NotHeld { instance: InstanceId } => "{instance} waits, but not for our hook, or not any more";
+        HeartbeatFailed { instance: InstanceId, detail: String } => "the heartbeat of {instance} was not recorded: {detail}";
+        NotHeld { instance: InstanceId } => "{instance} waits, and not for this function's hook, or not any more";
         NotManaged { instance: InstanceId } => "SSM does not know {instance}: its agent never registered, or the machine is going";
         /// A worker that cannot close its intake took these in its last instant.
         Caught { instance: InstanceId, jobs: u32 } => "{jobs} jobs were caught when the worker of {instance} was stopped";
@@ -137,13 +141,21 @@ reasons! {
         StoppedUnasked { instance: InstanceId } => "the worker of {instance} was stopped because its time was up, and could not be asked whether a job ran";
         WarmPool { instance: InstanceId, lifecycle: LifecycleState } => "{instance} is {lifecycle}: warm pools are not supported, and it is left alone";
         UnknownState { instance: InstanceId, lifecycle: LifecycleState } => "{instance} is {lifecycle}, a state that this version does not know: it is left alone";
-        NotOurs { instance: InstanceId } => "{instance} is not in the group, so what was said of it is none of ours";
+        NotOurs { instance: InstanceId } => "an event named {instance}, which is not in the group: it is passed over";
     }
+}
+
+fn in_all(waited_s: Option<i64>) -> String {
+    waited_s.map_or_else(String::new, |s| format!(" in the {s} s since the group began to end it"))
 }
 
 impl Reason {
     /// Whether a person has to be told at once.
     pub fn pages(&self) -> bool {
-        matches!(self, Reason::PastLimit { .. } | Reason::LastCall { .. } | Reason::GaveUp { .. })
+        match self {
+            Reason::PastLimit { .. } | Reason::LastCall { .. } | Reason::GaveUp { .. } => true,
+            Reason::NotTold { waited_s, .. } => waited_s.is_some_and(|s| s >= NOT_TOLD_PAGES_S),
+            _ => false,
+        }
     }
 }

@@ -28,7 +28,8 @@ pub use decision::{Call, Decision, LastAnswer, Note, Reason, Verdict};
 pub use fleet_protocol::drain_order::{Chain, DrainOrder};
 pub use fleet_protocol::drain_report::DrainReport;
 pub use observation::{
-    Answer, Done, Evidence, Group, Hint, HintKind, Hook, Inputs, Machine, Member, Memory, Seen,
+    Activities, Answer, Done, Evidence, Group, Hint, HintKind, Hook, Inputs, Machine, Member,
+    Memory, Seen,
 };
 pub use policy::{DELIVERY_S, Policy};
 pub use report::Finding;

@@ -53,6 +53,8 @@ pub enum HintKind {
     Spot { noticed: Option<UnixMs> },
     /// AWS is likelier than usual to take the machine back soon.
     Rebalance,
+    /// AWS stops, retires or ends the machine on a day that it has announced.
+    Retirement,
 }
 
 /// The answers so far. `None` is a question that was not asked yet.
@@ -63,8 +65,7 @@ pub struct Seen {
     pub looks: u32,
     pub hook: Option<Reading<Hook>>,
     pub machines: Option<Reading<BTreeMap<InstanceId, Machine>>>,
-    /// When the group began to end each instance that it is still ending.
-    pub activities: Option<Reading<BTreeMap<InstanceId, UnixMs>>>,
+    pub activities: Option<Reading<Activities>>,
     pub instances: BTreeMap<InstanceId, Evidence>,
 }
 
@@ -110,6 +111,18 @@ pub struct Hook {
     pub terminating: bool,
 }
 
+/// What the group's newest scaling activities tell.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Activities {
+    /// When the group began to end each instance that it is still ending.
+    pub ending: BTreeMap<InstanceId, UnixMs>,
+    /// When the group began to launch each instance. Whoever is not in it is older than all that
+    /// was read.
+    pub launched: BTreeMap<InstanceId, UnixMs>,
+    /// When the group last began to end an instance, whether or not it is gone by now.
+    pub last_ending: Option<UnixMs>,
+}
+
 /// A machine's state as EC2 has it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -145,7 +158,7 @@ pub enum Answer {
     Group(Reading<Group>),
     Hook(Reading<Hook>),
     Machines(Reading<BTreeMap<InstanceId, Machine>>),
-    Activities(Reading<BTreeMap<InstanceId, UnixMs>>),
+    Activities(Reading<Activities>),
     Commands(InstanceId, Reading<Vec<Invocation>>),
     Held(InstanceId, Done),
     Sent(InstanceId, Done),

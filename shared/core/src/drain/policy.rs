@@ -39,6 +39,8 @@ pub(super) const YOUNG_ACTION_S: u32 = 120;
 /// How often, and how far apart, a completion is asked for within one pass.
 pub(super) const COMPLETIONS: usize = 6;
 pub(super) const BETWEEN_COMPLETIONS_S: u32 = 5;
+/// After this time without a single command that could be sent, a person is told.
+pub(super) const NOT_TOLD_PAGES_S: i64 = 900;
 /// The hook has to outlast this many lost ticks.
 pub(super) const HEARTBEAT_AT_LEAST_S: u32 = 240;
 
@@ -50,6 +52,9 @@ pub struct Policy {
     /// `DRAIN_WORKER_GRACE_SECONDS`: what the worker gets between SIGTERM and SIGKILL to release
     /// its job.
     pub worker_grace_s: u32,
+    /// `DRAIN_REBALANCE_EVERY_SECONDS`: how old an instance has to be, and how long ago the group's
+    /// last ending, before a rebalance recommendation is followed; 0 follows none.
+    pub rebalance_every_s: u32,
 }
 
 impl Policy {

@@ -139,12 +139,12 @@ fn an_order_that_reached_nobody_is_told_and_repeated_by_the_next_pass() {
         (Done::NotManaged, "SSM does not know its machine"),
         (
             Done::Failed { detail: "Rate exceeded".into() },
-            "told again with the next pass: Rate exceeded",
+            "the next pass sends it again: Rate exceeded",
         ),
     ] {
         let scene = Scene::waiting(vec![])
             .then(Answer::Sent(id(0), sent))
-            .then(Answer::Activities(Reading::Known(BTreeMap::new())));
+            .then(Answer::Activities(Reading::Known(Activities::default())));
         assert!(scene.is_left_alone());
         assert!(scene.because().to_string().contains(says), "{}", scene.because());
         let memory = scene.inputs.remember();

@@ -248,11 +248,64 @@ fn row_35_a_notice_of_long_ago_stops_nobody() {
 #[test]
 fn row_35_a_rebalance_recommendation_lets_the_job_finish() {
     let scene = Scene::of("InService", vec![]).hint(HintKind::Rebalance);
+    assert_eq!(scene.calls(), [Call::DescribeActivities]);
+    let scene = scene.then(Answer::Activities(Reading::Known(ending(1800))));
     assert_eq!(scene.calls(), [Call::Replace { instance: id(0) }]);
     let mut own = group(vec![member(0, "InService")]);
     own.rebalances = true;
     let scene = scene.then(Answer::Group(Reading::Known(own)));
     assert!(scene.is_left_alone(), "the group does it by itself");
+}
+
+#[test]
+fn rebalance_recommendations_are_followed_one_at_a_time_and_not_often() {
+    let known = |activities| Answer::Activities(Reading::Known(activities));
+    let advised = |activities: Activities| {
+        Scene::of("InService", vec![]).hint(HintKind::Rebalance).then(known(activities))
+    };
+    let held = |scene: &Scene, why: &str| {
+        let because = scene.because().to_string();
+        assert!(scene.is_left_alone() && because.contains(why), "{because}");
+    };
+    let launched = |s| Activities { launched: [(id(0), ago(s))].into(), ..Activities::default() };
+    held(&advised(launched(1799)), "launched 1799 s ago");
+    assert_eq!(advised(launched(1800)).calls(), [Call::Replace { instance: id(0) }]);
+    let ended = |s| Activities { last_ending: Some(ago(s)), ..Activities::default() };
+    held(&advised(ended(1799)), "end an instance 1799 s ago");
+    assert_eq!(advised(ended(1800)).calls(), [Call::Replace { instance: id(0) }]);
+    for other in ["Pending", "Terminating", "Terminating:Proceed"] {
+        let members = vec![member(0, "InService"), member(1, other)];
+        let scene = advised(Activities::default());
+        let scene = scene.then(Answer::Group(Reading::Known(group(members))));
+        let because = scene.decide().verdicts.remove(0).because.to_string();
+        assert!(because.contains(&format!("{} is {other}", id(1))), "{because}");
+    }
+    let unknown = Scene::of("InService", vec![]).hint(HintKind::Rebalance);
+    held(&unknown.then(Answer::Activities(crate::scene::unknown())), "activities are unknown");
+    let mut off = advised(Activities::default());
+    off.inputs.policy.rebalance_every_s = 0;
+    held(&off, "DRAIN_REBALANCE_EVERY_SECONDS is 0");
+}
+
+#[test]
+fn of_two_recommendations_in_one_pass_one_is_followed() {
+    let mut scene = Scene::of("InService", vec![]).hint(HintKind::Rebalance);
+    scene.inputs.hints.push(Hint { instance: id(1), kind: HintKind::Rebalance });
+    let members = vec![member(0, "InService"), member(1, "InService")];
+    let scene = scene
+        .then(Answer::Group(Reading::Known(group(members))))
+        .then(Answer::Commands(id(1), Reading::Known(vec![])))
+        .then(Answer::Activities(Reading::Known(Activities::default())));
+    assert_eq!(scene.calls(), [Call::Replace { instance: id(0) }]);
+    let because = scene.decide().verdicts.remove(1).because.to_string();
+    assert!(because.contains(&format!("{} is replaced first", id(0))), "{because}");
+}
+
+#[test]
+fn a_machine_that_aws_will_retire_is_replaced_by_way_of_its_hook() {
+    let scene = Scene::of("InService", vec![]).hint(HintKind::Retirement);
+    assert_eq!(scene.calls(), [Call::Replace { instance: id(0) }]);
+    assert_eq!(scene.because(), Reason::RetirementNotice);
 }
 
 #[test]

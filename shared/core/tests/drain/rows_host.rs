@@ -110,6 +110,25 @@ fn row_19_the_limit_does_not_count_from_a_lie() {
     assert!(!lie(DrainReport { terminating: false, ..busy(1) }).sent().stop);
 }
 
+/// A report that contradicts itself may come from a worker that still takes jobs.
+#[test]
+fn a_lying_answer_does_not_close_the_intake() {
+    let lies = [
+        DrainReport { accepting: Some(true), ..drained() },
+        DrainReport { active_jobs: Some(1), ..drained() },
+        DrainReport { active_jobs: None, ..drained() },
+        DrainReport { accepting: None, ..drained() },
+        DrainReport { terminating: false, ..drained() },
+        DrainReport { accepting: Some(true), ..busy(1) },
+    ];
+    for lie in lies {
+        let closed = |report| Age::of(&[answered(300, report)], None, NOW).chain.closed;
+        assert_eq!(closed(lie.clone()), None, "{lie:?}");
+        assert_eq!(closed(busy(1)), Some(ago(300)));
+        assert_eq!(closed(drained()), Some(ago(300)));
+    }
+}
+
 #[test]
 fn row_19_a_failed_command_with_a_proof_is_a_proof() {
     // Success or not is about the script; what counts is what the host saw.
@@ -232,7 +251,7 @@ fn row_38_a_machine_that_never_booted_goes_when_no_job_could_still_run() {
     let refused = Scene::waiting(vec![]).then(Answer::Sent(id(0), Done::NotManaged));
     assert_eq!(refused.calls(), [Call::DescribeActivities]);
     let since = |seconds: i64| {
-        let activities = [(id(0), ago(seconds))].into();
+        let activities = ending(seconds);
         let scene = Scene::waiting(vec![]).then(Answer::Activities(Reading::Known(activities)));
         scene.then(Answer::Sent(id(0), Done::NotManaged))
     };
@@ -242,6 +261,28 @@ fn row_38_a_machine_that_never_booted_goes_when_no_job_could_still_run() {
     assert!(since(limit + 239).because().pages());
     assert!(since(limit + 240).is_completed());
     assert!(refused.then(Answer::Activities(unknown())).is_left_alone());
+}
+
+#[test]
+fn a_drain_whose_commands_are_refused_counts_from_the_scaling_activity_and_pages() {
+    let denied = || Done::Failed { detail: "SendCommand was refused: AccessDenied".into() };
+    let asked = Scene::waiting(vec![]).then(Answer::Sent(id(0), denied()));
+    assert_eq!(asked.calls(), [Call::DescribeActivities]);
+    let since = |seconds| {
+        let scene =
+            Scene::waiting(vec![]).then(Answer::Activities(Reading::Known(ending(seconds))));
+        scene.then(Answer::Sent(id(0), denied()))
+    };
+    let young = since(899);
+    assert!(young.is_left_alone() && !young.because().pages(), "{}", young.because());
+    for waited in [900, i64::from(LIMIT_S) + 60, i64::from(LIMIT_S) * 10] {
+        let scene = since(waited);
+        let because = scene.because().to_string();
+        assert!(scene.is_left_alone(), "nothing proves that no worker runs there: {because}");
+        assert!(scene.because().pages(), "{because}");
+        assert!(because.contains(&format!("{waited} s")) && because.contains("AccessDenied"));
+        assert_eq!(scene.decide().verdicts[0].waited_s, u32::try_from(waited).ok());
+    }
 }
 
 #[test]

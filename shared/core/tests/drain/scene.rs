@@ -13,7 +13,7 @@ pub(crate) const LIMIT_S: u32 = 14_400;
 pub(crate) const GRACE_S: u32 = 60;
 
 pub(crate) fn policy() -> Policy {
-    Policy { job_limit_s: LIMIT_S, worker_grace_s: GRACE_S }
+    Policy { job_limit_s: LIMIT_S, worker_grace_s: GRACE_S, rebalance_every_s: 1800 }
 }
 
 pub(crate) fn id(n: u32) -> InstanceId {
@@ -91,6 +91,12 @@ pub(crate) fn command(asked_s: i64, status: Status, output: Output) -> Invocatio
 
 pub(crate) fn answered(asked_s: i64, report: DrainReport) -> Invocation {
     command(asked_s, Status::Success, Output::Report(report))
+}
+
+/// The group began to end the instance so many seconds ago.
+pub(crate) fn ending(seconds: i64) -> Activities {
+    let ending = [(id(0), ago(seconds))].into();
+    Activities { ending, last_ending: Some(ago(seconds)), ..Activities::default() }
 }
 
 pub(crate) fn unknown<T>() -> Reading<T> {

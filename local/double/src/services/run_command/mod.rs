@@ -165,6 +165,8 @@ fn send_command(send: Send, account: &Account) -> Result<Value, ApiError> {
     account.with_commands(|c| {
         let seq = c.send(request, &machines)?;
         // The answer is from before anyone picked it up.
-        Ok(json!({ "Command": c.command(seq).map(|command| render::command(command, c.settings.spaced_details)) }))
+        let spaced = c.settings.spaced_details;
+        let sent = c.command(seq).map(|command| render::command(command, spaced));
+        Ok(json!({ "Command": sent }))
     })
 }

@@ -21,7 +21,7 @@ const PASS_S: i64 = 60;
 const EPOCH: i64 = 1_795_478_400;
 
 pub(crate) fn policy() -> Policy {
-    Policy { job_limit_s: LIMIT_S, worker_grace_s: GRACE_S }
+    Policy { job_limit_s: LIMIT_S, worker_grace_s: GRACE_S, rebalance_every_s: 1800 }
 }
 
 /// The function dies at this call of all that it makes in a life.
@@ -292,7 +292,8 @@ fn perform(call: &Call, gave_up: &[InstanceId], worlds: &mut [World]) -> Answer 
         Call::DescribeActivities => {
             let leaving = worlds.iter().enumerate().filter(|(_, world)| world.is_leaving());
             let since = leaving.map(|(index, world)| (name(index), at(world.wait_began)));
-            Answer::Activities(Reading::Known(since.collect::<BTreeMap<_, _>>()))
+            let ending = since.collect::<BTreeMap<_, _>>();
+            Answer::Activities(Reading::Known(Activities { ending, ..Activities::default() }))
         }
         Call::ListCommands { instance } => {
             let world = &worlds[index(instance)];
