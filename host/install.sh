@@ -37,9 +37,10 @@ put() {
 "$binary" --version >/dev/null || { echo "install: $binary does not run on this host" >&2; exit 70; }
 
 for unit in deploy-server.socket deploy-server.service ghosthands-secrets.service \
-  ghosthands-cleanup.service ghosthands-cleanup.timer; do
+  ghosthands-cleanup.service ghosthands-cleanup.timer ghosthands-metadata-firewall.service; do
   put 644 "$here/$unit" "/etc/systemd/system/$unit"
 done
+put 755 "$here/metadata-firewall" /usr/local/lib/ghosthands/metadata-firewall
 units_changed=$changed
 put 755 "$binary" /usr/local/bin/deploy-server
 put 644 "$here/gh-disk-cleanup.logrotate" /etc/logrotate.d/gh-disk-cleanup
@@ -48,11 +49,12 @@ mkdir -p "$root/opt/ghosthands/logs"
 
 if [ -n "$root" ]; then
   wanted=$root/etc/systemd/system
-  mkdir -p "$wanted/multi-user.target.wants" "$wanted/sockets.target.wants" "$wanted/timers.target.wants"
+  mkdir -p "$wanted/multi-user.target.wants" "$wanted/sockets.target.wants" "$wanted/timers.target.wants" "$wanted/sysinit.target.wants"
   ln -sfn ../deploy-server.service "$wanted/multi-user.target.wants/deploy-server.service"
   ln -sfn ../ghosthands-secrets.service "$wanted/multi-user.target.wants/ghosthands-secrets.service"
   ln -sfn ../deploy-server.socket "$wanted/sockets.target.wants/deploy-server.socket"
   ln -sfn ../ghosthands-cleanup.timer "$wanted/timers.target.wants/ghosthands-cleanup.timer"
+  ln -sfn ../ghosthands-metadata-firewall.service "$wanted/sysinit.target.wants/ghosthands-metadata-firewall.service"
   exit 0
 fi
 
@@ -75,8 +77,13 @@ if command -v docker >/dev/null; then
 fi
 
 systemctl daemon-reload
-systemctl enable --quiet ghosthands-secrets.service deploy-server.socket deploy-server.service \
-  ghosthands-cleanup.timer
+systemctl enable --quiet ghosthands-metadata-firewall.service ghosthands-secrets.service \
+  deploy-server.socket deploy-server.service ghosthands-cleanup.timer
+# First: from here on the containers cannot take the instance role's credentials. It needs iptables,
+# as Docker does.
+if $units_changed || ! systemctl is-active --quiet ghosthands-metadata-firewall.service; then
+  systemctl restart ghosthands-metadata-firewall.service
+fi
 if $units_changed || ! systemctl is-active --quiet deploy-server.socket; then
   # systemd opens no socket for a server that runs already. While only the binary changes, the
   # socket stays open.

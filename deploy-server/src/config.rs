@@ -4,6 +4,7 @@
 //! | Variable | Default | Meaning |
 //! |---|---|---|
 //! | `GH_DEPLOY_SECRET` | required | what `X-Deploy-Secret` must say; at least 16 characters |
+//! | `ATM_DEPLOY_SECRET` | none | the same, under the name that VALET and ATM use; accepted beside it |
 //! | `GH_DEPLOY_SECRET_PREVIOUS` | none | also accepted, while callers change over |
 //! | `GH_DEPLOY_PORT` | 8000 | TCP port |
 //! | `GH_DEPLOY_HOSTNAME` | 0.0.0.0 | TCP address to bind |
@@ -198,14 +199,17 @@ impl Reader<'_> {
 
     /// Only checked here; it is compared where it lives, so that a refresh can change it.
     fn secret(&mut self) {
-        match self.given("GH_DEPLOY_SECRET") {
-            None => self.errors.push(
+        let names = ["GH_DEPLOY_SECRET", "ATM_DEPLOY_SECRET"];
+        let given = names.map(|name| (name, self.given(name)));
+        if given.iter().all(|(_, secret)| secret.is_none()) {
+            self.errors.push(
                 "GH_DEPLOY_SECRET is not set: put it into the Secrets Manager secret or the environment file".to_owned(),
-            ),
-            Some(secret) if secret.len() < SHORTEST_SECRET => self.errors.push(format!(
-                "GH_DEPLOY_SECRET is shorter than {SHORTEST_SECRET} characters"
-            )),
-            Some(_) => {}
+            );
+        }
+        for (name, secret) in given {
+            if secret.is_some_and(|secret| secret.len() < SHORTEST_SECRET) {
+                self.errors.push(format!("{name} is shorter than {SHORTEST_SECRET} characters"));
+            }
         }
     }
 

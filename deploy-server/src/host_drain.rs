@@ -163,6 +163,9 @@ async fn attempt(server: &'static Server, wish: DrainWish, began: Instant) -> Fi
         }
     };
 
+    if let Err(error) = server.state.mark_drain_asked() {
+        tracing::warn!(error = %error, "this drain may be taken back as one that nobody asked for");
+    }
     if ticket.is_some()
         && let Err(error) = server.state.remove(UNDRAIN)
     {
@@ -357,12 +360,13 @@ pub async fn resume_host(server: &'static Server) -> Result<&'static str, String
         if still {
             server.engine.start_container(&id).await.map_err(|error| error.to_string())?;
         }
-        server.state.clear_stopped_by_drain().map_err(|error| error.to_string())?;
+        server.state.forget_drain().map_err(|error| error.to_string())?;
         if still {
             return Ok("The worker was started again");
         }
     }
     if worker::open_intake(&server.config.worker.place).await.is_ok() {
+        server.state.forget_drain().map_err(|error| error.to_string())?;
         return Ok("The worker takes work again");
     }
     worker::read(&server.config.worker.place).await.map_err(|unknown| unknown.to_string())?;

@@ -9,6 +9,7 @@ use crate::host_drain::{DrainWish, drain_host, worker_container};
 use crate::ops::What;
 use crate::server::Server;
 use crate::state::{Cost, UNDRAIN};
+use crate::unasked_drain::UnaskedDrain;
 use crate::worker;
 
 const BETWEEN_LOOKS: Duration = Duration::from_secs(2);
@@ -19,6 +20,7 @@ const BETWEEN_SAMPLES: Duration = Duration::from_secs(10);
 /// Looks after the host until the process ends.
 pub async fn keep(server: &'static Server) {
     let mut sampled = tokio::time::Instant::now();
+    let mut unasked = UnaskedDrain::default();
     loop {
         tokio::time::sleep(BETWEEN_LOOKS).await;
         if sampled.elapsed() >= BETWEEN_SAMPLES {
@@ -32,6 +34,8 @@ pub async fn keep(server: &'static Server) {
             keep_drained(server).await;
         } else if matches!(server.state.read(UNDRAIN), Ok(Some(_))) {
             restart_when_idle(server).await;
+        } else {
+            unasked.look(server).await;
         }
     }
 }

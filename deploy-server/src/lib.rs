@@ -26,5 +26,6 @@ pub mod serve;
 pub mod server;
 pub mod service;
 pub mod state;
+pub mod unasked_drain;
 pub mod views;
 pub mod worker;

@@ -13,6 +13,9 @@ use tokio::net::TcpStream;
 
 use crate::service::Place;
 
+/// What every request of the host carries. A web page cannot send it to another origin without a
+/// preflight, which workers do not answer; see docs/WORKER-CONTRACT.md.
+pub const CONTROL_HEADER: &str = "x-ghosthands-control";
 /// Far above what a service says about itself.
 const LONGEST_ANSWER: usize = 64 * 1024;
 
@@ -92,6 +95,7 @@ async fn exchange_unbounded(
     headers.insert(HOST, HeaderValue::from_static("localhost"));
     headers.insert(CONNECTION, HeaderValue::from_static("close"));
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CONTROL_HEADER, HeaderValue::from_static("1"));
     let response = sender.send_request(request).await.map_err(|_| broken())?;
     let status = response.status().as_u16();
     let body = Limited::new(response.into_body(), LONGEST_ANSWER);

@@ -93,6 +93,8 @@ pub async fn serve(process: Strings) -> Result<(), ServeError> {
     commands.abort();
     // Nobody in the network is let in either: work taken up now would not be done.
     remote.abort();
+    // A cleanup frees nothing that is worth waiting for: the next one goes on.
+    server.cleanup.stop();
     tracing::info!("ending");
     let last_work = async {
         conversations.recv().await;

@@ -1,12 +1,10 @@
 //! Everything the host server holds, built once at start.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
-use secrecy::ExposeSecret as _;
-
 use crate::aws::{self, Aws, Imds};
+use crate::cleanup::Progress;
 use crate::clock;
 use crate::config::{Config, ConfigErrors, Strings};
 use crate::docker::Engine;
@@ -26,6 +24,8 @@ pub struct Server {
     pub registry: Registry,
     pub imds: Imds,
     pub sampler: Sampler,
+    /// Where the last cleanup stopped, and how to stop one.
+    pub cleanup: Progress,
     pub ops: Ops,
     pub readings: Readings,
     pub started: Instant,
@@ -59,13 +59,15 @@ impl Server {
         if let Some(error) = trouble {
             tracing::warn!(error = %error, "Secrets Manager gave nothing; the host's own environment is used");
         }
-        let env: BTreeMap<String, String> = secrets
-            .environment()
-            .iter()
-            .map(|(name, value)| (name.clone(), value.expose_secret().to_owned()))
-            .collect();
-        let config = Config::from_env(&env)?;
+        let ignored = secrets.without_effect_on_the_host();
+        if !ignored.is_empty() {
+            tracing::warn!(
+                ignored = ignored.join(","),
+                "the application's secret has settings of this host, which take effect in containers only; for the host put them into /etc/default/ghosthands"
+            );
+        }
         let host = secrets.host_environment();
+        let config = Config::from_env(&host)?;
         let registry = Registry::new(ecr::Settings::from_env(&host)?);
         let imds = Aws::from_env(&host)?.imds().clone();
         let state = StateDir::open(&config.state_dir)?;
@@ -78,6 +80,7 @@ impl Server {
             registry,
             imds,
             sampler: Sampler::new(),
+            cleanup: Progress::default(),
             ops: Ops::default(),
             readings: Readings::default(),
             started: Instant::now(),

@@ -17,8 +17,27 @@ export function serve(worker, queue) {
   });
 }
 
+/**
+ * Why a request to drain or resume is refused: a web page that this machine's browser visits can
+ * send it as well. A browser names the origin of such a request, and cannot set the header without
+ * a preflight.
+ */
+function refusal({ headers }) {
+  for (const name of ['origin', 'sec-fetch-site']) {
+    if (headers[name] !== undefined) return `a request with ${name} comes from a web page`;
+  }
+  if (headers['x-ghosthands-control'] === undefined) {
+    return 'the header X-GhostHands-Control is missing';
+  }
+  return null;
+}
+
 async function answer(worker, queue, request) {
   const { full, workerId } = worker.options;
+  if (full && /^\/worker\/(drain|resume)(\?|$)/.test(request.url) && request.method === 'POST') {
+    const error = refusal(request);
+    if (error !== null) return [403, { error }];
+  }
   switch (`${request.method} ${request.url.split('?')[0]}`) {
     case 'GET /worker/status':
       return [200, status(worker)];

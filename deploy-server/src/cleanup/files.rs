@@ -1,25 +1,18 @@
 //! Removing old files below a folder, without ever leaving it.
 //!
 //! Every folder is opened relative to its parent and never through a link, so a link planted while
-//! the walk is under way leads nowhere. Other file systems mounted below are left alone, as is
-//! everything that is not a plain file.
+//! the walk is under way leads nowhere. What is mounted below is left alone, also where it is part
+//! of the same file system (a bind mount), as is everything that is not a plain file. See
+//! [`super::sweep`] for the walk.
 
 use std::ffi::{CStr, CString};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::os::fd::BorrowedFd;
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, openat, statat, unlinkat};
+use rustix::fs::{AtFlags, Stat, StatxAttributes, StatxFlags, statat, statx, unlinkat};
 use rustix::io::Errno;
 
-use super::Target;
 use super::open_files::OpenFiles;
-
-/// Deeper trees are reported, not descended into: each level holds a file descriptor.
-const DEEPEST: usize = 64;
-const MOST_ENTRIES: u64 = 500_000;
-const LONGEST: Duration = Duration::from_secs(120);
 
 /// A plain file as the walk saw it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,21 +36,21 @@ pub(super) struct FileId {
 
 /// Files last written more than `age_ms` before `now_ms` are old.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Rule {
+pub(super) struct AgeRule {
     pub(super) now_ms: i64,
     pub(super) age_ms: i64,
 }
 
-/// What to do in one folder.
+/// What to do with the files of one batch.
 #[derive(Debug, Default)]
-pub(super) struct Plan {
+pub(super) struct FilePlan {
     pub(super) go: Vec<Entry>,
     pub(super) kept: Vec<(Entry, &'static str)>,
 }
 
 /// What acting on a file did: the bytes it freed, or `None` where the file had changed meanwhile
 /// and was left.
-pub(super) type Outcome = io::Result<Option<u64>>;
+pub(super) type FileResult = io::Result<Option<u64>>;
 
 impl Entry {
     pub(super) fn from_stat(name: &CStr, stat: &Stat) -> Self {
@@ -101,15 +94,15 @@ impl FileId {
     }
 }
 
-impl Rule {
+impl AgeRule {
     pub(super) fn is_old(self, entry: &Entry) -> bool {
         self.now_ms.saturating_sub(entry.modified_ms) > self.age_ms
     }
 }
 
 /// Old files go, except those a process still has open.
-pub(super) fn plan(entries: Vec<Entry>, rule: Rule, open: &OpenFiles) -> Plan {
-    let mut plan = Plan::default();
+pub(super) fn plan(entries: Vec<Entry>, rule: AgeRule, open: &OpenFiles) -> FilePlan {
+    let mut plan = FilePlan::default();
     for entry in entries.into_iter().filter(|entry| rule.is_old(entry)) {
         if open.contains(entry.id) {
             plan.kept.push((entry, "a process has it open"));
@@ -121,7 +114,7 @@ pub(super) fn plan(entries: Vec<Entry>, rule: Rule, open: &OpenFiles) -> Plan {
 }
 
 /// Removes one planned file, if it is still the one that was planned.
-pub(super) fn remove(folder: BorrowedFd<'_>, entry: &Entry) -> Outcome {
+pub(super) fn remove(folder: BorrowedFd<'_>, entry: &Entry) -> FileResult {
     if !entry.is_unchanged(folder)? {
         return Ok(None);
     }
@@ -132,138 +125,18 @@ pub(super) fn remove(folder: BorrowedFd<'_>, entry: &Entry) -> Outcome {
     }
 }
 
-/// Walks `root`, plans folder by folder, and acts on the plan unless this is a dry run.
-pub(super) fn clean(
-    target: &'static str,
-    root: &Path,
-    dry_run: bool,
-    plan: &dyn Fn(Vec<Entry>) -> Plan,
-    act: &dyn Fn(BorrowedFd<'_>, &Entry) -> Outcome,
-) -> Target {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let opened = rustix::fs::open(root, flags, Mode::empty())
-        .and_then(|folder| Ok((rustix::fs::fstat(&folder)?.st_dev, folder)));
-    let (device, folder) = match opened {
-        Ok(opened) => opened,
-        Err(Errno::NOENT) => {
-            return Target::skipped(target, format!("there is no folder {}", root.display()));
+/// Whether something is mounted on this name, and so what is behind it is not this folder's. A
+/// kernel that cannot say (before 5.8) answers no; there only other file systems are told apart.
+pub(super) fn is_mount_point(folder: BorrowedFd<'_>, name: &CStr) -> io::Result<bool> {
+    let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
+    match statx(folder, name, flags, StatxFlags::empty()) {
+        Ok(seen) => {
+            let root = StatxAttributes::MOUNT_ROOT;
+            Ok((seen.stx_attributes & seen.stx_attributes_mask).contains(root))
         }
-        Err(Errno::LOOP | Errno::NOTDIR) => {
-            return Target::failed(
-                target,
-                format!("{} is not a folder but a link or a file", root.display()),
-            );
-        }
-        Err(errno) => return Target::failed(target, format!("{}: {errno}", root.display())),
-    };
-    let mut sweep = Sweep {
-        target: Target::new(target),
-        device,
-        entries: 0,
-        deadline: Instant::now() + LONGEST,
-        dry_run,
-        plan,
-        act,
-    };
-    sweep.folder(folder, root.to_owned(), 0);
-    sweep.target
-}
-
-struct Sweep<'a> {
-    target: Target,
-    device: u64,
-    entries: u64,
-    deadline: Instant,
-    dry_run: bool,
-    plan: &'a dyn Fn(Vec<Entry>) -> Plan,
-    act: &'a dyn Fn(BorrowedFd<'_>, &Entry) -> Outcome,
-}
-
-impl Sweep<'_> {
-    fn folder(&mut self, folder: OwnedFd, path: PathBuf, depth: usize) {
-        let (files, folders) = match self.list(&folder) {
-            Ok(listed) => listed,
-            Err(error) => return self.target.fail(format!("{}: {error}", path.display())),
-        };
-        let plan = (self.plan)(files);
-        for (entry, reason) in &plan.kept {
-            self.target.keep(display(&path, &entry.name), *reason);
-        }
-        for entry in &plan.go {
-            if self.is_over() {
-                return;
-            }
-            if self.dry_run {
-                self.target.add(entry.freed());
-                continue;
-            }
-            match (self.act)(folder.as_fd(), entry) {
-                Ok(Some(freed)) => self.target.add(freed),
-                Ok(None) => self.target.keep(display(&path, &entry.name), "it changed meanwhile"),
-                Err(error) => self.target.fail(format!("{}: {error}", display(&path, &entry.name))),
-            }
-        }
-        for name in folders {
-            if self.is_over() {
-                return;
-            }
-            let inner = path.join(name.to_string_lossy().as_ref());
-            if depth == DEEPEST {
-                self.target
-                    .fail(format!("{} is more than {DEEPEST} folders deep", inner.display()));
-                continue;
-            }
-            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            match openat(&folder, &name, flags, Mode::empty()) {
-                Ok(fd) => self.folder(fd, inner, depth + 1),
-                // It went away or became a link: neither is ours to follow.
-                Err(Errno::NOENT | Errno::LOOP | Errno::NOTDIR) => {}
-                Err(errno) => self.target.fail(format!("{}: {errno}", inner.display())),
-            }
-        }
+        Err(Errno::NOENT | Errno::NOSYS) => Ok(false),
+        Err(errno) => Err(errno.into()),
     }
-
-    /// Plain files and folders of one folder, on the file system of the root.
-    fn list(&mut self, folder: &OwnedFd) -> io::Result<(Vec<Entry>, Vec<CString>)> {
-        let (mut files, mut folders) = (Vec::new(), Vec::new());
-        for found in Dir::read_from(folder)? {
-            let found = found?;
-            let name = found.file_name();
-            if name == c"." || name == c".." {
-                continue;
-            }
-            self.entries += 1;
-            let stat = match statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
-                Ok(stat) => stat,
-                Err(Errno::NOENT) => continue,
-                Err(errno) => return Err(errno.into()),
-            };
-            match FileType::from_raw_mode(stat.st_mode) {
-                FileType::RegularFile => files.push(Entry::from_stat(name, &stat)),
-                // Only of folders: a file's device number is not its folder's on an overlay.
-                FileType::Directory if stat.st_dev == self.device => folders.push(name.to_owned()),
-                _ => {}
-            }
-        }
-        Ok((files, folders))
-    }
-
-    fn is_over(&mut self) -> bool {
-        if self.entries > MOST_ENTRIES {
-            self.target.fail(format!("stopped after {MOST_ENTRIES} entries; the next run goes on"));
-            return true;
-        }
-        if Instant::now() > self.deadline {
-            self.target
-                .fail(format!("stopped after {} s; the next run goes on", LONGEST.as_secs()));
-            return true;
-        }
-        false
-    }
-}
-
-fn display(folder: &Path, name: &CStr) -> String {
-    folder.join(name.to_string_lossy().as_ref()).display().to_string()
 }
 
 #[cfg(test)]
@@ -285,7 +158,7 @@ mod tests {
 
     #[test]
     fn a_day_is_a_day_and_not_two() {
-        let rule = Rule { now_ms: 100 * HOUR, age_ms: 24 * HOUR };
+        let rule = AgeRule { now_ms: 100 * HOUR, age_ms: 24 * HOUR };
         let ages = [
             (c"young", 24 * HOUR),
             (c"just_old", 24 * HOUR + 1),
@@ -303,7 +176,7 @@ mod tests {
     #[test]
     fn an_open_file_stays_and_is_reported() {
         let open = OpenFiles::of([FileId { device: 1, inode: 7 }]);
-        let rule = Rule { now_ms: 100 * HOUR, age_ms: HOUR };
+        let rule = AgeRule { now_ms: 100 * HOUR, age_ms: HOUR };
         let plan = plan(vec![entry(c"open", 7, 0), entry(c"closed", 8, 0)], rule, &open);
         assert_eq!(plan.go.len(), 1);
         assert_eq!(plan.kept[0].0.name.as_c_str(), c"open");
@@ -311,9 +184,9 @@ mod tests {
 
     #[test]
     fn extreme_times_do_not_overflow() {
-        let rule = Rule { now_ms: i64::MAX, age_ms: HOUR };
+        let rule = AgeRule { now_ms: i64::MAX, age_ms: HOUR };
         assert!(rule.is_old(&entry(c"a", 1, i64::MIN)));
-        let rule = Rule { now_ms: i64::MIN, age_ms: HOUR };
+        let rule = AgeRule { now_ms: i64::MIN, age_ms: HOUR };
         assert!(!rule.is_old(&entry(c"a", 1, i64::MAX)));
     }
 }

@@ -15,11 +15,22 @@ use crate::docker::{Engine, Error, escape};
 pub(super) const DANGLING: &str = "dangling_images";
 pub(super) const UNUSED: &str = "unused_images";
 
-/// The engine adds up every layer and volume for it.
-const USAGE_DEADLINE: Duration = Duration::from_secs(120);
+/// The engine adds up every layer and volume for it, which takes minutes on a slow or large disk.
+/// It gives figures and nothing else, so it is not waited for longer than this.
+const USAGE_DEADLINE: Duration = Duration::from_secs(5);
 const UNTAGGED: &str = "<none>";
 
-/// `GET /system/df`: everything the engine keeps on disk, seen at one moment.
+/// What the engine keeps, by its cheap lists: what is decided from.
+#[derive(Debug, Default)]
+pub(super) struct Inventory {
+    images: Vec<Image>,
+    pub(super) containers: Vec<Container>,
+    pub(super) volumes: Vec<super::volumes::Volume>,
+    /// What it takes on the disk, where the engine says that quickly.
+    pub(super) usage: Option<Usage>,
+}
+
+/// `GET /system/df`: sizes, for the report.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub(super) struct Usage {
@@ -27,8 +38,6 @@ pub(super) struct Usage {
     layers_size: u64,
     #[serde(deserialize_with = "or_default")]
     images: Vec<Image>,
-    #[serde(deserialize_with = "or_default")]
-    pub(super) containers: Vec<Container>,
     #[serde(deserialize_with = "or_default")]
     pub(super) volumes: Vec<super::volumes::Volume>,
     #[serde(deserialize_with = "or_default")]
@@ -75,16 +84,45 @@ where
     Option::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
-pub(super) async fn usage(engine: &Engine) -> Result<Usage, Error> {
+/// Lists what the engine keeps.
+pub(super) async fn inventory(engine: &Engine) -> Result<Inventory, Error> {
+    let (usage, images, containers, volumes) = tokio::join!(
+        usage(engine),
+        engine.get("/images/json"),
+        engine.get("/containers/json?all=true"),
+        super::volumes::list(engine),
+    );
+    let mut images: Vec<Image> = images?;
+    // Only the report of its disk usage counts what images share.
+    let counted = usage.as_ref().map(|usage| usage.images.as_slice()).unwrap_or_default();
+    for image in &mut images {
+        let same = counted.iter().find(|counted| counted.id == image.id);
+        image.shared_size = same.map_or(-1, |counted| counted.shared_size);
+    }
+    Ok(Inventory { images, containers: containers?, volumes: volumes?, usage })
+}
+
+/// What the engine's disk usage is; `None` where it does not say so within five seconds.
+async fn usage(engine: &Engine) -> Option<Usage> {
     let call = "GET /system/df";
-    let answer = engine.call("GET", "/system/df", None, USAGE_DEADLINE).await?;
-    let body = answer.expect_success(call)?;
-    serde_json::from_slice(&body).map_err(|source| Error::Shape { call: call.to_owned(), source })
+    let asked = async {
+        let answer = engine.call("GET", "/system/df", None, USAGE_DEADLINE).await?;
+        let body = answer.expect_success(call)?;
+        serde_json::from_slice(&body)
+            .map_err(|source| Error::Shape { call: call.to_owned(), source })
+    };
+    match asked.await {
+        Ok(usage) => Some(usage),
+        Err(error) => {
+            tracing::info!(error = %error, "the cleanup goes on without knowing how much it frees");
+            None
+        }
+    }
 }
 
 /// Which images go, and which stay although they look unneeded.
 #[derive(Debug, Default)]
-struct Plan {
+struct ImagePlan {
     dangling: Vec<Image>,
     unused: Vec<Image>,
     kept_dangling: Vec<(Image, String)>,
@@ -98,8 +136,8 @@ fn plan(
     keep: &KeepSet,
     tagged_ms: &BTreeMap<String, i64>,
     now_ms: i64,
-) -> Plan {
-    let mut plan = Plan::default();
+) -> ImagePlan {
+    let mut plan = ImagePlan::default();
     let users: BTreeMap<&str, &str> = containers
         .iter()
         .map(|container| (container.image_id.as_str(), container.name()))
@@ -158,9 +196,10 @@ impl Image {
         tagged_ms.get(&self.id).map_or(built, |tagged| built.max(*tagged))
     }
 
-    /// Bytes no other image shares.
-    fn own_bytes(&self) -> u64 {
-        u64::try_from(self.size.saturating_sub(self.shared_size.max(0))).unwrap_or(0)
+    /// Bytes no other image shares; `None` where the engine did not count them.
+    fn own_bytes(&self) -> Option<u64> {
+        let shared = u64::try_from(self.shared_size).ok()?;
+        u64::try_from(self.size).ok().map(|size| size.saturating_sub(shared))
     }
 }
 
@@ -173,11 +212,11 @@ impl Container {
 /// Plans and removes both kinds of images.
 pub(super) async fn clean(
     engine: &Engine,
-    usage: &Usage,
+    seen: &Inventory,
     options: &Options,
     keep: &KeepSet,
 ) -> Vec<Target> {
-    let tagged_ms = match tag_times(engine, &usage.images, options.now_ms).await {
+    let tagged_ms = match tag_times(engine, &seen.images, options.now_ms).await {
         Ok(times) => times,
         Err(error) => {
             return [DANGLING, UNUSED]
@@ -185,8 +224,8 @@ pub(super) async fn clean(
                 .to_vec();
         }
     };
-    let plan = plan(&usage.images, &usage.containers, keep, &tagged_ms, options.now_ms);
-    let mut size = usage.layers_size;
+    let plan = plan(&seen.images, &seen.containers, keep, &tagged_ms, options.now_ms);
+    let mut size = seen.usage.as_ref().map(|usage| usage.layers_size);
     let mut targets = Vec::new();
     for (name, go, kept) in
         [(DANGLING, plan.dangling, plan.kept_dangling), (UNUSED, plan.unused, plan.kept_unused)]
@@ -241,8 +280,8 @@ async fn tag_times(
 }
 
 /// Removes images and counts the bytes the engine's layers shrank by; `size` is their size before
-/// and after.
-async fn remove(engine: &Engine, images: &[Image], target: &mut Target, size: &mut u64) {
+/// and after, where it is known.
+async fn remove(engine: &Engine, images: &[Image], target: &mut Target, size: &mut Option<u64>) {
     for image in images {
         match remove_names(engine, image).await {
             Ok(()) => target.add(0),
@@ -256,13 +295,12 @@ async fn remove(engine: &Engine, images: &[Image], target: &mut Target, size: &m
     if target.count == 0 {
         return;
     }
-    match usage(engine).await {
-        Ok(after) => {
-            target.freed_bytes = size.saturating_sub(after.layers_size);
-            *size = after.layers_size;
-        }
-        Err(error) => target.fail(format!("removed, but how much that freed is unknown: {error}")),
-    }
+    let after = match size {
+        Some(_) => usage(engine).await.map(|usage| usage.layers_size),
+        None => None,
+    };
+    target.freed_bytes = size.zip(after).map(|(before, after)| before.saturating_sub(after));
+    *size = after;
 }
 
 /// Takes away every name, then the image, which is mostly gone with its last name.

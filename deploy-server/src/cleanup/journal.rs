@@ -97,7 +97,7 @@ mod tests {
                     Deleted archived journal /var/log/journal/a/user-1000@2.journal (512.0K).\n\
                     Vacuuming done, freed 8.5M of archived journals from /var/log/journal/a.\n";
         let target = removed(said);
-        assert_eq!((target.count, target.freed_bytes), (2, (8 << 20) + (512 << 10)));
+        assert_eq!((target.count, target.freed_bytes), (2, Some((8 << 20) + (512 << 10))));
         assert_eq!(removed("Vacuuming done, freed 0B of archived journals.\n").count, 0);
     }
 }

@@ -13,8 +13,9 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use super::files::{self, Entry, Outcome, Plan, Rule};
+use super::files::{self, AgeRule, Entry, FilePlan, FileResult};
 use super::open_files::OpenFiles;
+use super::sweep::Limit;
 
 /// Written beside the log; one left by a crash ages and is deleted like a log.
 const UNFINISHED: &[u8] = b".gz.new";
@@ -23,8 +24,8 @@ const MOST_NAMES: u32 = 1000;
 
 /// Old logs that are not compressed yet go, except open ones, empty ones, and those old enough to
 /// be deleted.
-pub(super) fn plan(entries: Vec<Entry>, rule: Rule, open: &OpenFiles) -> Plan {
-    let deleted = Rule { age_ms: super::LOG_DELETE_AGE_MS, ..rule };
+pub(super) fn plan(entries: Vec<Entry>, rule: AgeRule, open: &OpenFiles) -> FilePlan {
+    let deleted = AgeRule { age_ms: super::LOG_DELETE_AGE_MS, ..rule };
     let is_log = |entry: &Entry| {
         let name = entry.name.as_bytes();
         entry.size > 0
@@ -38,7 +39,8 @@ pub(super) fn plan(entries: Vec<Entry>, rule: Rule, open: &OpenFiles) -> Plan {
 /// Replaces a log by its compressed form: same owner, mode and time of the last write, so that it
 /// is deleted when the log would have been. The log goes only once its compressed form is on disk,
 /// and only if nobody wrote meanwhile.
-pub(super) fn compress(folder: BorrowedFd<'_>, entry: &Entry) -> Outcome {
+pub(super) fn compress(folder: BorrowedFd<'_>, entry: &Entry, limit: &Limit) -> FileResult {
+    limit.check()?;
     if !entry.is_unchanged(folder)? {
         return Ok(None);
     }
@@ -47,14 +49,14 @@ pub(super) fn compress(folder: BorrowedFd<'_>, entry: &Entry) -> Outcome {
         Ok(()) | Err(Errno::NOENT) => {}
         Err(errno) => return Err(errno.into()),
     }
-    let result = replace(folder, entry, &unfinished);
+    let result = replace(folder, entry, &unfinished, limit);
     match unlinkat(folder, &unfinished, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => result,
         Err(errno) => result.and_then(|_| Err(errno.into())),
     }
 }
 
-fn replace(folder: BorrowedFd<'_>, entry: &Entry, unfinished: &CStr) -> Outcome {
+fn replace(folder: BorrowedFd<'_>, entry: &Entry, unfinished: &CStr, limit: &Limit) -> FileResult {
     let read = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let source = File::from(openat(folder, &entry.name, read, Mode::empty())?);
     let stat = fstat(&source)?;
@@ -63,7 +65,7 @@ fn replace(folder: BorrowedFd<'_>, entry: &Entry, unfinished: &CStr) -> Outcome 
     }
     let write = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let target = File::from(openat(folder, unfinished, write, Mode::RUSR | Mode::WUSR)?);
-    let target = copy(&source, target)?;
+    let target = copy(&source, target, limit)?;
     fchown(&target, Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid)))?;
     fchmod(&target, Mode::from_raw_mode(stat.st_mode & 0o777))?;
     let nanoseconds = |value| Timespec { tv_sec: 0, tv_nsec: i64::try_from(value).unwrap_or(0) };
@@ -89,10 +91,12 @@ fn replace(folder: BorrowedFd<'_>, entry: &Entry, unfinished: &CStr) -> Outcome 
     Ok(Some(entry.freed().saturating_sub(compressed.bytes)))
 }
 
-fn copy(mut source: &File, target: File) -> io::Result<File> {
+fn copy(mut source: &File, target: File, limit: &Limit) -> io::Result<File> {
     let mut gzip = GzEncoder::new(target, Compression::default());
     let mut buffer = vec![0; 64 * 1024];
     loop {
+        // A log may be any size, also one of holes that takes no disk at all.
+        limit.check()?;
         let count = source.read(&mut buffer)?;
         if count == 0 {
             return gzip.finish();
@@ -128,7 +132,7 @@ mod tests {
 
     fn plan_one(name: &CStr, size: i64, age_ms: i64) -> bool {
         let now_ms = 1_000_000_000_000;
-        let rule = Rule { now_ms, age_ms: super::super::LOG_COMPRESS_AGE_MS };
+        let rule = AgeRule { now_ms, age_ms: super::super::LOG_COMPRESS_AGE_MS };
         let entry = Entry {
             name: name.to_owned(),
             id: FileId { device: 1, inode: 1 },

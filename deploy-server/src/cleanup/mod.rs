@@ -22,21 +22,29 @@ mod journal;
 mod logs;
 mod open_files;
 mod record;
+mod sweep;
 mod volumes;
 
 use std::collections::BTreeMap;
+use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::Serialize;
 
 use crate::clock::now_ms;
 use crate::docker::Engine;
 
+pub use sweep::Progress;
+
 const HOUR_MS: i64 = 60 * 60 * 1000;
 const IMAGE_AGE_MS: i64 = 72 * HOUR_MS;
 const TMP_AGE_MS: i64 = 24 * HOUR_MS;
 const LOG_DELETE_AGE_MS: i64 = 7 * 24 * HOUR_MS;
 const LOG_COMPRESS_AGE_MS: i64 = 24 * HOUR_MS;
+const FILES_WITHIN: Duration = Duration::from_secs(120);
+/// Longer words are cut: they may hold a path or what an engine says.
+const LONGEST_WORDS: usize = 400;
 /// Things that stayed are listed up to this many a target; the reader wants the reasons, not an
 /// inventory.
 const KEPT_SHOWN: usize = 20;
@@ -58,6 +66,10 @@ pub struct Options {
     pub journalctl: PathBuf,
     /// Ages are counted back from here, in milliseconds since 1970.
     pub now_ms: i64,
+    /// How long each target of files may take; what is left is the next run's.
+    pub files_within: Duration,
+    /// Where the run before stopped, and whether this one has to.
+    pub progress: Progress,
 }
 
 impl Options {
@@ -77,6 +89,8 @@ impl Options {
             proc: PathBuf::from("/proc"),
             journalctl: path("GH_CLEANUP_JOURNALCTL", "/usr/bin/journalctl"),
             now_ms: now_ms(),
+            files_within: FILES_WITHIN,
+            progress: Progress::default(),
         }
     }
 }
@@ -110,7 +124,7 @@ impl KeepSet {
 pub struct Report {
     /// Nothing was changed; the numbers say what would have been.
     pub dry_run: bool,
-    /// Of all targets together.
+    /// Of all targets together, as far as it is known.
     pub freed_bytes: u64,
     /// Every target, in the order they ran.
     pub targets: Vec<Target>,
@@ -122,13 +136,13 @@ pub struct Report {
 pub struct Target {
     /// Its name.
     pub target: &'static str,
-    /// Bytes of disk.
-    pub freed_bytes: u64,
+    /// Bytes of disk; `null` where the engine did not say in time how much it was.
+    pub freed_bytes: Option<u64>,
     /// Things removed or compressed.
     pub count: u64,
     /// Things that look like they should go and stay, with the reason; at most twenty.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub kept: Vec<Kept>,
+    pub kept: Vec<Retained>,
     /// Why the target was not finished. What it did until then is counted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
@@ -139,7 +153,7 @@ pub struct Target {
 
 /// Something that stays.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Kept {
+pub struct Retained {
     /// What.
     pub item: String,
     /// Why.
@@ -148,32 +162,54 @@ pub struct Kept {
 
 impl Target {
     fn new(target: &'static str) -> Self {
-        Self { target, ..Self::default() }
+        Self { target, freed_bytes: Some(0), ..Self::default() }
     }
 
     fn failed(target: &'static str, error: impl Into<String>) -> Self {
-        Self { error: Some(error.into()), ..Self::new(target) }
+        Self { error: Some(printable(&error.into())), ..Self::new(target) }
     }
 
     fn skipped(target: &'static str, reason: impl Into<String>) -> Self {
         Self { skipped: Some(reason.into()), ..Self::new(target) }
     }
 
-    fn add(&mut self, bytes: u64) {
+    /// One more thing is gone; how many bytes that freed may be unknown, and then their sum is.
+    fn add(&mut self, bytes: impl Into<Option<u64>>) {
         self.count += 1;
-        self.freed_bytes = self.freed_bytes.saturating_add(bytes);
+        self.freed_bytes =
+            self.freed_bytes.zip(bytes.into()).map(|(sum, bytes)| sum.saturating_add(bytes));
     }
 
     fn keep(&mut self, item: impl Into<String>, reason: impl Into<String>) {
         if self.kept.len() < KEPT_SHOWN {
-            self.kept.push(Kept { item: item.into(), reason: reason.into() });
+            let (item, reason) = (printable(&item.into()), printable(&reason.into()));
+            self.kept.push(Retained { item, reason });
         }
     }
 
     /// The first failure is the one that explains the others.
     fn fail(&mut self, error: impl Into<String>) {
-        self.error.get_or_insert_with(|| error.into());
+        self.error.get_or_insert_with(|| printable(&error.into()));
     }
+}
+
+/// The text with every character escaped that a terminal or a reader of lines takes for more than
+/// itself: whoever may write to `/tmp` chooses the names of files there.
+fn printable(text: &str) -> String {
+    let steers = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{200b}'..='\u{200f}')
+            || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
+    };
+    let mut shown = String::new();
+    for (count, c) in text.chars().enumerate() {
+        if count == LONGEST_WORDS {
+            shown.push('…');
+            break;
+        }
+        if steers(c) { shown.extend(c.escape_unicode()) } else { shown.push(c) }
+    }
+    shown
 }
 
 impl Report {
@@ -201,7 +237,10 @@ pub async fn run(engine: &Engine, options: &Options, keep: &KeepSet) -> Report {
     targets.push(journal::vacuum(&options.journalctl, options.dry_run).await);
     let report = Report {
         dry_run: options.dry_run,
-        freed_bytes: targets.iter().fold(0, |sum, target| sum.saturating_add(target.freed_bytes)),
+        freed_bytes: targets
+            .iter()
+            .filter_map(|target| target.freed_bytes)
+            .fold(0, u64::saturating_add),
         targets,
     };
     if let Err(error) = record::append(&options.log_file, &report) {
@@ -215,16 +254,16 @@ const DOCKER_TARGETS: [&str; 4] =
 const FILE_TARGETS: [&str; 3] = ["tmp_files", "logs_deleted", "logs_compressed"];
 
 async fn docker_targets(engine: &Engine, options: &Options, keep: &KeepSet) -> Vec<Target> {
-    let usage = match images::usage(engine).await {
-        Ok(usage) => usage,
+    let seen = match images::inventory(engine).await {
+        Ok(seen) => seen,
         Err(error) => {
             let failed = |target| Target::failed(target, error.to_string());
             return DOCKER_TARGETS.map(failed).to_vec();
         }
     };
-    let mut targets = images::clean(engine, &usage, options, keep).await;
-    targets.push(volumes::clean_build_cache(engine, &usage, options).await);
-    targets.push(volumes::clean(engine, &usage, options).await);
+    let mut targets = images::clean(engine, &seen, options, keep).await;
+    targets.push(volumes::clean_build_cache(engine, &seen, options).await);
+    targets.push(volumes::clean(engine, &seen, options).await);
     targets
 }
 
@@ -236,16 +275,77 @@ fn file_targets(options: &Options) -> Vec<Target> {
             return FILE_TARGETS.map(|target| Target::failed(target, error.as_str())).to_vec();
         }
     };
-    let older_than = |age_ms| files::Rule { now_ms: options.now_ms, age_ms };
     let delete = |target, root, age_ms| {
-        let plan = |entries| files::plan(entries, older_than(age_ms), &open);
-        files::clean(target, root, options.dry_run, &plan, &files::remove)
+        let rule = files::AgeRule { now_ms: options.now_ms, age_ms };
+        let work = Delete { rule, open: &open };
+        sweep::clean(target, root, options.dry_run, options.files_within, &options.progress, &work)
     };
-    let compress = |entries| logs::plan(entries, older_than(LOG_COMPRESS_AGE_MS), &open);
     let [tmp, deleted, compressed] = FILE_TARGETS;
+    let rule = files::AgeRule { now_ms: options.now_ms, age_ms: LOG_COMPRESS_AGE_MS };
     vec![
         delete(tmp, &options.tmp, TMP_AGE_MS),
         delete(deleted, &options.logs, LOG_DELETE_AGE_MS),
-        files::clean(compressed, &options.logs, options.dry_run, &compress, &logs::compress),
+        sweep::clean(
+            compressed,
+            &options.logs,
+            options.dry_run,
+            options.files_within,
+            &options.progress,
+            &Compress { rule, open: &open },
+        ),
     ]
+}
+
+struct Delete<'a> {
+    rule: files::AgeRule,
+    open: &'a open_files::OpenFiles,
+}
+
+impl sweep::Work for Delete<'_> {
+    fn plan(&self, entries: Vec<files::Entry>) -> files::FilePlan {
+        files::plan(entries, self.rule, self.open)
+    }
+
+    fn act(
+        &self,
+        folder: BorrowedFd<'_>,
+        entry: &files::Entry,
+        _: &sweep::Limit,
+    ) -> files::FileResult {
+        files::remove(folder, entry)
+    }
+}
+
+struct Compress<'a> {
+    rule: files::AgeRule,
+    open: &'a open_files::OpenFiles,
+}
+
+impl sweep::Work for Compress<'_> {
+    fn plan(&self, entries: Vec<files::Entry>) -> files::FilePlan {
+        logs::plan(entries, self.rule, self.open)
+    }
+
+    fn act(
+        &self,
+        folder: BorrowedFd<'_>,
+        entry: &files::Entry,
+        limit: &sweep::Limit,
+    ) -> files::FileResult {
+        logs::compress(folder, entry, limit)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::printable;
+
+    #[test]
+    fn a_name_cannot_end_a_line_or_steer_a_terminal() {
+        let name = "a\n2026-01-01 total: freed\r\u{1b}[2J\u{202e}gpj.\u{9b}x é";
+        let shown = printable(name);
+        assert!(!shown.chars().any(char::is_control), "{shown}");
+        assert!(shown.starts_with("a\\u{a}2026") && shown.ends_with("x é"), "{shown}");
+        assert!(printable(&"x".repeat(10_000)).chars().count() < 500);
+    }
 }

@@ -18,7 +18,7 @@ pub(super) fn text(report: &Report) -> String {
             (Some(reason), _) => format!("{name}: skipped: {reason}"),
             (None, error) => {
                 let mut line =
-                    format!("{name}: {verb} {}, freed {}", target.count, size(target.freed_bytes));
+                    format!("{name}: {verb} {}, freed {}", target.count, freed(target.freed_bytes));
                 if let Some(error) = error {
                     line.push_str("; FAILED: ");
                     line.push_str(error);
@@ -37,6 +37,10 @@ pub(super) fn text(report: &Report) -> String {
     out.push_str(&size(report.freed_bytes));
     out.push('\n');
     out
+}
+
+fn freed(bytes: Option<u64>) -> String {
+    bytes.map_or_else(|| "an unknown amount".to_owned(), size)
 }
 
 fn size(bytes: u64) -> String {

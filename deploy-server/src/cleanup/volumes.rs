@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::images::{Container, Usage, or_default};
+use super::images::{Container, Inventory, or_default};
 use super::{IMAGE_AGE_MS, Options, Target};
 use crate::docker::{Engine, Error, escape};
 
@@ -43,27 +43,27 @@ pub(super) struct CacheRecord {
 
 /// Which volumes go; the others with the reason why not.
 #[derive(Debug, Default)]
-struct Plan {
+struct VolumePlan {
     go: Vec<Volume>,
     kept: Vec<(String, String)>,
 }
 
-fn plan(volumes: &[Volume], containers: &[Container]) -> Plan {
-    let mut plan = Plan::default();
+fn plan(volumes: &[Volume], containers: &[Container]) -> VolumePlan {
+    let mut plan = VolumePlan::default();
     for volume in volumes {
         let user = containers
             .iter()
             .find(|container| container.mounts.iter().any(|mount| mount.name == volume.name));
-        let references = volume.usage_data.as_ref().map_or(-1, |usage| usage.ref_count);
-        let reason = match (user, references) {
-            (Some(user), _) => format!("container {} uses it", user.name()),
-            _ if !volume.is_anonymous() => "it has a name of its own".to_owned(),
-            (None, 0) => {
+        let references = volume.usage_data.as_ref().map_or(0, |usage| usage.ref_count);
+        let reason = match user {
+            Some(user) => format!("container {} uses it", user.name()),
+            None if !volume.is_anonymous() => "it has a name of its own".to_owned(),
+            None if references > 0 => "a container uses it".to_owned(),
+            // Removing goes without force, so the engine has the last word on whether it is used.
+            None => {
                 plan.go.push(volume.clone());
                 continue;
             }
-            (None, 1..) => "a container uses it".to_owned(),
-            (None, _) => "the engine does not know whether it is used".to_owned(),
         };
         plan.kept.push((volume.name.clone(), reason));
     }
@@ -78,27 +78,41 @@ impl Volume {
         self.labels.contains_key(ANONYMOUS) || (self.name.len() == 64 && self.name.bytes().all(hex))
     }
 
-    fn bytes(&self) -> u64 {
-        self.usage_data.as_ref().map_or(0, |usage| u64::try_from(usage.size).unwrap_or(0))
+    /// `None` where the engine does not know.
+    fn bytes(&self) -> Option<u64> {
+        self.usage_data.as_ref().and_then(|usage| u64::try_from(usage.size).ok())
     }
 }
 
+/// The volumes by the engine's cheap list, which says nothing about their size and use.
+pub(super) async fn list(engine: &Engine) -> Result<Vec<Volume>, Error> {
+    #[derive(Default, Deserialize)]
+    #[serde(rename_all = "PascalCase", default)]
+    struct Listed {
+        #[serde(deserialize_with = "or_default")]
+        volumes: Vec<Volume>,
+    }
+    engine.get::<Listed>("/volumes").await.map(|listed| listed.volumes)
+}
+
 /// Removes anonymous volumes that no container uses.
-pub(super) async fn clean(engine: &Engine, seen: &Usage, options: &Options) -> Target {
+pub(super) async fn clean(engine: &Engine, seen: &Inventory, options: &Options) -> Target {
     let mut target = Target::new(VOLUMES);
+    let counted = seen.usage.as_ref().map(|usage| usage.volumes.as_slice()).unwrap_or_default();
+    let bytes = |name: &str| counted.iter().find(|volume| volume.name == name)?.bytes();
     let plan = plan(&seen.volumes, &seen.containers);
     for (name, reason) in plan.kept {
         target.keep(name, reason);
     }
     for volume in &plan.go {
         if options.dry_run {
-            target.add(volume.bytes());
+            target.add(bytes(&volume.name));
             continue;
         }
         // Without force the engine itself refuses a volume that a container has taken meanwhile.
         let path = format!("/volumes/{}", escape(&volume.name));
         match engine.delete(&path, Duration::from_secs(60)).await {
-            Ok(_) => target.add(volume.bytes()),
+            Ok(_) => target.add(bytes(&volume.name)),
             Err(error) if error.status() == Some(409) => {
                 target.keep(&volume.name, error.to_string())
             }
@@ -109,18 +123,27 @@ pub(super) async fn clean(engine: &Engine, seen: &Usage, options: &Options) -> T
 }
 
 /// Removes build cache that was not used for 72 hours, by the engine's own rule.
-pub(super) async fn clean_build_cache(engine: &Engine, seen: &Usage, options: &Options) -> Target {
+pub(super) async fn clean_build_cache(
+    engine: &Engine,
+    seen: &Inventory,
+    options: &Options,
+) -> Target {
     let mut target = Target::new(CACHE);
     if options.dry_run {
-        for record in seen.build_cache.iter().filter(|record| record.is_old(options.now_ms)) {
-            target.add(u64::try_from(record.size).unwrap_or(0));
+        let Some(usage) = &seen.usage else {
+            let reason =
+                "what the build cache holds is unknown: the engine does not say so in time";
+            return Target::skipped(CACHE, reason);
+        };
+        for record in usage.build_cache.iter().filter(|record| record.is_old(options.now_ms)) {
+            target.add(u64::try_from(record.size).ok());
         }
         return target;
     }
     match prune(engine).await {
         Ok(pruned) => {
             target.count = pruned.caches_deleted.len() as u64;
-            target.freed_bytes = pruned.space_reclaimed;
+            target.freed_bytes = Some(pruned.space_reclaimed);
         }
         Err(error) => target.fail(error.to_string()),
     }
@@ -184,12 +207,11 @@ mod tests {
         ];
         let plan = plan(&volumes, &[mounted]);
         let names: Vec<_> = plan.go.iter().map(|volume| volume.name.clone()).collect();
-        assert_eq!(names, [hex('a'), "x".to_owned()]);
-        assert_eq!(plan.kept.len(), 6);
+        assert_eq!(names, [hex('a'), "x".to_owned(), hex('d')]);
+        assert_eq!(plan.kept.len(), 5);
         let reason =
             |name: &str| plan.kept.iter().find(|kept| kept.0 == name).map(|kept| kept.1.as_str());
         assert_eq!(reason("data"), Some("it has a name of its own"));
-        assert_eq!(reason(&hex('d')), Some("the engine does not know whether it is used"));
         assert_eq!(reason(&hex('e')), Some("container without a name uses it"));
     }
 

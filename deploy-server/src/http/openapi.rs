@@ -150,7 +150,7 @@ fn schemas() -> Value {
     let failed = result(json!(["failed", "rolled_back", "down"]), &failure);
     let target = object(&[
         ("target", text.clone()),
-        ("freedBytes", count.clone()),
+        ("freedBytes", maybe("integer")),
         ("count", count.clone()),
     ]);
     let cleanup = object(&join(&[

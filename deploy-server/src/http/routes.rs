@@ -16,7 +16,6 @@ use super::body::{
 use super::reply::{Reply, deploy_result, not_found, refusal};
 use super::{Caller, openapi, secret};
 use crate::cleanup::{self, KeepSet};
-use crate::config::Strings;
 use crate::deploy::model::{Kind, Outcome};
 use crate::deploy::{self, Refusal, Target, Wish};
 use crate::host_drain::{self, DrainVerdict, DrainWish, HTTP_WAIT};
@@ -261,8 +260,9 @@ async fn cleanup(server: &'static Server, body: CleanupBody) -> Result<Reply, Re
     let work = tokio::spawn(async move {
         let held = ticket;
         let keep = keep_set(server).await?;
-        let mut options = cleanup::Options::from_env(&strings(server));
+        let mut options = cleanup::Options::from_env(&server.secrets.host_environment());
         options.dry_run = body.dry_run;
+        options.progress = server.cleanup.clone();
         held.step("cleanup");
         Ok::<_, String>(cleanup::run(&server.engine, &options, &keep).await)
     });
@@ -304,16 +304,6 @@ async fn keep_set(server: &Server) -> Result<KeepSet, String> {
         keep.insert(version.image_id, "previous");
     }
     Ok(keep)
-}
-
-fn strings(server: &Server) -> Strings {
-    use secrecy::ExposeSecret as _;
-    let environment = server.secrets.environment();
-    environment
-        .iter()
-        .filter(|(name, _)| name.starts_with("GH_"))
-        .map(|(name, value)| (name.clone(), value.expose_secret().to_owned()))
-        .collect()
 }
 
 async fn refresh(server: &'static Server) -> Reply {

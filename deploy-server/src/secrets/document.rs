@@ -7,7 +7,7 @@ use aws_sdk_secretsmanager::operation::get_secret_value::GetSecretValueError;
 use secrecy::SecretString;
 use serde_json::Value;
 
-use super::{Error, dotenv};
+use super::{Error, dotenv, host_settings};
 use crate::aws::{self, Aws};
 
 /// The variables of a secret, by name.
@@ -109,6 +109,23 @@ fn document(id: &str, problem: impl Into<String>) -> Error {
     Error::Document { id: id.to_owned(), problem: problem.into() }
 }
 
+/// Names at most ten of the keys, each cut, since whoever wrote them may have written anything.
+fn refusal(keys: &[&str]) -> String {
+    let named: Vec<String> = keys
+        .iter()
+        .take(10)
+        .map(|key| key.chars().filter(|c| !c.is_control()).take(64).collect())
+        .collect();
+    let more = match keys.len().saturating_sub(10) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!(
+        "it has {}{more}, which would steer what root runs on this host: remove the key from the secret; a setting of the host goes into /etc/default/ghosthands",
+        named.join(", ")
+    )
+}
+
 /// Text, numbers and booleans are values; anything else is named and refused, and nothing is taken
 /// over then.
 fn parse(id: &str, text: &str) -> Result<Variables, Error> {
@@ -117,6 +134,11 @@ fn parse(id: &str, text: &str) -> Result<Variables, Error> {
     };
     if fields.is_empty() {
         return Err(document(id, "it has no keys"));
+    }
+    let refused: Vec<&str> =
+        fields.keys().map(String::as_str).filter(|name| host_settings::is_refused(name)).collect();
+    if !refused.is_empty() {
+        return Err(document(id, refusal(&refused)));
     }
     let mut variables = Variables::new();
     for (name, value) in fields {

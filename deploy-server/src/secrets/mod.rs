@@ -8,6 +8,7 @@
 pub mod document;
 pub mod dotenv;
 pub mod file;
+pub mod host_settings;
 mod pull;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,11 +30,14 @@ pub const SOURCE: &str = "SECRETS_MANAGER_KEYS";
 pub const DEPLOY_SECRET: &str = "GH_DEPLOY_SECRET";
 /// See [`DEPLOY_SECRET`].
 pub const DEPLOY_SECRET_PREVIOUS: &str = "GH_DEPLOY_SECRET_PREVIOUS";
+/// The name that VALET and ATM give to the same secret. Read where [`DEPLOY_SECRET`] is not set,
+/// and let in beside it where it is.
+pub const ATM_DEPLOY_SECRET: &str = "ATM_DEPLOY_SECRET";
+/// What lets a caller of the HTTP interface in.
+pub const CALLER_SECRETS: [&str; 3] = [DEPLOY_SECRET, DEPLOY_SECRET_PREVIOUS, ATM_DEPLOY_SECRET];
 /// A host whose containers wait to be looked after does not wait longer for newer secrets than its
 /// file has.
 const START_BUDGET: Duration = Duration::from_secs(6);
-/// What a call to AWS is signed with.
-const CREDENTIALS: [&str; 3] = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"];
 
 /// Why secrets could not be read or written. No message holds a value.
 #[derive(Debug, thiserror::Error)]
@@ -139,17 +143,32 @@ impl Secrets {
         Arc::clone(&state.merged)
     }
 
-    /// The environment for this server's own use of AWS. Keys that came out of Secrets Manager are
-    /// the worker's: whoever could read them had others.
+    /// The environment for this server's own settings: what the host itself says, and of Secrets
+    /// Manager only what lets callers in. Whoever may write the application's secret must not steer
+    /// root by it; see [`host_settings`].
     #[must_use]
     pub fn host_environment(&self) -> BTreeMap<String, String> {
-        self.environment()
-            .iter()
-            .filter(|(name, _)| {
-                !CREDENTIALS.contains(&name.as_str()) || self.own.contains_key(*name)
-            })
-            .map(|(name, value)| (name.clone(), value.expose_secret().to_owned()))
-            .collect()
+        let plain =
+            |name: &str, value: &SecretString| (name.to_owned(), value.expose_secret().to_owned());
+        let merged = self.environment();
+        let mut own: BTreeMap<String, String> =
+            self.own.iter().map(|(name, value)| plain(name, value)).collect();
+        own.extend(
+            CALLER_SECRETS
+                .iter()
+                .filter_map(|name| merged.get(*name).map(|value| plain(name, value))),
+        );
+        own
+    }
+
+    /// Settings of this host that only the application's secret has, by name. They reach the
+    /// containers and have no effect on the host.
+    #[must_use]
+    pub fn without_effect_on_the_host(&self) -> Vec<String> {
+        let merged = self.environment();
+        let ignored =
+            |name: &&String| host_settings::is_shared(name) && !self.own.contains_key(*name);
+        merged.keys().filter(ignored).cloned().collect()
     }
 
     /// Fetches the secret and takes over every key the host does not set itself. Containers get new

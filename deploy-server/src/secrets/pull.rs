@@ -8,7 +8,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
 
 use super::document::{self, Stage, Variables};
-use super::{Error, SOURCE, compare, dotenv, file};
+use super::{Error, SOURCE, compare, dotenv, file, host_settings};
 use crate::aws::{Aws, Identity};
 
 /// Set on the host, never in the secret. `EC2_` is a prefix.
@@ -94,6 +94,12 @@ pub async fn pull(args: PullArgs, env: &BTreeMap<String, String>) -> Result<Pull
     if let Some(identity) = &identity {
         identify(&mut own, identity);
     }
+    // What /etc/default/ghosthands says of the host is the host's own, whatever the secret has.
+    own.extend(
+        env.iter()
+            .filter(|(name, _)| host_settings::is_shared(name) && secret.contains_key(*name))
+            .map(|(name, value)| (name.clone(), SecretString::from(value.as_str()))),
+    );
     own.insert("GH_ENVIRONMENT".to_owned(), SecretString::from(environment.as_str()));
     own.extend(
         args.instance

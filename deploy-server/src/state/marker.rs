@@ -7,6 +7,8 @@ use super::{StateDir, StateError};
 const FILE: &str = "terminating.json";
 /// A worker that cannot open its intake again waits for its restart; see the keeper.
 pub const UNDRAIN: &str = "undrain.json";
+/// A drain was asked for and not taken back; see `unasked_drain`.
+const DRAIN_ASKED: &str = "drain-asked.json";
 const STOPPED: &str = "stopped-by-drain.json";
 
 /// The container that a drain stopped, because it could not say that it takes no more work or
@@ -124,7 +126,24 @@ impl StateDir {
     /// When the disk refuses.
     pub fn forget_drain(&self) -> Result<(), StateError> {
         self.clear_stopped_by_drain()?;
+        self.remove(DRAIN_ASKED)?;
         self.remove(UNDRAIN)
+    }
+
+    /// Remembers that somebody who may asked for a drain, until it is taken back or a worker is
+    /// started.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn mark_drain_asked(&self) -> Result<(), StateError> {
+        self.replace(DRAIN_ASKED, b"{}")
+    }
+
+    /// Whether a drain is in force that somebody asked for. What cannot be read counts as asked
+    /// for.
+    #[must_use]
+    pub fn is_drain_asked(&self) -> bool {
+        !matches!(self.read(DRAIN_ASKED), Ok(None))
     }
 }
 

@@ -3,6 +3,7 @@
 
 #![expect(clippy::print_stderr, reason = "a test that cannot run says why")]
 
+mod attacks;
 mod cleanup_docker;
 mod cleanup_files;
 mod control_socket;

@@ -22,6 +22,7 @@ fn units() -> tempfile::TempDir {
         if matches!(kind, Some("service" | "socket" | "timer")) {
             let text = fs::read_to_string(&path).expect("a unit");
             let text = text.replace("/usr/local/bin/deploy-server", "/bin/true");
+            let text = text.replace("/usr/local/lib/ghosthands/metadata-firewall", "/bin/true");
             fs::write(folder.path().join(path.file_name().expect("a name")), text).expect("a copy");
         }
     }
@@ -47,7 +48,7 @@ fn systemd_finds_nothing_wrong_with_the_units() {
         .expect("the copies")
         .map(|entry| entry.expect("an entry").path())
         .collect();
-    assert_eq!(units.len(), 5);
+    assert_eq!(units.len(), 6);
     let verify = Command::new(&analyze)
         .args(["verify", "--man=no"])
         .args(&units)
@@ -60,9 +61,12 @@ fn systemd_finds_nothing_wrong_with_the_units() {
         .collect();
     assert!(complaints.is_empty(), "{complaints:#?}");
     for unit in units.iter().filter(|unit| unit.extension().is_some_and(|kind| kind == "service")) {
-        // 0 is no exposure, 10 is all; "medium" begins at 5.
+        // Tenths of a point: 0 is no exposure, 100 is all; "medium" begins at 50. The server is
+        // root with a network, and looks into other processes and at other people's files.
+        let server = unit.ends_with("deploy-server.service");
+        let threshold = if server { "--threshold=27" } else { "--threshold=24" };
         let security = Command::new(&analyze)
-            .args(["security", "--offline=yes", "--threshold=35", "--no-pager"])
+            .args(["security", "--offline=yes", threshold, "--no-pager"])
             .arg(unit)
             .output()
             .expect("systemd-analyze");
@@ -132,6 +136,8 @@ fn installing_twice_is_installing_once() {
         ("etc/systemd/system/ghosthands-secrets.service", 0o644),
         ("etc/systemd/system/ghosthands-cleanup.service", 0o644),
         ("etc/systemd/system/ghosthands-cleanup.timer", 0o644),
+        ("etc/systemd/system/ghosthands-metadata-firewall.service", 0o644),
+        ("usr/local/lib/ghosthands/metadata-firewall", 0o755),
         ("etc/logrotate.d/gh-disk-cleanup", 0o644),
     ] {
         use std::os::unix::fs::MetadataExt as _;
@@ -143,6 +149,7 @@ fn installing_twice_is_installing_once() {
         "multi-user.target.wants/ghosthands-secrets.service",
         "sockets.target.wants/deploy-server.socket",
         "timers.target.wants/ghosthands-cleanup.timer",
+        "sysinit.target.wants/ghosthands-metadata-firewall.service",
     ] {
         let link = root.path().join("etc/systemd/system").join(link);
         assert!(fs::metadata(&link).expect("enabled").is_file());

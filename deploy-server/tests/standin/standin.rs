@@ -96,6 +96,7 @@ fn converse(stream: TcpStream, mode: &Mode, role: &str, started: Instant) -> std
     let mut line = String::new();
     reader.read_line(&mut line)?;
     let mut length = 0;
+    let (mut from_page, mut controlled) = (false, false);
     loop {
         let mut header = String::new();
         reader.read_line(&mut header)?;
@@ -103,6 +104,8 @@ fn converse(stream: TcpStream, mode: &Mode, role: &str, started: Instant) -> std
         if header.is_empty() {
             break;
         }
+        from_page |= header.starts_with("origin:") || header.starts_with("sec-fetch-site:");
+        controlled |= header.starts_with("x-ghosthands-control:");
         if let Some(value) = header.strip_prefix("content-length:") {
             length = value.trim().parse().unwrap_or(0);
         }
@@ -111,7 +114,12 @@ fn converse(stream: TcpStream, mode: &Mode, role: &str, started: Instant) -> std
     reader.read_exact(&mut body)?;
     let mut words = line.split(' ');
     let (method, path) = (words.next().unwrap_or(""), words.next().unwrap_or(""));
-    let (status, text) = answer(method, path, mode, role, started);
+    let ordered = ["/worker/drain", "/worker/resume"].contains(&path) && !mode.has("old");
+    let (status, text) = if ordered && (from_page || !controlled) {
+        (403, "{\"error\":\"not an order of the host\"}".to_owned())
+    } else {
+        answer(method, path, mode, role, started)
+    };
     let mut stream = stream;
     write!(
         stream,

@@ -16,8 +16,11 @@ const LIMIT: Duration = Duration::from_secs(20);
 /// # Errors
 /// When nobody answers in time, or with something that is no JSON.
 pub async fn call(port: u16, method: &str, path: &str, body: &str) -> Result<(u16, Value), Error> {
-    request(port, method, path, &[], body).await
+    request(port, method, path, &[CONTROL], body).await
 }
+
+/// What a worker demands of whoever drains it; see docs/WORKER-CONTRACT.md.
+pub const CONTROL: (&str, &str) = ("X-GhostHands-Control", "1");
 
 /// The same, with headers.
 ///

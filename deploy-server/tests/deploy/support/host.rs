@@ -172,7 +172,7 @@ impl Host {
 
     #[track_caller]
     pub(crate) fn worker(&self, method: &str, path: &str) -> Reply {
-        http::send(self.worker_port, method, path, &[], None)
+        http::send(self.worker_port, method, path, &[("X-GhostHands-Control", "1")], None)
     }
 
     /// Runs a local command.

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::State;
+use axum::http::HeaderMap;
 use axum::response::Response;
 use axum::routing::{get, post};
 use fleet_local::random;
@@ -82,12 +83,32 @@ async fn health(State(worker): State<Worker>) -> Response {
     answer(code, joined(body, worker.contract(&doing)))
 }
 
-async fn drain(State(worker): State<Worker>) -> Response {
-    worker.set_draining(true, "draining")
+async fn drain(State(worker): State<Worker>, headers: HeaderMap) -> Response {
+    match refusal(&headers).filter(|_| worker.0.full) {
+        Some(error) => answer(403, json!({ "error": error })),
+        None => worker.set_draining(true, "draining"),
+    }
 }
 
-async fn resume(State(worker): State<Worker>) -> Response {
-    if worker.0.full { worker.set_draining(false, "active") } else { not_found() }
+async fn resume(State(worker): State<Worker>, headers: HeaderMap) -> Response {
+    match (worker.0.full, refusal(&headers)) {
+        (false, _) => not_found(),
+        (true, Some(error)) => answer(403, json!({ "error": error })),
+        (true, None) => worker.set_draining(false, "active"),
+    }
+}
+
+/// Why a request to drain or resume is refused: a web page that this machine's browser visits can
+/// send it as well. A browser names the origin of such a request, and cannot set the header without
+/// a preflight.
+fn refusal(headers: &HeaderMap) -> Option<String> {
+    if let Some(name) =
+        ["origin", "sec-fetch-site"].iter().find(|name| headers.contains_key(**name))
+    {
+        return Some(format!("a request with {name} comes from a web page"));
+    }
+    (!headers.contains_key("x-ghosthands-control"))
+        .then(|| "the header X-GhostHands-Control is missing".to_owned())
 }
 
 async fn start_job(State(worker): State<Worker>, body: String) -> Response {
