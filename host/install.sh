@@ -76,6 +76,14 @@ if command -v docker >/dev/null; then
   done
 fi
 
+# Compose before 2.20 reads nothing of an environment file in which a value ends in a backslash.
+if compose=$(docker compose version --short 2>/dev/null); then
+  lowest=$(printf '%s\n' 2.20.0 "${compose#v}" | sort -V | head -n 1)
+  if [ "$lowest" != 2.20.0 ]; then
+    echo "install: docker compose $compose is older than 2.20 and may not read .env" >&2
+  fi
+fi
+
 systemctl daemon-reload
 systemctl enable --quiet ghosthands-metadata-firewall.service ghosthands-secrets.service \
   deploy-server.socket deploy-server.service ghosthands-cleanup.timer

@@ -13,8 +13,8 @@
 //! | `DOCKER_SOCKET` | /var/run/docker.sock | Docker Engine |
 //! | `GH_ENVIRONMENT` | from `NODE_ENV`, else staging | the environment's name, such as `staging`; at most 64 letters, digits, `_`, `-` and `.` |
 //! | `ECR_REGISTRY`, `ECR_REPOSITORY` | none, ghosthands | where images come from; a request cannot name another place |
-//! | `GH_API_HOST`, `GH_API_PORT` | localhost, 3100 | where the API answers |
-//! | `GH_WORKER_HOST`, `GH_WORKER_PORT` | localhost, 3101 | where the worker answers |
+//! | `GH_API_HOST`, `GH_API_PORT` | 127.0.0.1, 3100 | where the API answers |
+//! | `GH_WORKER_HOST`, `GH_WORKER_PORT` | 127.0.0.1, 3101 | where the worker answers |
 //! | `GH_API_CONTAINER`, `GH_WORKER_CONTAINER` | ghosthands-api, ghosthands-worker | container names this server owns |
 //! | `GH_API_COMMAND`, `GH_WORKER_COMMAND` | the seed's | command, split at spaces; `image` means the image's own |
 //! | `GH_API_MEMORY_MB`, `GH_WORKER_MEMORY_MB` | 512, 2048 | memory limit of the container |
@@ -22,10 +22,16 @@
 //! | `GH_DEPLOY_HEALTHY_SECONDS` | 10 | how long a new container must stay healthy |
 //! | `GH_DEPLOY_START_SECONDS` | 90 | how long it may take to become healthy |
 //! | `GH_DEPLOY_DRAIN_SECONDS` | 300 | how long a deploy waits for the running job |
+//! | `GH_DEPLOY_ANSWER_SECONDS` | 55 | how long a caller from the network waits for a deploy's end; 202 then |
 //! | `GH_DEPLOY_STOP_SECONDS` | 35 | grace between SIGTERM and SIGKILL |
 //! | `EC2_INSTANCE_ID` | none | ties the terminating marker to this machine |
 //!
-//! Everything named `GH_DEPLOY_…` stays on the host: no container ever gets it.
+//! | `GH_CONTAINER_ENV` | none | variables that containers get beside the usual ones, separated by commas; a `*` at the end takes every name that begins so |
+//! | `GH_CONTAINER_CAPABILITIES` | none | Linux capabilities that containers keep, such as `CHOWN,SETUID`; all others are dropped |
+//! | `GH_CONTAINER_NEW_PRIVILEGES` | false | `true` lets set-user-id programs in containers work |
+//!
+//! Everything named `GH_DEPLOY_…` stays on the host: no container ever gets it, and
+//! `GH_CONTAINER_ENV` cannot name it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -33,8 +39,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::secrets::document;
-use crate::service::{Place, Service, ServiceKind};
+use crate::secrets::{document, dotenv};
+use crate::service::{self, Confinement, Place, Service, ServiceKind};
 
 /// A shorter secret can be guessed over the network in reasonable time.
 const SHORTEST_SECRET: usize = 16;
@@ -74,6 +80,8 @@ pub struct Timing {
     pub drain_within: Duration,
     /// Between SIGTERM and SIGKILL.
     pub stop_grace: Duration,
+    /// A caller from the network who waits for a deploy is answered within this.
+    pub answer_within: Duration,
 }
 
 /// Everything that is wrong with the environment, one line each.
@@ -108,6 +116,7 @@ impl Config {
                 start_within: read.seconds("GH_DEPLOY_START_SECONDS", 90.0),
                 drain_within: read.seconds("GH_DEPLOY_DRAIN_SECONDS", 300.0),
                 stop_grace: read.seconds("GH_DEPLOY_STOP_SECONDS", 35.0),
+                answer_within: read.seconds("GH_DEPLOY_ANSWER_SECONDS", 55.0),
             },
             instance_id: read.given("EC2_INSTANCE_ID"),
         };
@@ -259,7 +268,7 @@ impl Reader<'_> {
         Service {
             kind,
             container,
-            place: Place { host: self.text(&format!("GH_{upper}_HOST"), "localhost"), port },
+            place: Place { host: self.text(&format!("GH_{upper}_HOST"), "127.0.0.1"), port },
             command: (command != "image")
                 .then(|| command.split_whitespace().map(str::to_owned).collect()),
             memory_mb: self.parsed(
@@ -267,7 +276,55 @@ impl Reader<'_> {
                 &memory,
                 "a number of megabytes",
             ),
+            confinement: self.confinement(),
+            more_variables: self.more_variables(),
         }
+    }
+
+    fn list(&self, name: &str) -> Vec<String> {
+        let text = self.given(name).unwrap_or_default();
+        let words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
+        words.map(str::to_owned).collect()
+    }
+
+    /// An error is reported once, although both services are read.
+    fn complain(&mut self, error: String) {
+        if !self.errors.contains(&error) {
+            self.errors.push(error);
+        }
+    }
+
+    fn confinement(&mut self) -> Confinement {
+        let name = "GH_CONTAINER_CAPABILITIES";
+        let capabilities = self.list(name);
+        let legal = |c: char| c.is_ascii_uppercase() || c == '_';
+        for wrong in capabilities.iter().filter(|one| !one.chars().all(legal)) {
+            self.complain(format!("{name} has {wrong:?}, which is no capability such as CHOWN"));
+        }
+        let name = "GH_CONTAINER_NEW_PRIVILEGES";
+        let new_privileges = match self.text(name, "false").as_str() {
+            "true" => true,
+            "false" => false,
+            other => {
+                self.complain(format!("{name}={other:?} is neither true nor false"));
+                false
+            }
+        };
+        Confinement { capabilities, new_privileges }
+    }
+
+    fn more_variables(&mut self) -> Vec<String> {
+        let name = "GH_CONTAINER_ENV";
+        let variables = self.list(name);
+        for one in &variables {
+            let stem = one.strip_suffix('*').unwrap_or(one);
+            if !dotenv::is_name(stem) {
+                self.complain(format!("{name} has {one:?}, which is no variable name"));
+            } else if service::is_kept_on_the_host(stem) {
+                self.complain(format!("{name} has {one:?}, which no container ever gets"));
+            }
+        }
+        variables
     }
 
     fn distinct(&mut self, config: &Config) {

@@ -211,6 +211,9 @@ async fn attempt(server: &'static Server, wish: DrainWish, began: Instant) -> Fi
     };
     match idle {
         Ok(Idle::Proven) => {
+            if let Err(stranger) = is_answered_by(server, id).await {
+                return Finding::plain(DrainVerdict::Unknown, format!("Not drained: {stranger}"));
+            }
             if let (true, Some(id)) = (wish.terminating, id)
                 && let Err(error) = server.engine.set_restart_policy(id, "no").await
             {
@@ -237,6 +240,33 @@ async fn attempt(server: &'static Server, wish: DrainWish, began: Instant) -> Fi
             }
         }
     }
+}
+
+/// Whether the worker's own container answers on its port, by the kernel's table: on host
+/// networking any process may. Where the engine cannot be asked, nobody knows the container's
+/// processes, and the answer alone has to do.
+///
+/// # Errors
+/// Who answers instead.
+async fn is_answered_by(server: &Server, id: Option<&str>) -> Result<(), String> {
+    let Some(id) = id else { return Ok(()) };
+    let detail = match server.engine.inspect_container(id).await {
+        Ok(Some(detail)) => detail,
+        Ok(None) => return Err("its container is gone, and something else answers".to_owned()),
+        Err(error) => {
+            tracing::warn!(error = %error, "whose listener answered cannot be seen");
+            return Ok(());
+        }
+    };
+    let port = server.config.worker.place.port;
+    if listener::belongs_to(port, detail.state.pid) {
+        return Ok(());
+    }
+    let owner = listener::owner_of(port).map_or_else(
+        || "nobody".to_owned(),
+        |pid| format!("process {pid} ({})", listener::name_of(pid)),
+    );
+    Err(format!("port {port} is answered by {owner}, not by the worker's container"))
 }
 
 /// An old worker is idle now and may fetch the next job in a moment: only its end makes it a proof.

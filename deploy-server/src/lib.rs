@@ -21,6 +21,7 @@ pub mod metrics;
 pub mod notice;
 pub mod ops;
 pub mod probe;
+pub mod redact;
 pub mod secrets;
 pub mod serve;
 pub mod server;

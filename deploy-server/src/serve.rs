@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::config::Strings;
 use crate::control_socket;
@@ -71,7 +71,8 @@ pub async fn serve(process: Strings) -> Result<(), ServeError> {
     // Recovery takes the lock before the first request can: it has no await before that.
     let recovery = tokio::spawn(deploy::recover(server));
     tokio::task::yield_now().await;
-    let remote = tokio::spawn(listen::tcp(server, tcp));
+    let (no_more_callers, stopped) = oneshot::channel();
+    listen::in_a_thread(server, tcp, stopped).map_err(failed)?;
     // Nothing is sent: it closes when the last conversation has ended.
     let (open, mut conversations) = mpsc::channel(1);
     let commands = tokio::spawn(listen::unix(server, unix, open));
@@ -92,7 +93,7 @@ pub async fn serve(process: Strings) -> Result<(), ServeError> {
     // break them off.
     commands.abort();
     // Nobody in the network is let in either: work taken up now would not be done.
-    remote.abort();
+    drop(no_more_callers);
     // A cleanup frees nothing that is worth waiting for: the next one goes on.
     server.cleanup.stop();
     tracing::info!("ending");

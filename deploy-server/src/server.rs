@@ -9,6 +9,7 @@ use crate::clock;
 use crate::config::{Config, ConfigErrors, Strings};
 use crate::docker::Engine;
 use crate::ecr::{self, Registry};
+use crate::http::{Documents, Refusals};
 use crate::metrics::Sampler;
 use crate::ops::Ops;
 use crate::secrets::Secrets;
@@ -28,6 +29,11 @@ pub struct Server {
     pub cleanup: Progress,
     pub ops: Ops,
     pub readings: Readings,
+    /// What callers from the network were shown last.
+    pub documents: Documents,
+    pub refusals: Refusals,
+    /// Where the host's own work runs: everything but talking to the network's callers.
+    pub main: tokio::runtime::Handle,
     pub started: Instant,
     /// The number of the last deploy.
     generation: AtomicU64,
@@ -83,6 +89,9 @@ impl Server {
             cleanup: Progress::default(),
             ops: Ops::default(),
             readings: Readings::default(),
+            documents: Documents::default(),
+            refusals: Refusals::default(),
+            main: tokio::runtime::Handle::current(),
             started: Instant::now(),
             generation: AtomicU64::new(last),
             told_to_go: AtomicBool::new(false),

@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
+use crate::redact;
+use crate::secrets::{ATM_DEPLOY_SECRET, SOURCE};
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ServiceKind {
@@ -26,6 +29,19 @@ pub struct Service {
     /// `None` runs what the image says.
     pub command: Option<Vec<String>>,
     pub memory_mb: u64,
+    pub confinement: Confinement,
+    /// Names of variables that its container gets beside the usual ones; a `*` at the end takes
+    /// every name that begins so.
+    pub more_variables: Vec<String>,
+}
+
+/// What the processes of a container may become. The default is nothing more than they are.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Confinement {
+    /// Capabilities that are kept, without `CAP_`; every other one is dropped.
+    pub capabilities: Vec<String>,
+    /// Whether a set-user-id program may make its caller more than it was.
+    pub new_privileges: bool,
 }
 
 /// Where a service answers HTTP.
@@ -78,12 +94,27 @@ const PASSED_ON: [&str; 19] = [
     "MAX_CONCURRENT_",
     "JOB_DISPATCH_",
 ];
-/// A shorter value is a word that a log may use by chance.
-const SHORTEST_SECRET: usize = 8;
 /// Only the worker has a screen.
 const PASSED_TO_WORKER: [&str; 2] = ["KASM_", "VNC_"];
-/// The host server's own variables, its secret above all.
-const NEVER_PASSED: &str = "GH_DEPLOY_";
+/// The host's own variables and the control plane's: its secrets above all.
+const KEPT_ON_THE_HOST: [&str; 9] = [
+    "GH_DEPLOY_",
+    "GH_CLEANUP_",
+    "GH_CONTAINER_",
+    "GH_METADATA_",
+    "FLEET_",
+    "VALET_DEPLOY_",
+    "VALET_FLEET_",
+    "VALET_WEBHOOK_",
+    "REGISTRY_",
+];
+
+/// Whether no container ever gets a variable of this name, whatever the settings say.
+#[must_use]
+pub fn is_kept_on_the_host(name: &str) -> bool {
+    [ATM_DEPLOY_SECRET, SOURCE].contains(&name)
+        || KEPT_ON_THE_HOST.iter().any(|prefix| name.starts_with(prefix))
+}
 
 // === impl ServiceKind ===
 
@@ -128,15 +159,19 @@ impl ServiceKind {
         }
     }
 
-    /// Variables that the seed sets for this service. The port comes from the host's configuration.
-    fn own_variables(self, port: u16) -> Vec<(&'static str, String)> {
+    /// The variable that tells the service its port.
+    fn port_variable(self) -> &'static str {
         match self {
-            Self::Api => vec![("GH_API_PORT", port.to_string())],
-            Self::Worker => vec![
-                ("GH_WORKER_PORT", port.to_string()),
-                ("MAX_CONCURRENT_JOBS", "1".to_owned()),
-                ("GH_HEADLESS", "false".to_owned()),
-            ],
+            Self::Api => "GH_API_PORT",
+            Self::Worker => "GH_WORKER_PORT",
+        }
+    }
+
+    /// The seed's values for this service, where the host and the secret say nothing else.
+    fn defaults(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::Api => &[],
+            Self::Worker => &[("MAX_CONCURRENT_JOBS", "1"), ("GH_HEADLESS", "false")],
         }
     }
 }
@@ -164,16 +199,22 @@ impl Service {
 
     /// The variables its container gets, sorted by name.
     ///
-    /// Only names with a known prefix pass, empty values do not, and nothing of the host server's
-    /// own ever does.
+    /// Only names with a known prefix pass, and those that the host's settings add; empty values do
+    /// not, and nothing of the host's own ever does. The port is the host's, because the gate asks
+    /// there; no other value is forced.
     #[must_use]
     pub fn environment(
         &self,
         host: &BTreeMap<String, SecretString>,
     ) -> BTreeMap<String, SecretString> {
         let passes = |name: &str| {
-            !name.starts_with(NEVER_PASSED)
+            let added = |one: &String| match one.strip_suffix('*') {
+                Some(stem) => name.starts_with(stem),
+                None => name == one,
+            };
+            !is_kept_on_the_host(name)
                 && (PASSED_ON.iter().any(|prefix| name.starts_with(prefix))
+                    || self.more_variables.iter().any(added)
                     || (self.kind == ServiceKind::Worker
                         && PASSED_TO_WORKER.iter().any(|prefix| name.starts_with(prefix))))
         };
@@ -182,9 +223,12 @@ impl Service {
             .filter(|(name, value)| passes(name) && !value.expose_secret().is_empty())
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect();
-        for (name, value) in self.kind.own_variables(self.place.port) {
-            environment.insert(name.to_owned(), SecretString::from(value));
+        for (name, value) in self.kind.defaults() {
+            let name = (*name).to_owned();
+            environment.entry(name).or_insert_with(|| SecretString::from(*value));
         }
+        let port = SecretString::from(self.place.port.to_string());
+        environment.insert(self.kind.port_variable().to_owned(), port);
         environment
     }
 
@@ -192,18 +236,7 @@ impl Service {
     /// are shown to everybody who may ask for a deploy's record.
     #[must_use]
     pub fn redact(&self, line: &str, environment: &BTreeMap<String, SecretString>) -> String {
-        let mut values: Vec<(&str, &str)> = environment
-            .iter()
-            // A value of several lines is logged as several.
-            .flat_map(|(name, value)| {
-                value.expose_secret().lines().map(move |value| (value, name.as_str()))
-            })
-            .filter(|(value, _)| value.len() >= SHORTEST_SECRET)
-            .collect();
-        values.sort_by_key(|(value, _)| std::cmp::Reverse(value.len()));
-        values.into_iter().fold(line.to_owned(), |line, (value, name)| {
-            if line.contains(value) { line.replace(value, &format!("[{name}]")) } else { line }
-        })
+        redact::redact(line, environment)
     }
 
     /// The body of the create call. It holds the environment in the clear: it goes to the engine
@@ -262,9 +295,14 @@ impl Service {
                 "RestartPolicy": { "Name": "no" },
                 "Memory": self.memory_mb * 1024 * 1024,
                 "PidsLimit": 2048,
+                "CapDrop": ["ALL"],
+                "CapAdd": self.confinement.capabilities,
                 "LogConfig": { "Type": "json-file", "Config": { "max-size": "10m", "max-file": "3" } },
             },
         });
+        if !self.confinement.new_privileges {
+            body["HostConfig"]["SecurityOpt"] = json!(["no-new-privileges"]);
+        }
         if let Some(command) = &self.command {
             body["Cmd"] = json!(command);
         }
@@ -289,8 +327,8 @@ fn fingerprint(body: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Marks, Place, Service, ServiceKind};
-    use secrecy::SecretString;
+    use super::{Confinement, Marks, Place, Service, ServiceKind};
+    use secrecy::{ExposeSecret as _, SecretString};
     use std::collections::BTreeMap;
     use std::time::Duration;
 
@@ -301,6 +339,8 @@ mod tests {
             place: Place { host: "localhost".to_owned(), port: kind.default_port() },
             command: Some(vec!["bun".to_owned()]),
             memory_mb: 512,
+            confinement: Confinement::default(),
+            more_variables: vec!["VALET_API_URL".to_owned(), "EXTRA_*".to_owned()],
         }
     }
 
@@ -341,6 +381,31 @@ mod tests {
                 "VNC_PASSWORD"
             ]
         );
+    }
+
+    #[test]
+    fn settings_add_variables_and_force_none_and_no_secret_of_the_host_passes() {
+        let mut host = host();
+        for (name, value) in [
+            ("VALET_API_URL", "https://valet"),
+            ("VALET_DEPLOY_WEBHOOK_SECRET", "canary"),
+            ("FLEET_OPERATOR_TOKEN", "canary"),
+            ("ATM_DEPLOY_SECRET", "canary"),
+            ("EXTRA_KEY", "e"),
+            ("GH_HEADLESS", "true"),
+            ("MAX_CONCURRENT_JOBS", "2"),
+        ] {
+            host.insert(name.to_owned(), SecretString::from(value));
+        }
+        let mut worker = service(ServiceKind::Worker);
+        worker.more_variables.push("FLEET_OPERATOR_TOKEN".to_owned());
+        let passed = worker.environment(&host);
+        let value = |name: &str| passed.get(name).map(|v| v.expose_secret().to_owned());
+        assert_eq!(value("VALET_API_URL").as_deref(), Some("https://valet"));
+        assert_eq!(value("EXTRA_KEY").as_deref(), Some("e"));
+        assert_eq!(value("GH_HEADLESS").as_deref(), Some("true"));
+        assert_eq!(value("MAX_CONCURRENT_JOBS").as_deref(), Some("2"));
+        assert!(passed.values().all(|value| value.expose_secret() != "canary"), "{passed:?}");
     }
 
     #[test]

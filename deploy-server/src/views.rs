@@ -3,6 +3,7 @@
 //! The names are the predecessor's, because its clients read them; the values are what was seen.
 //! Probes run side by side and answer within two seconds, well below the ten that clients wait.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -21,7 +22,7 @@ use crate::service::{ServiceKind, label};
 use crate::worker::{self, Seen, WorkerState};
 
 /// Many watchers cost the services no more than one would.
-const FRESH_FOR: Duration = Duration::from_millis(250);
+pub(crate) const FRESH_FOR: Duration = Duration::from_millis(250);
 const ENGINE_WITHIN: Duration = Duration::from_secs(3);
 
 /// One look at everything.
@@ -37,6 +38,8 @@ pub struct Look {
 #[derive(Debug, Default)]
 pub struct Readings {
     last: Mutex<Option<Arc<Look>>>,
+    /// How often something changed since the start.
+    changes: AtomicU64,
     looking: tokio::sync::Mutex<()>,
 }
 
@@ -81,7 +84,7 @@ pub struct WorkerView {
     /// `null` when the worker cannot be asked.
     pub active_jobs: Option<u64>,
     pub status_port: u16,
-    /// Milliseconds, as the worker says.
+    /// Seconds, which is what every client of it reads; the worker says milliseconds.
     pub uptime: Option<u64>,
     pub image: String,
     pub accepting: Option<bool>,
@@ -102,6 +105,23 @@ pub struct ContainerView {
     pub created_at: String,
     /// Only the labels that this server sets; other people's may hold anything.
     pub labels: std::collections::BTreeMap<String, String>,
+}
+
+// === impl Look ===
+
+impl Look {
+    /// When it was taken.
+    #[must_use]
+    pub fn at(&self) -> Instant {
+        self.at
+    }
+
+    /// Whether the worker takes the next job, or will when it is done with the one it has.
+    fn takes_work(&self) -> bool {
+        self.worker
+            .as_ref()
+            .is_ok_and(|reading| !reading.draining && reading.accepting != Some(false))
+    }
 }
 
 // === impl Readings ===
@@ -134,7 +154,14 @@ impl Readings {
 
     /// Something changed: the next caller looks anew.
     pub fn forget(&self) {
+        self.changes.fetch_add(1, Ordering::Relaxed);
         *self.last() = None;
+    }
+
+    /// Another number than before means that what was seen before is stale.
+    #[must_use]
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Relaxed)
     }
 
     fn last(&self) -> std::sync::MutexGuard<'_, Option<Arc<Look>>> {
@@ -148,10 +175,16 @@ pub async fn health(server: &Server) -> Health {
     let worker = worker_view(server, &look);
     let running = server.ops.running();
     let known = worker.status != WorkerState::Unknown;
-    let well = look.api_healthy && known && look.containers.is_ok();
+    // A host whose worker takes nothing is of no use, however well it answers.
+    let well = look.api_healthy && look.takes_work() && look.containers.is_ok();
+    let idle = (known && !look.takes_work()).then(|| match worker.status {
+        WorkerState::Stopped => "the worker is stopped".to_owned(),
+        _ => "the worker is drained: it takes no job".to_owned(),
+    });
     let reason = [
         (!look.api_healthy).then(|| "the API does not answer healthily".to_owned()),
         worker.reason.clone(),
+        idle,
         look.containers.as_ref().err().cloned(),
     ];
     let reason: Vec<String> = reason.into_iter().flatten().collect();
@@ -217,7 +250,7 @@ fn worker_view(server: &Server, look: &Look) -> WorkerView {
         status,
         active_jobs: active.or_else(|| stopped.then_some(0)),
         status_port: service.place.port,
-        uptime: reading.ok().and_then(|reading| reading.uptime_ms),
+        uptime: reading.ok().and_then(|reading| reading.uptime_ms).map(|ms| ms / 1000),
         image: container.map(|it| it.image.clone()).unwrap_or_default(),
         accepting: reading.ok().and_then(|reading| reading.accepting),
         image_tag: container.map(find::image_tag_of),
@@ -300,6 +333,29 @@ pub async fn version(server: &Server) -> Value {
         "uptimeMs": server.uptime_ms(),
         "environment": server.config.environment,
         "services": services,
+    })
+}
+
+/// `GET /drain`: whether the worker is drained now, from a reading of this moment. Unknown is never
+/// drained.
+pub async fn drain(server: &Server) -> Value {
+    let look = server.readings.look(server).await;
+    let worker = worker_view(server, &look);
+    let stopped = worker.status == WorkerState::Stopped;
+    let drained = stopped || look.worker.as_ref().is_ok_and(worker::Reading::is_drained);
+    let in_progress = server.ops.running().is_some_and(|running| running.what == What::Drain);
+    json!({
+        "drained": drained,
+        "drainedWorkers": u8::from(drained),
+        "activeJobs": worker.active_jobs,
+        "accepting": worker.accepting,
+        "workerStatus": worker.status,
+        "workerStopped": stopped,
+        "inProgress": in_progress,
+        "terminating": server.is_terminating(),
+        "instanceId": server.config.instance_id,
+        "reason": worker.reason,
+        "observedAt": crate::server::rfc3339(crate::clock::now_ms()),
     })
 }
 

@@ -74,7 +74,7 @@ fn result(value: &Value) -> String {
 fn names(value: &Value) -> String {
     let mut out =
         value["message"].as_str().unwrap_or("The environment file was written").to_owned();
-    for list in ["changed", "added", "removed", "kept", "missing"] {
+    for list in ["changed", "added", "removed", "kept", "missing", "ending_in_backslash"] {
         let names: Vec<String> = value[list].as_array().into_iter().flatten().map(word).collect();
         if !names.is_empty() {
             line(&mut out, &format!("  {list}: {}", names.join(", ")));

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
+use std::io;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -14,8 +15,9 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
+use super::pace::{Pace, of_one_caller};
 use super::{Caller, answer};
 use crate::server::Server;
 
@@ -30,9 +32,38 @@ const MOST_CONNECTIONS: usize = 256;
 /// One address cannot take them all.
 const MOST_PER_ADDRESS: usize = 64;
 
-/// Serves callers from the network until the process ends.
-pub async fn tcp(server: &'static Server, listener: TcpListener) {
+/// Serves callers from the network, in a thread of their own: whatever they ask for and however
+/// often, the commands' socket, the probes and the deploys of this host are not kept waiting.
+///
+/// Nobody new is let in once `stopped` resolves; those inside are served until the process ends.
+///
+/// # Errors
+/// When the thread cannot be started.
+pub fn in_a_thread(
+    server: &'static Server,
+    listener: TcpListener,
+    stopped: oneshot::Receiver<()>,
+) -> io::Result<()> {
+    let listener = listener.into_std()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let listener = {
+        let _entered = runtime.enter();
+        TcpListener::from_std(listener)?
+    };
+    let serve = async move {
+        tokio::select! {
+            () = tcp(server, listener) => {}
+            _ = stopped => {}
+        }
+        std::future::pending::<()>().await;
+    };
+    let thread = std::thread::Builder::new().name("network".to_owned());
+    thread.spawn(move || runtime.block_on(serve)).map(drop)
+}
+
+async fn tcp(server: &'static Server, listener: TcpListener) {
     let crowd = Arc::new(Crowd::default());
+    let pace = Arc::new(Pace::default());
     loop {
         let (stream, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
@@ -47,10 +78,12 @@ pub async fn tcp(server: &'static Server, listener: TcpListener) {
             tracing::warn!(error = %error, "a caller that does not read is not timed");
         }
         // Refused at once rather than kept waiting behind whoever fills the house.
-        let Some(place) = Crowd::enter(&crowd, peer.ip()) else { continue };
+        let Some(place) = Crowd::enter(&crowd, of_one_caller(peer.ip())) else { continue };
+        let pace = Arc::clone(&pace);
         tokio::spawn(async move {
             let _place = place;
-            converse(server, Caller::Remote, stream).await;
+            let peer = peer.ip().to_canonical();
+            converse(server, Caller::Remote { peer }, stream, &pace).await;
         });
     }
 }
@@ -76,7 +109,7 @@ pub async fn unix(server: &'static Server, listener: UnixListener, open: mpsc::S
                 let open = open.clone();
                 tokio::spawn(async move {
                     let _open = open;
-                    converse(server, Caller::Local { uid }, stream).await;
+                    converse(server, Caller::Local { uid }, stream, &Pace::default()).await;
                 });
             }
             Ok(uid) => tracing::warn!(uid, "a local caller that is not root was turned away"),
@@ -87,11 +120,16 @@ pub async fn unix(server: &'static Server, listener: UnixListener, open: mpsc::S
     }
 }
 
-async fn converse<S>(server: &'static Server, caller: Caller, stream: S)
+async fn converse<S>(server: &'static Server, caller: Caller, stream: S, pace: &Pace)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let service = service_fn(move |request: Request<Incoming>| answer(server, caller, request));
+    let service = service_fn(move |request: Request<Incoming>| async move {
+        if let Caller::Remote { peer } = caller {
+            pace.turn(peer).await;
+        }
+        answer(server, caller, request).await
+    });
     let conversation = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_WITHIN)

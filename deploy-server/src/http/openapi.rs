@@ -31,8 +31,14 @@ fn paths() -> Value {
     one_deploy["parameters"] = id;
     let deploy =
         [(200, "DeployResult"), (202, "DeployStarted"), (409, "Refusal"), (500, "DeployFailure")];
-    let drain =
-        [(200, "Drain"), (403, "Refusal"), (409, "Drain"), (500, "Refusal"), (503, "Drain")];
+    let drain = [
+        (200, "Drain"),
+        (202, "DrainStarted"),
+        (403, "Refusal"),
+        (409, "Drain"),
+        (500, "Refusal"),
+        (503, "Drain"),
+    ];
     json!({
         "/health": { "get": open("How the host is", &[(200, "Health")]) },
         "/metrics": { "get": open("CPU, memory, disk and network of the host", &[(200, "Metrics")]) },
@@ -45,6 +51,7 @@ fn paths() -> Value {
         "/deploy": { "post": guarded("Put a version into service", Some("DeployRequest"), true, &deploy) },
         "/rollback": { "post": guarded("Go back to the version before", Some("RollbackRequest"), false, &deploy) },
         "/drain": {
+            "get": open("Whether the worker is drained now", &[(200, "DrainState")]),
             "post": guarded("Stop taking work and wait for the running job", Some("DrainRequest"), false, &drain),
             "delete": guarded("Take work again", None, false, &[(200, "Done"), (409, "Refusal")]),
         },
@@ -163,6 +170,20 @@ fn schemas() -> Value {
         ],
     ]));
 
+    let drain_state = [
+        ("drained", flag.clone()),
+        ("drainedWorkers", count.clone()),
+        ("activeJobs", maybe("integer")),
+        ("accepting", maybe("boolean")),
+        ("workerStatus", worker_state.clone()),
+        ("workerStopped", flag.clone()),
+        ("inProgress", flag.clone()),
+        ("terminating", flag.clone()),
+        ("instanceId", maybe("string")),
+        ("reason", maybe("string")),
+        ("observedAt", text.clone()),
+    ];
+
     json!({
         "DeployRequest": strict(&[("image_tag", tag)], &[("force", flag.clone()), ("wait", flag.clone())]),
         "RollbackRequest": strict(&[], &[("force", flag.clone()), ("wait", flag.clone())]),
@@ -185,10 +206,15 @@ fn schemas() -> Value {
         "Drain": { "anyOf": [reference("DrainReading"), reference("Refusal")] },
         "DrainReading": object(&join(&[&told, &[
             ("v", json!({ "const": 1 })),
-            ("drained", flag.clone()), ("activeJobs", maybe("integer")), ("accepting", maybe("boolean")),
+            ("drained", flag.clone()), ("drainedWorkers", count.clone()),
+            ("activeJobs", maybe("integer")), ("accepting", maybe("boolean")),
             ("waitedMs", count.clone()), ("workerStopped", flag.clone()), ("caughtJobs", count.clone()),
             ("stoppedJobs", maybe("integer")), ("terminating", flag.clone()), ("instanceId", maybe("string")),
             ("bootId", maybe("string")), ("observedAt", text.clone()),
+        ]])),
+        "DrainState": object(&drain_state),
+        "DrainStarted": object(&join(&[&told, &drain_state, &[
+            ("status", json!({ "const": "draining" })),
         ]])),
         "Cleanup": cleanup,
         "CleanupFailure": { "anyOf": [reference("Cleanup"), reference("Refusal")] },

@@ -24,10 +24,23 @@ impl Reply {
     }
 }
 
-impl From<Reply> for Response<Full<Bytes>> {
+/// A reply that is serialised already; clones share the bytes.
+#[derive(Debug, Clone)]
+pub(super) struct Encoded {
+    pub status: u16,
+    pub body: Bytes,
+}
+
+impl From<Reply> for Encoded {
     fn from(reply: Reply) -> Self {
         let body = serde_json::to_vec(&reply.body).expect("a JSON value can be written");
-        let mut response = Self::new(Full::new(Bytes::from(body)));
+        Self { status: reply.status, body: Bytes::from(body) }
+    }
+}
+
+impl From<Encoded> for Response<Full<Bytes>> {
+    fn from(reply: Encoded) -> Self {
+        let mut response = Self::new(Full::new(reply.body));
         *response.status_mut() =
             StatusCode::from_u16(reply.status).expect("statuses are literals of this module");
         let headers = response.headers_mut();
@@ -36,6 +49,11 @@ impl From<Reply> for Response<Full<Bytes>> {
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         response
     }
+}
+
+pub(super) fn internal(error: &dyn std::error::Error) -> Reply {
+    tracing::error!(error = %error, "a request failed");
+    refusal(500, "The host server cannot read its own state; see its log")
 }
 
 pub(super) fn not_found() -> Reply {

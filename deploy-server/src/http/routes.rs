@@ -13,8 +13,9 @@ use serde_json::json;
 use super::body::{
     self, BootstrapBody, CleanupBody, DeployBody, DrainBody, RollbackBody, is_image_tag,
 };
-use super::reply::{Reply, deploy_result, not_found, refusal};
-use super::{Caller, openapi, secret};
+use super::documents::{self, Document, Documents};
+use super::reply::{Encoded, Reply, deploy_result, internal, not_found, refusal};
+use super::{Caller, secret};
 use crate::cleanup::{self, KeepSet};
 use crate::deploy::model::{Kind, Outcome};
 use crate::deploy::{self, Refusal, Target, Wish};
@@ -26,9 +27,16 @@ use crate::views;
 /// Longer than a job may run; a caller that waits longer is gone.
 const LONGEST_DRAIN: f64 = 6.0 * 3600.0;
 
+/// A caller who names no time is answered within this; VALET gives up after 30 s.
+const DRAIN_ANSWER: Duration = Duration::from_secs(10);
+
 type Request0 = Request<Incoming>;
 
 /// Answers a request. Never fails: an error is an answer.
+///
+/// Callers from the network are spoken to in a thread of their own. What anybody may read comes
+/// ready made; whoever shows the secret is served where the host's own work is done, and everybody
+/// else is refused at once.
 ///
 /// # Errors
 /// Never.
@@ -38,8 +46,27 @@ pub async fn answer(
     request: Request0,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let reading = request.method() == Method::GET;
-    let reply = route(server, caller, request).await.unwrap_or_else(|reply| reply);
-    let mut response = Response::from(reply);
+    let trusted = match caller {
+        Caller::Local { .. } => true,
+        Caller::Remote { .. } => secret::is_shown(server, request.headers()),
+    };
+    let document = Document::of(request.uri().path()).filter(|_| reading);
+    let encoded = match (caller, document) {
+        // The one document that shows more to whoever shows the secret.
+        (_, Some(document)) if !(trusted && document == Document::Deploys) => {
+            Documents::get(server, document).await
+        }
+        (Caller::Remote { .. }, _) if trusted => {
+            let served = server.main.spawn(route(server, caller, trusted, request));
+            let served = served.await.unwrap_or_else(|error| Err(internal(&error)));
+            Encoded::from(served.unwrap_or_else(|reply| reply))
+        }
+        _ => {
+            let served = route(server, caller, trusted, request).await;
+            Encoded::from(served.unwrap_or_else(|reply| reply))
+        }
+    };
+    let mut response = Response::from(encoded);
     if !reading {
         // Nothing may follow a request that changes something on the same connection.
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -47,52 +74,58 @@ pub async fn answer(
     Ok(response)
 }
 
-async fn route(server: &'static Server, caller: Caller, request: Request0) -> Result<Reply, Reply> {
+async fn route(
+    server: &'static Server,
+    caller: Caller,
+    trusted: bool,
+    request: Request0,
+) -> Result<Reply, Reply> {
     let path = request.uri().path().to_owned();
+    let authorize = |words: &str| match caller {
+        _ if trusted => Ok(()),
+        Caller::Remote { peer } => {
+            server.refusals.note(peer, &path);
+            Err(refusal(401, words))
+        }
+        Caller::Local { .. } => Err(refusal(401, words)),
+    };
     match (request.method().as_str(), path.as_str()) {
-        ("GET", "/health") => Ok(Reply::new(200, &views::health(server).await)),
-        ("GET", "/metrics") => Ok(Reply::new(200, &server.sampler.read())),
-        ("GET", "/version") => Ok(Reply::new(200, &views::version(server).await)),
-        ("GET", "/workers") => Ok(Reply::new(200, &views::workers(server).await)),
-        ("GET", "/containers") => containers(server).await,
-        ("GET", "/deploys") => deploys(server),
-        ("GET", "/status") if caller != Caller::Remote => status(server).await,
-        ("GET", "/openapi.json") => Ok(Reply { status: 200, body: openapi::document() }),
-        ("GET", path) if path.starts_with("/deploys/") => one_deploy(server, &path[9..]),
+        ("GET", "/deploys") => documents::deploys(server, trusted),
+        ("GET", "/status") if !caller.is_remote() => status(server).await,
+        ("GET", path) if path.starts_with("/deploys/") => one_deploy(server, &path[9..], trusted),
         ("POST", "/deploy") => {
-            let words = "Unauthorized: invalid or missing X-Deploy-Secret";
-            authorize(server, caller, &request, words)?;
+            authorize("Unauthorized: invalid or missing X-Deploy-Secret")?;
             let wish = deploy_wish(caller, &body::read::<DeployBody>(request).await?)?;
-            begin(server, wish.0, wish.1).await
+            begin(server, caller, wish.0, wish.1).await
         }
         ("POST", "/rollback") => {
-            authorize(server, caller, &request, "Unauthorized")?;
+            authorize("Unauthorized")?;
             let body: RollbackBody = body::read(request).await?;
             let wish = deploy::rollback_wish(server, body.force, caller.actor());
-            begin(server, wish.map_err(|refusal| refused(&refusal))?, body.wait).await
+            begin(server, caller, wish.map_err(|refusal| refused(&refusal))?, body.wait).await
         }
         ("POST", "/drain") => {
-            authorize(server, caller, &request, "Unauthorized")?;
+            authorize("Unauthorized")?;
             drain(server, caller, body::read(request).await?).await
         }
         ("DELETE", "/drain") => {
-            authorize(server, caller, &request, "Unauthorized")?;
+            authorize("Unauthorized")?;
             resume(server).await
         }
         ("POST", "/cleanup") => {
-            authorize(server, caller, &request, "Unauthorized")?;
+            authorize("Unauthorized")?;
             cleanup(server, body::read(request).await?).await
         }
         ("POST", "/admin/refresh-secrets") => {
-            authorize(server, caller, &request, "Unauthorized")?;
+            authorize("Unauthorized")?;
             body::read::<NoFields>(request).await?;
             Ok(refresh(server).await)
         }
-        ("POST", "/bootstrap") if caller != Caller::Remote => {
+        ("POST", "/bootstrap") if !caller.is_remote() => {
             let body: BootstrapBody = body::read(request).await?;
             let mut wish = wish(caller, Kind::Bootstrap, &body.image_tag)?;
             wish.force = false;
-            begin(server, wish, true).await
+            begin(server, caller, wish, true).await
         }
         _ => Err(not_found()),
     }
@@ -101,26 +134,6 @@ async fn route(server: &'static Server, caller: Caller, request: Request0) -> Re
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 struct NoFields {}
-
-fn authorize(
-    server: &Server,
-    caller: Caller,
-    request: &Request0,
-    words: &str,
-) -> Result<(), Reply> {
-    let trusted = match caller {
-        Caller::Local { .. } => true,
-        Caller::Remote => secret::is_shown(server, request.headers()),
-    };
-    if trusted { Ok(()) } else { Err(refusal(401, words)) }
-}
-
-async fn containers(server: &Server) -> Result<Reply, Reply> {
-    match views::containers(server).await {
-        Ok(containers) => Ok(Reply::new(200, &containers)),
-        Err(reason) => Err(Reply { status: 503, body: json!({ "error": reason }) }),
-    }
-}
 
 /// What `deploy-server status` shows.
 async fn status(server: &Server) -> Result<Reply, Reply> {
@@ -138,27 +151,20 @@ async fn status(server: &Server) -> Result<Reply, Reply> {
     Ok(Reply { status: 200, body })
 }
 
-fn deploys(server: &Server) -> Result<Reply, Reply> {
-    let mut entries = server.state.history().map_err(|error| internal(&error))?;
-    entries.reverse();
-    let running = server.ops.running().and_then(|running| running_deploy(&running));
-    Ok(Reply { status: 200, body: json!({ "running": running, "deploys": entries }) })
-}
-
-fn one_deploy(server: &Server, id: &str) -> Result<Reply, Reply> {
+fn one_deploy(server: &Server, id: &str, trusted: bool) -> Result<Reply, Reply> {
     if let Some(running) = server.ops.running()
         && matches!(&running.what, What::Deploy { id: of, .. } if of == id)
     {
         return Ok(Reply::new(200, &running_deploy(&running)));
     }
-    let entries = server.state.history().map_err(|error| internal(&error))?;
-    match entries.into_iter().find(|entry| entry.id == id) {
-        Some(entry) => Ok(Reply::new(200, &entry)),
+    let entries = Documents::history(server)?;
+    match entries.iter().find(|entry| entry.id == id) {
+        Some(entry) => Ok(Reply { status: 200, body: documents::shown(entry, trusted) }),
         None => Err(Reply { status: 404, body: json!({ "error": "Deploy record not found" }) }),
     }
 }
 
-fn running_deploy(running: &Running) -> Option<serde_json::Value> {
+pub(super) fn running_deploy(running: &Running) -> Option<serde_json::Value> {
     match &running.what {
         What::Deploy { id, image_tag, force } => Some(json!({
             "id": id,
@@ -186,20 +192,45 @@ fn wish(caller: Caller, kind: Kind, tag: &str) -> Result<Wish, Reply> {
     Ok(Wish { kind, image_tag: tag.to_owned(), target, force: false, actor: caller.actor() })
 }
 
-async fn begin(server: &'static Server, wish: Wish, wait: bool) -> Result<Reply, Reply> {
+/// Starts a deploy and, where `wait` says so, waits for its end. A caller from the network is
+/// answered before it gives up (VALET does after 60 s): 202 then, and the deploy goes on.
+async fn begin(
+    server: &'static Server,
+    caller: Caller,
+    wish: Wish,
+    wait: bool,
+) -> Result<Reply, Reply> {
     let tag = wish.image_tag.clone();
     let running: Arc<Running> = deploy::start(server, wish).map_err(|refusal| refused(&refusal))?;
-    if !wait {
+    let started = |message: String| {
         let mut body = running_deploy(&running).unwrap_or_else(|| json!({}));
         body["success"] = json!(true);
-        body["message"] = json!(format!("Deploy started: {tag}"));
+        body["message"] = json!(message);
         body["deployId"] = body["id"].take();
         if let Some(fields) = body.as_object_mut() {
             fields.remove("id");
         }
-        return Ok(Reply { status: 202, body });
+        Reply { status: 202, body }
+    };
+    if !wait {
+        return Ok(started(format!("Deploy started: {tag}")));
     }
-    match running.result().await {
+    let result = match caller {
+        Caller::Local { .. } => running.result().await,
+        Caller::Remote { .. } => {
+            let within = server.config.timing.answer_within;
+            match tokio::time::timeout(within, running.result()).await {
+                Ok(result) => result,
+                Err(_) => {
+                    let message = format!(
+                        "Deploy still in progress: {tag}; GET /deploys/{{deployId}} tells how it ends"
+                    );
+                    return Ok(started(message));
+                }
+            }
+        }
+    };
+    match result {
         Some(entry) => Ok(deploy_result(&entry)),
         None => Err(refusal(500, "The deploy ended without a result; see the host server's log")),
     }
@@ -214,7 +245,7 @@ fn refused(why: &Refusal) -> Reply {
 }
 
 async fn drain(server: &'static Server, caller: Caller, body: DrainBody) -> Result<Reply, Reply> {
-    if body.terminating && caller == Caller::Remote {
+    if body.terminating && caller.is_remote() {
         return Err(refusal(403, "A terminating drain can only be asked for on the host itself"));
     }
     if body.stop && !body.terminating {
@@ -233,15 +264,27 @@ async fn drain(server: &'static Server, caller: Caller, body: DrainBody) -> Resu
         }
     };
     let wish = DrainWish { within, terminating: body.terminating, stop: body.stop };
-    // A caller that goes away does not stop the drain.
-    let reply = tokio::spawn(host_drain::drain_host(server, wish)).await;
+    // A caller that goes away does not stop the drain, nor does one that was answered.
+    let mut work = tokio::spawn(host_drain::drain_host(server, wish));
+    let patient = !caller.is_remote() || body.timeout_seconds.is_some();
+    let answer_within = if patient { Duration::MAX } else { DRAIN_ANSWER };
+    let Ok(reply) = tokio::time::timeout(answer_within, &mut work).await else {
+        let mut body = views::drain(server).await;
+        body["success"] = json!(true);
+        body["status"] = json!("draining");
+        body["message"] =
+            json!("Draining: the worker takes no new job; GET /drain tells when it is done");
+        return Ok(Reply { status: 202, body });
+    };
     let reply = reply.map_err(|_| refusal(500, "The drain ended without a result"))?;
     let status = match reply.verdict {
         DrainVerdict::Drained => 200,
         DrainVerdict::Busy => 409,
         DrainVerdict::Unknown => 503,
     };
-    Ok(Reply::new(status, &reply))
+    let mut answer = Reply::new(status, &reply);
+    answer.body["drainedWorkers"] = json!(u8::from(reply.drained));
+    Ok(answer)
 }
 
 async fn resume(server: &'static Server) -> Result<Reply, Reply> {
@@ -319,9 +362,4 @@ async fn refresh(server: &'static Server) -> Reply {
             refusal(status, &format!("Secrets were not refreshed: {error}"))
         }
     }
-}
-
-fn internal(error: &dyn std::error::Error) -> Reply {
-    tracing::error!(error = %error, "a request failed");
-    refusal(500, "The host server cannot read its own state; see its log")
 }

@@ -8,12 +8,13 @@
 
 /// Prefixes that are refused: the control plane's tokens, the host server's and the cleanup's
 /// settings, and what the loader, the C library, systemd and Docker read.
-const REFUSED_PREFIXES: [&str; 18] = [
+const REFUSED_PREFIXES: [&str; 19] = [
     "FLEET_",
     "VALET_DEPLOY_",
     "VALET_FLEET_",
     "VALET_WEBHOOK_",
     "GH_CLEANUP_",
+    "GH_CONTAINER_",
     "GH_DEPLOY_",
     "GH_LOG_",
     "GH_METADATA_",

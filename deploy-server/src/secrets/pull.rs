@@ -55,6 +55,9 @@ pub struct PullReport {
     pub kept: Vec<String>,
     /// Variables a worker needs and the file does not hold.
     pub missing: Vec<String>,
+    /// Variables whose value ends in a backslash: docker compose before 2.20 reads nothing of a
+    /// file that has one.
+    pub ending_in_backslash: Vec<String>,
 }
 
 /// Writes the environment file: the secret's variables under those of this host.
@@ -126,6 +129,11 @@ pub async fn pull(args: PullArgs, env: &BTreeMap<String, String>) -> Result<Pull
             .into_iter()
             .filter(|name| !after.contains_key(*name))
             .map(str::to_owned)
+            .collect(),
+        ending_in_backslash: after
+            .iter()
+            .filter(|(_, value)| value.expose_secret().ends_with('\\'))
+            .map(|(name, _)| name.clone())
             .collect(),
     })
 }

@@ -5,6 +5,7 @@ mod support;
 
 mod abuse;
 mod answers;
+mod attacks;
 mod commands;
 mod conformance;
 mod crashes;
