@@ -1,7 +1,7 @@
 //! Makes the calls that a decision asks for.
 
 use crate::app::App;
-use fleet_core::drain::{Answer, Call, Done};
+use fleet_core::drain::{Answer, Call, CallResult};
 use fleet_protocol::time::UnixMs;
 use futures_util::stream::{self, StreamExt};
 use std::time::Duration;
@@ -36,10 +36,10 @@ async fn answer(app: &App, call: Call, now: UnixMs) -> Answer {
             let listed = commands.of(&instance).await;
             Answer::Commands(instance, listed)
         }
-        Call::Heartbeat { instance } if dry_run => Answer::Held(instance, Done::DryRun),
-        Call::Send { instance, .. } if dry_run => Answer::Sent(instance, Done::DryRun),
-        Call::Complete { instance } if dry_run => Answer::Completed(instance, Done::DryRun),
-        Call::Replace { instance } if dry_run => Answer::Replaced(instance, Done::DryRun),
+        Call::Heartbeat { instance } if dry_run => Answer::Held(instance, CallResult::DryRun),
+        Call::Send { instance, .. } if dry_run => Answer::Sent(instance, CallResult::DryRun),
+        Call::Complete { instance } if dry_run => Answer::Completed(instance, CallResult::DryRun),
+        Call::Replace { instance } if dry_run => Answer::Replaced(instance, CallResult::DryRun),
         Call::Heartbeat { instance } => {
             let done = lifecycle.heartbeat(&instance).await;
             Answer::Held(instance, done)

@@ -2,7 +2,7 @@
 
 use crate::app::App;
 use crate::pass::pass;
-use crate::record::{Told, foreign};
+use crate::record::{PassRequest, foreign};
 use crate::request::{self, Request};
 use fleet_clients::telemetry::emit_line;
 use fleet_lambda::{Event, answer_without_routes};
@@ -22,7 +22,7 @@ pub(crate) async fn handle(app: &App, event: Event, request_id: &str) -> Result<
     match request::read(&event, &scope)? {
         Request::Pass { trigger, hints, problem, event_at } => {
             let (dry_run, request_id) = (app.config.dry_run, request_id.to_owned());
-            let told = Told { trigger, hints, problem, event_at, request_id, dry_run };
+            let told = PassRequest { trigger, hints, problem, event_at, request_id, dry_run };
             Ok(pass(app, told).await)
         }
         Request::Foreign { trigger, why } => {

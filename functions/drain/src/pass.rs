@@ -3,7 +3,7 @@
 
 use crate::act::perform;
 use crate::app::App;
-use crate::record::{self, Told};
+use crate::record::{self, PassRequest};
 use fleet_clients::telemetry::emit_line;
 use fleet_core::drain::{Call, Inputs, decide};
 use fleet_lambda::now;
@@ -15,7 +15,7 @@ const ROUNDS: u32 = 32;
 
 /// Makes one pass and returns its record without the inputs. Each pass has told it on stdout
 /// already.
-pub(crate) async fn pass(app: &App, mut told: Told) -> Value {
+pub(crate) async fn pass(app: &App, mut told: PassRequest) -> Value {
     let began = Instant::now();
     let now = now();
     let memory = app.warm.lock().await.clone();

@@ -4,7 +4,7 @@
 use crate::request::Trigger;
 use fleet_clients::config::DrainConfig;
 use fleet_clients::telemetry::DrainMetrics;
-use fleet_core::drain::{Call, Decision, Done, Hint, Inputs, Note, Reason, Verdict};
+use fleet_core::drain::{Call, CallResult, Decision, Hint, Inputs, Note, Reason, Verdict};
 use fleet_protocol::ids::{GroupName, InstanceId};
 use fleet_protocol::lifecycle::LifecycleState;
 use fleet_protocol::reading::Reading;
@@ -19,7 +19,7 @@ const SENTENCES: usize = 50;
 
 /// What the pass was asked.
 #[derive(Debug, Serialize)]
-pub(crate) struct Told {
+pub(crate) struct PassRequest {
     pub(crate) trigger: Trigger,
     #[serde(skip)]
     pub(crate) hints: Vec<Hint>,
@@ -36,7 +36,7 @@ pub(crate) struct Told {
 pub(crate) struct PassRecord {
     at: String,
     #[serde(flatten)]
-    told: Told,
+    told: PassRequest,
     /// What happened and why, in a sentence for each instance.
     summary: Vec<String>,
     notes: Vec<String>,
@@ -52,7 +52,7 @@ pub(crate) struct PassRecord {
 
 impl PassRecord {
     pub(crate) fn new(
-        told: Told,
+        told: PassRequest,
         config: &DrainConfig,
         inputs: Inputs,
         calls: Vec<Call>,
@@ -160,7 +160,9 @@ impl PassRecord {
                 .filter_map(margin)
                 .min()
                 .map(|margin| u32::try_from(margin.max(0)).unwrap_or(0)),
-            commands_sent: count(seen.instances.values().filter(|e| e.sent == Some(Done::Done))),
+            commands_sent: count(
+                seen.instances.values().filter(|e| e.sent == Some(CallResult::Done)),
+            ),
             jobs_caught: notes
                 .iter()
                 .map(|note| match note {
@@ -178,7 +180,7 @@ impl PassRecord {
             hook_drift: (drifts || known && seen.hook.is_some()).then_some(drifts),
             source_down: (down || !unasked).then_some(down),
             left_alone: known.then(|| count(notes.iter().filter(left_alone))),
-            action_failed: count(failed.filter(|done| matches!(done, Done::Failed { .. }))),
+            action_failed: count(failed.filter(|done| matches!(done, CallResult::Failed { .. }))),
             event_age_ms: self.told.event_at.map(|at| millis(self.inputs.now.since(at))),
             aws_calls: count(self.calls.iter()),
             pass_ms: self.duration_ms,

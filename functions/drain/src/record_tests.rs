@@ -55,8 +55,8 @@ fn held(seconds: i64) -> Memory {
     Memory { held: [(id(), ago(seconds))].into(), ..Memory::default() }
 }
 
-fn asked() -> Told {
-    Told {
+fn asked() -> PassRequest {
+    PassRequest {
         trigger: Trigger::Schedule,
         hints: vec![],
         problem: None,
@@ -99,7 +99,7 @@ fn a_pass_that_asked_nothing_does_not_say_that_the_sources_answer() {
         [Answer::Machines(unknown()), Answer::Commands(id(), unknown()), Answer::Group(unknown())]
     {
         let mut down = asked.clone();
-        down.take(Answer::Held(id(), Done::Done));
+        down.take(Answer::Held(id(), CallResult::Done));
         down.take(answer);
         assert_eq!(metrics(down).source_down, Some(true));
     }
@@ -109,7 +109,7 @@ fn a_pass_that_asked_nothing_does_not_say_that_the_sources_answer() {
 fn only_who_waits_for_its_hook_has_a_margin() {
     let margin = |state: &str| {
         let mut inputs = looked(saw(state, held(200)));
-        inputs.take(Answer::Held(id(), Done::Done));
+        inputs.take(Answer::Held(id(), CallResult::Done));
         metrics(inputs).heartbeat_margin_s
     };
     assert_eq!(margin(WAIT), Some(100));
@@ -119,7 +119,7 @@ fn only_who_waits_for_its_hook_has_a_margin() {
 #[test]
 fn a_notice_of_aws_is_not_a_limit_that_comes_near() {
     let mut inputs = looked(saw(WAIT, Memory::default()));
-    inputs.take(Answer::Held(id(), Done::Done));
+    inputs.take(Answer::Held(id(), CallResult::Done));
     let kind = HintKind::Spot { noticed: Some(ago(10)) };
     inputs.hints.push(Hint { instance: id(), kind });
     assert_eq!(metrics(inputs).limit_left_s, None);
@@ -143,7 +143,7 @@ fn the_record_of_a_thousand_leaving_instances_fits_a_log_event() {
     inputs.take(Answer::Group(Reading::Known(Group { members, ..group })));
     let detail = "x".repeat(600);
     for n in 0..1000 {
-        inputs.take(Answer::Held(name(n), Done::Failed { detail: detail.clone() }));
+        inputs.take(Answer::Held(name(n), CallResult::Failed { detail: detail.clone() }));
     }
     let decision = decide(&inputs);
     let line = PassRecord::new(asked(), &config(), inputs, vec![], decision, 1).line();

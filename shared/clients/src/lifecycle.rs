@@ -11,7 +11,7 @@ use aws_sdk_autoscaling::types::{Activity, AutoScalingGroup, LifecycleHook, Rete
 use aws_smithy_types::DateTime;
 use aws_smithy_types::config_bag::ConfigBag;
 use aws_smithy_types::date_time::Format;
-use fleet_core::drain::{Activities, Done, Group, Hook, Member};
+use fleet_core::drain::{Activities, CallResult, Group, Hook, Member};
 use fleet_protocol::ids::{GroupName, InstanceId};
 use fleet_protocol::reading::{Reading, Unknown, UnknownCause};
 use fleet_protocol::time::UnixMs;
@@ -104,7 +104,7 @@ impl Lifecycle {
     }
 
     /// Holds the instance for one more timeout of the hook.
-    pub async fn heartbeat(&self, instance: &InstanceId) -> Done {
+    pub async fn heartbeat(&self, instance: &InstanceId) -> CallResult {
         let answer = self
             .client
             .record_lifecycle_action_heartbeat()
@@ -118,7 +118,7 @@ impl Lifecycle {
 
     /// Lets the instance go: `CONTINUE`, by its id. A token would have to be remembered, and is of
     /// one action only.
-    pub async fn complete(&self, instance: &InstanceId) -> Done {
+    pub async fn complete(&self, instance: &InstanceId) -> CallResult {
         let answer = self
             .client
             .complete_lifecycle_action()
@@ -133,7 +133,7 @@ impl Lifecycle {
 
     /// Ends the instance by way of its hook and lets the group put another in its place if it wants
     /// one. Asking twice is the same as asking once.
-    pub async fn replace(&self, instance: &InstanceId) -> Done {
+    pub async fn replace(&self, instance: &InstanceId) -> CallResult {
         let answer = self
             .client
             .terminate_instance_in_auto_scaling_group()
@@ -177,11 +177,11 @@ impl Intercept for AwsClock {
     }
 }
 
-fn done(result: Result<(), AwsError>) -> Done {
+fn done(result: Result<(), AwsError>) -> CallResult {
     match result {
-        Ok(()) => Done::Done,
-        Err(AwsError { kind: AwsErrorKind::NoLifecycleAction, .. }) => Done::NoAction,
-        Err(error) => Done::Failed { detail: error.detail },
+        Ok(()) => CallResult::Done,
+        Err(AwsError { kind: AwsErrorKind::NoLifecycleAction, .. }) => CallResult::NoAction,
+        Err(error) => CallResult::Failed { detail: error.detail },
     }
 }
 

@@ -4,7 +4,7 @@ use super::decode;
 use crate::aws::{Aws, AwsError, AwsErrorKind, explain};
 use aws_sdk_ssm::Client;
 use aws_sdk_ssm::types::{CommandFilter, CommandFilterKey};
-use fleet_core::drain::{DELIVERY_S, Done, DrainOrder, DrainReport, Invocation, Output};
+use fleet_core::drain::{CallResult, DELIVERY_S, DrainOrder, DrainReport, Invocation, Output};
 use fleet_protocol::action::Action;
 use fleet_protocol::document::HostCommand;
 use fleet_protocol::ids::InstanceId;
@@ -30,7 +30,7 @@ impl DrainCommands {
 
     /// Sends the order to drain. SSM has no idempotency token, so after a lost answer the host may
     /// get it twice, and does not mind.
-    pub async fn send(&self, instance: &InstanceId, order: &DrainOrder) -> Done {
+    pub async fn send(&self, instance: &InstanceId, order: &DrainOrder) -> CallResult {
         let command = HostCommand {
             timeout_s: Some(order.window_s),
             stop: order.stop,
@@ -47,10 +47,10 @@ impl DrainCommands {
             .send()
             .await;
         match answer {
-            Ok(_) => Done::Done,
+            Ok(_) => CallResult::Done,
             Err(error) => match explain("SendCommand", error) {
-                AwsError { kind: AwsErrorKind::NotManaged, .. } => Done::NotManaged,
-                error => Done::Failed { detail: error.detail },
+                AwsError { kind: AwsErrorKind::NotManaged, .. } => CallResult::NotManaged,
+                error => CallResult::Failed { detail: error.detail },
             },
         }
     }

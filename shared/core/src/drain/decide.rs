@@ -7,7 +7,8 @@ use super::policy::{
     YOUNG_ACTION_S,
 };
 use super::{
-    Age, Call, Decision, Done, Evidence, Group, HintKind, Inputs, Member, Note, Reason, Verdict,
+    Age, Call, CallResult, Decision, Evidence, Group, HintKind, Inputs, Member, Note, Reason,
+    Verdict,
 };
 use fleet_protocol::ids::InstanceId;
 use fleet_protocol::lifecycle::LifecycleState;
@@ -60,21 +61,21 @@ enum Way {
 impl Pass<'_> {
     fn decide(&self, decision: &mut Decision) {
         decision.notes.extend(notes::about_group(self.inputs, self.group));
-        let leaving: Vec<TerminatingInstance<'_>> = self.leaving(decision);
-        let to_hold = |leaving_one: &&TerminatingInstance<'_>| {
-            leaving_one.way == Way::Wait && self.evidence(&leaving_one.member.id).held.is_none()
+        let leaving: Vec<TerminatingInstance<'_>> = self.terminating(decision);
+        let to_hold = |terminating: &&TerminatingInstance<'_>| {
+            terminating.way == Way::Wait && self.evidence(&terminating.member.id).held.is_none()
         };
         let holds = leaving
             .iter()
             .filter(to_hold)
-            .map(|leaving_one| Call::Heartbeat { instance: leaving_one.member.id.clone() });
+            .map(|terminating| Call::Heartbeat { instance: terminating.member.id.clone() });
         decision.calls.extend(holds);
         if decision.calls.is_empty() {
             self.look_closer(&leaving, decision);
         }
         let looking = !decision.calls.is_empty();
-        for leaving_one in &leaving {
-            let (calls, verdict) = self.attend(leaving_one, &mut decision.notes);
+        for terminating in &leaving {
+            let (calls, verdict) = self.attend(terminating, &mut decision.notes);
             decision.verdicts.push(if looking {
                 Verdict { because: Reason::Looking, ..verdict }
             } else {
@@ -92,7 +93,7 @@ impl Pass<'_> {
     }
 
     /// Who is on the way out. Whoever needs nothing gets its verdict here.
-    fn leaving(&self, decision: &mut Decision) -> Vec<TerminatingInstance<'_>> {
+    fn terminating(&self, decision: &mut Decision) -> Vec<TerminatingInstance<'_>> {
         let mut leaving = Vec::new();
         for member in &self.group.members {
             let hints: Vec<HintKind> = self
@@ -125,8 +126,8 @@ impl Pass<'_> {
             self.over(&Member { id: id.clone(), lifecycle: LifecycleState::Terminated })
         }));
         // The one that an event named comes first, should the time run out.
-        leaving.sort_by_key(|leaving_one| {
-            !self.inputs.hints.iter().any(|hint| hint.instance == leaving_one.member.id)
+        leaving.sort_by_key(|terminating| {
+            !self.inputs.hints.iter().any(|hint| hint.instance == terminating.member.id)
         });
         leaving
     }
@@ -185,12 +186,12 @@ impl Pass<'_> {
         }
         if seen.machines.is_none() {
             let instances =
-                leaving.iter().map(|leaving_one| leaving_one.member.id.clone()).collect();
+                leaving.iter().map(|terminating| terminating.member.id.clone()).collect();
             decision.calls.push(Call::DescribeMachines { instances });
         }
-        for leaving_one in leaving {
-            if self.evidence(&leaving_one.member.id).commands.is_none() {
-                decision.calls.push(Call::ListCommands { instance: leaving_one.member.id.clone() });
+        for terminating in leaving {
+            if self.evidence(&terminating.member.id).commands.is_none() {
+                decision.calls.push(Call::ListCommands { instance: terminating.member.id.clone() });
             }
         }
     }
@@ -198,12 +199,12 @@ impl Pass<'_> {
     /// What one instance needs now, and how it stands with it.
     fn attend(
         &self,
-        leaving_one: &TerminatingInstance<'_>,
+        terminating: &TerminatingInstance<'_>,
         notes: &mut Vec<Note>,
     ) -> (Vec<Call>, Verdict) {
-        let instance = &leaving_one.member.id;
+        let instance = &terminating.member.id;
         let evidence = self.evidence(instance);
-        let case = self.case(leaving_one, evidence);
+        let case = self.case(terminating, evidence);
         notes.extend(notes::about_instance(instance, evidence));
         let (step, mut because) = case.judge();
         let age = case.age();
@@ -214,7 +215,7 @@ impl Pass<'_> {
         let replace = || Call::Replace { instance: instance.clone() };
         let is_replaced = evidence.replaced.is_some();
         let send = |order| Call::Send { instance: instance.clone(), order };
-        match (leaving_one.way, step) {
+        match (terminating.way, step) {
             (Way::Wait, Step::Leave) => {
                 let young =
                     age.is_none_or(|age| age.waited_ms() < i64::from(YOUNG_ACTION_S) * 1000);
@@ -225,7 +226,7 @@ impl Pass<'_> {
             }
             (Way::Wait | Way::Retained, Step::Ask(order)) => match &evidence.sent {
                 None => calls.push(send(order)),
-                Some(Done::NotManaged | Done::Failed { .. })
+                Some(CallResult::NotManaged | CallResult::Failed { .. })
                     if self.inputs.seen.activities.is_none() =>
                 {
                     calls.push(Call::DescribeActivities);
@@ -252,13 +253,13 @@ impl Pass<'_> {
         }
         let seconds = |ms: i64| u32::try_from(ms.max(0) / 1000).unwrap_or(u32::MAX);
         let limit_at = age.and_then(|age| age.limit_at(&self.inputs.policy));
-        let let_go = match leaving_one.way {
-            Way::Wait => evidence.completions.last() == Some(&Done::Done),
-            Way::Retained | Way::Noticed(_) => evidence.replaced == Some(Done::Done),
+        let let_go = match terminating.way {
+            Way::Wait => evidence.completions.last() == Some(&CallResult::Done),
+            Way::Retained | Way::Noticed(_) => evidence.replaced == Some(CallResult::Done),
         };
         let verdict = Verdict {
             instance: instance.clone(),
-            lifecycle: leaving_one.member.lifecycle.clone(),
+            lifecycle: terminating.member.lifecycle.clone(),
             because,
             waited_s: age.filter(|age| age.chain.asked.is_some()).map(|a| seconds(a.waited_ms())),
             left_s: limit_at.map(|at| seconds(at.since(self.group.at))),
@@ -321,10 +322,10 @@ impl Pass<'_> {
     fn complete(&self, instance: &InstanceId, evidence: &Evidence, young: bool) -> Option<Call> {
         let asked = evidence.completions.len();
         let complete = Call::Complete { instance: instance.clone() };
-        let times = if young || evidence.held == Some(Done::Done) { COMPLETIONS } else { 1 };
+        let times = if young || evidence.held == Some(CallResult::Done) { COMPLETIONS } else { 1 };
         match evidence.completions.last() {
             None => Some(complete),
-            Some(Done::NoAction) if asked < times => {
+            Some(CallResult::NoAction) if asked < times => {
                 let looks = usize::try_from(self.inputs.seen.looks).unwrap_or(usize::MAX);
                 Some(if looks > asked {
                     complete
@@ -338,11 +339,11 @@ impl Pass<'_> {
 
     fn case<'a>(
         &'a self,
-        leaving_one: &TerminatingInstance<'a>,
+        terminating: &TerminatingInstance<'a>,
         evidence: &'a Evidence,
     ) -> Case<'a> {
         let Inputs { policy, memory, seen, .. } = self.inputs;
-        let instance = &leaving_one.member.id;
+        let instance = &terminating.member.id;
         let machines = seen.machines.as_ref().and_then(Reading::known);
         let activities = seen.activities.as_ref().and_then(Reading::known);
         Case {
@@ -353,7 +354,7 @@ impl Pass<'_> {
             machine: machines.and_then(|machines| machines.get(instance)),
             sent: memory.sent.get(instance).copied(),
             leaving_since: activities.and_then(|known| known.ending.get(instance)).copied(),
-            noticed: leaving_one.noticed,
+            noticed: terminating.noticed,
         }
     }
 
@@ -366,7 +367,7 @@ impl Pass<'_> {
             because: Reason::Released,
             waited_s: None,
             left_s: None,
-            released: self.evidence(&member.id).completions.contains(&Done::Done),
+            released: self.evidence(&member.id).completions.contains(&CallResult::Done),
         }
     }
 
@@ -383,16 +384,18 @@ impl Pass<'_> {
 }
 
 /// The reason of an instance to which no command could be sent just now; else `because`.
-fn not_told(sent: &Done, age: Option<&Age>, because: Reason) -> Reason {
+fn not_told(sent: &CallResult, age: Option<&Age>, because: Reason) -> Reason {
     let waited_s = age.filter(|age| age.chain.asked.is_some()).map(|age| age.waited_ms() / 1000);
     let long = waited_s.is_some_and(|waited| waited >= NOT_TOLD_PAGES_S);
     match (sent, &because) {
-        (Done::NotManaged, Reason::Ask { .. }) => Reason::Unmanaged,
-        (Done::Failed { detail }, Reason::Ask { .. }) => {
+        (CallResult::NotManaged, Reason::Ask { .. }) => Reason::Unmanaged,
+        (CallResult::Failed { detail }, Reason::Ask { .. }) => {
             Reason::NotTold { waited_s, detail: detail.clone() }
         }
         // The refusal is what a person has to mend, whatever else is due.
-        (Done::Failed { detail }, Reason::LastCall { .. } | Reason::PastLimit { .. }) if long => {
+        (CallResult::Failed { detail }, Reason::LastCall { .. } | Reason::PastLimit { .. })
+            if long =>
+        {
             Reason::NotTold { waited_s, detail: detail.clone() }
         }
         _ => because,

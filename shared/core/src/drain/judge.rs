@@ -5,7 +5,7 @@ use super::policy::{
     PROOF_MAX_AGE_S, RESEND_AFTER_S, SPOT_MARGIN_S, SPOT_NOTICE_S, TICK_S, UNLISTED_S, WINDOW_S,
 };
 use super::{
-    Age, Chain, Done, DrainOrder, Evidence, Finding, Invocation, LastAnswer, Machine, Output,
+    Age, CallResult, Chain, DrainOrder, Evidence, Finding, Invocation, LastAnswer, Machine, Output,
     Policy, Reason,
 };
 use fleet_protocol::ids::InstanceId;
@@ -140,7 +140,7 @@ impl Case<'_> {
             last_calls().filter(|call| !call.status.ran_to_its_end()).map(Invocation::due_at).min()
         });
         // Where SSM does not know the machine, nobody can tell it.
-        let cannot = self.evidence.sent == Some(Done::NotManaged);
+        let cannot = self.evidence.sent == Some(CallResult::NotManaged);
         if let Some(since) = told.or_else(|| cannot.then_some(stop_at)) {
             let silent = self.now.since(since.max(stop_at));
             if silent >= i64::from(self.policy.give_up_after_s()) * 1000 {

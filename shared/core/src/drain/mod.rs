@@ -28,7 +28,7 @@ pub use decision::{Call, Decision, LastAnswer, Note, Reason, Verdict};
 pub use fleet_protocol::drain_order::{Chain, DrainOrder};
 pub use fleet_protocol::drain_report::DrainReport;
 pub use observation::{
-    Activities, Answer, Done, Evidence, Group, Hint, HintKind, Hook, Inputs, Machine, Member,
+    Activities, Answer, CallResult, Evidence, Group, Hint, HintKind, Hook, Inputs, Machine, Member,
     Memory, Seen,
 };
 pub use policy::{DELIVERY_S, Policy};

@@ -1,7 +1,7 @@
 //! What an operator would want to know beside what is done.
 
 use super::policy::HEARTBEAT_AT_LEAST_S;
-use super::{Done, Evidence, Group, Hook, Inputs, Note, Output};
+use super::{CallResult, Evidence, Group, Hook, Inputs, Note, Output};
 use fleet_protocol::ids::InstanceId;
 use fleet_protocol::reading::Reading;
 
@@ -79,13 +79,13 @@ pub(super) fn about_instance(instance: &InstanceId, evidence: &Evidence) -> Vec<
     let mut notes = Vec::new();
     let instance = || instance.clone();
     match &evidence.held {
-        Some(Done::NoAction) => notes.push(Note::NotHeld { instance: instance() }),
-        Some(Done::Failed { detail }) => {
+        Some(CallResult::NoAction) => notes.push(Note::NotHeld { instance: instance() }),
+        Some(CallResult::Failed { detail }) => {
             notes.push(Note::HeartbeatFailed { instance: instance(), detail: detail.clone() });
         }
         _ => {}
     }
-    if evidence.sent == Some(Done::NotManaged) {
+    if evidence.sent == Some(CallResult::NotManaged) {
         notes.push(Note::NotManaged { instance: instance() });
     }
     let commands = evidence.commands.as_ref().and_then(Reading::known);

@@ -72,11 +72,11 @@ pub struct Seen {
 /// What is known of one instance, and what was done to it in this pass.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Evidence {
-    pub held: Option<Done>,
+    pub held: Option<CallResult>,
     pub commands: Option<Reading<Vec<Invocation>>>,
-    pub sent: Option<Done>,
-    pub completions: Vec<Done>,
-    pub replaced: Option<Done>,
+    pub sent: Option<CallResult>,
+    pub completions: Vec<CallResult>,
+    pub replaced: Option<CallResult>,
 }
 
 /// The group as far as leaving goes.
@@ -138,7 +138,7 @@ pub enum Machine {
 /// What a call that changes something came to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "result", rename_all = "snake_case")]
-pub enum Done {
+pub enum CallResult {
     Done,
     /// Auto Scaling knows no action of our hook on this instance: completed, run out, another
     /// hook's, or not there yet.
@@ -160,10 +160,10 @@ pub enum Answer {
     Machines(Reading<BTreeMap<InstanceId, Machine>>),
     Activities(Reading<Activities>),
     Commands(InstanceId, Reading<Vec<Invocation>>),
-    Held(InstanceId, Done),
-    Sent(InstanceId, Done),
-    Completed(InstanceId, Done),
-    Replaced(InstanceId, Done),
+    Held(InstanceId, CallResult),
+    Sent(InstanceId, CallResult),
+    Completed(InstanceId, CallResult),
+    Replaced(InstanceId, CallResult),
 }
 
 impl Machine {
@@ -231,15 +231,15 @@ impl Inputs {
         let now = self.clock();
         let mut memory = self.memory.clone();
         for (instance, evidence) in &self.seen.instances {
-            if evidence.held == Some(Done::Done) {
+            if evidence.held == Some(CallResult::Done) {
                 memory.held.insert(instance.clone(), now);
             }
-            if matches!(evidence.sent, Some(Done::NotManaged | Done::Failed { .. })) {
+            if matches!(evidence.sent, Some(CallResult::NotManaged | CallResult::Failed { .. })) {
                 memory.untold.insert(instance.clone());
             } else {
                 memory.untold.remove(instance);
             }
-            if evidence.sent == Some(Done::Done) {
+            if evidence.sent == Some(CallResult::Done) {
                 memory.sent.insert(instance.clone(), now);
             }
         }

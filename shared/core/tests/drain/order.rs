@@ -67,7 +67,7 @@ fn everybody_is_held_before_anybody_is_looked_at() {
     assert_eq!(holds.len(), 100);
     assert!(holds.iter().all(|call| matches!(call, Call::Heartbeat { .. })));
     for n in 0..100 {
-        inputs.take(Answer::Held(id(n), Done::Done));
+        inputs.take(Answer::Held(id(n), CallResult::Done));
     }
     let looks = decide(&inputs).calls;
     assert_eq!(looks.len(), 102, "the hook, all machines at once, and each one's commands");
@@ -136,9 +136,9 @@ fn the_record_decides_again_bit_for_bit() {
 #[test]
 fn an_order_that_reached_nobody_is_told_and_repeated_by_the_next_pass() {
     for (sent, says) in [
-        (Done::NotManaged, "SSM does not know its machine"),
+        (CallResult::NotManaged, "SSM does not know its machine"),
         (
-            Done::Failed { detail: "Rate exceeded".into() },
+            CallResult::Failed { detail: "Rate exceeded".into() },
             "the next pass sends it again: Rate exceeded",
         ),
     ] {
@@ -152,7 +152,7 @@ fn an_order_that_reached_nobody_is_told_and_repeated_by_the_next_pass() {
         let next = look_at(start(memory), vec![member(0, "Terminating:Wait")]);
         assert_eq!(decide(&next).calls, [Call::Heartbeat { instance: id(0) }]);
     }
-    let told = Scene::waiting(vec![]).then(Answer::Sent(id(0), Done::Done));
+    let told = Scene::waiting(vec![]).then(Answer::Sent(id(0), CallResult::Done));
     let next = look_at(start(told.inputs.remember()), vec![member(0, "Terminating:Wait")]);
     assert!(decide(&next).calls.is_empty());
 }
@@ -160,7 +160,7 @@ fn an_order_that_reached_nobody_is_told_and_repeated_by_the_next_pass() {
 /// Several passes may wait for the same end: one of them brought it about.
 #[test]
 fn only_the_pass_whose_completion_was_taken_says_that_it_let_go() {
-    for (completed, released) in [(Done::Done, true), (Done::NoAction, false)] {
+    for (completed, released) in [(CallResult::Done, true), (CallResult::NoAction, false)] {
         let scene = Scene::waiting(vec![answered(10, drained())])
             .then(Answer::Completed(id(0), completed))
             .then(Answer::Group(Reading::Known(group(vec![member(0, "Terminating:Proceed")]))));
@@ -177,7 +177,7 @@ fn nothing_is_done_for_anybody_while_somebody_is_still_to_be_looked_at() {
     let members = vec![member(0, "Terminating:Wait"), member(1, "Terminating:Wait")];
     let joined = scene.then(Answer::Group(Reading::Known(group(members))));
     assert_eq!(joined.calls(), [Call::Heartbeat { instance: id(1) }]);
-    let held = joined.then(Answer::Held(id(1), Done::Done));
+    let held = joined.then(Answer::Held(id(1), CallResult::Done));
     assert_eq!(held.calls(), [Call::ListCommands { instance: id(1) }]);
     let listed = held.then(Answer::Commands(id(1), Reading::Known(vec![])));
     let calls = listed.calls();
@@ -188,13 +188,13 @@ fn nothing_is_done_for_anybody_while_somebody_is_still_to_be_looked_at() {
 /// What a warm environment remembers was really done, and to somebody who is still there.
 #[test]
 fn only_what_was_done_is_remembered_and_only_of_members() {
-    let failed = || Done::Failed { detail: "Rate exceeded".into() };
+    let failed = || CallResult::Failed { detail: "Rate exceeded".into() };
     let scene = Scene::waiting(vec![]);
-    let sent = scene.clone().then(Answer::Sent(id(0), Done::Done));
+    let sent = scene.clone().then(Answer::Sent(id(0), CallResult::Done));
     assert_eq!(sent.inputs.remember().sent, BTreeMap::from([(id(0), NOW)]));
     let refused = scene.clone().then(Answer::Sent(id(0), failed()));
     assert_eq!(refused.inputs.remember().sent, BTreeMap::new());
-    for held in [failed(), Done::NoAction, Done::DryRun] {
+    for held in [failed(), CallResult::NoAction, CallResult::DryRun] {
         let unheld = scene.clone().then(Answer::Held(id(0), held));
         assert_eq!(unheld.inputs.remember().held, BTreeMap::new());
     }

@@ -16,7 +16,7 @@ fn row_01_a_doubled_event_finds_the_action_over() {
     // The second pass of the same event: completed already, so the group no longer shows it as
     // waiting.
     let second = scene
-        .then(Answer::Completed(id(0), Done::NoAction))
+        .then(Answer::Completed(id(0), CallResult::NoAction))
         .then(Answer::Group(Reading::Known(group(vec![member(0, "Terminating:Proceed")]))));
     assert!(second.is_left_alone());
     assert_eq!(second.because(), Reason::Released);
@@ -129,21 +129,21 @@ fn row_10_no_active_action_while_the_group_still_shows_it_waiting_is_asked_again
     let mut scene = Scene::waiting(vec![answered(10, drained())]);
     for attempt in 1..6 {
         assert!(scene.is_completed(), "attempt {attempt}");
-        scene = scene.then(Answer::Completed(id(0), Done::NoAction));
+        scene = scene.then(Answer::Completed(id(0), CallResult::NoAction));
         assert_eq!(scene.calls(), [Call::DescribeGroup { after_s: 5 }]);
         scene =
             scene.then(Answer::Group(Reading::Known(group(vec![member(0, "Terminating:Wait")]))));
     }
     assert!(scene.is_completed());
-    let scene = scene.then(Answer::Completed(id(0), Done::NoAction));
+    let scene = scene.then(Answer::Completed(id(0), CallResult::NoAction));
     assert!(scene.is_left_alone(), "then the next pass goes on");
 }
 
 #[test]
 fn row_10_another_hook_that_holds_it_does_not_keep_the_pass_waiting() {
     let scene = Scene::waiting(vec![answered(300, drained())])
-        .then(Answer::Held(id(0), Done::NoAction))
-        .then(Answer::Completed(id(0), Done::NoAction));
+        .then(Answer::Held(id(0), CallResult::NoAction))
+        .then(Answer::Completed(id(0), CallResult::NoAction));
     assert!(scene.is_left_alone());
     assert!(scene.decide().notes.contains(&Note::NotHeld { instance: id(0) }));
 }
@@ -151,7 +151,7 @@ fn row_10_another_hook_that_holds_it_does_not_keep_the_pass_waiting() {
 #[test]
 fn row_11_a_completion_whose_answer_was_lost_is_over() {
     let lost =
-        Done::Failed { detail: "CompleteLifecycleAction was not answered within 3 s".into() };
+        CallResult::Failed { detail: "CompleteLifecycleAction was not answered within 3 s".into() };
     let scene = Scene::waiting(vec![answered(10, drained())]).then(Answer::Completed(id(0), lost));
     assert!(scene.is_left_alone(), "the next pass looks what became of it");
     assert!(Scene::of("Terminating:Proceed", vec![]).is_left_alone());
@@ -160,7 +160,7 @@ fn row_11_a_completion_whose_answer_was_lost_is_over() {
 
 #[test]
 fn row_12_a_completion_that_failed_once_is_never_taken_for_done() {
-    let failed = Done::Failed { detail: "ResourceContention".into() };
+    let failed = CallResult::Failed { detail: "ResourceContention".into() };
     let scene =
         Scene::waiting(vec![answered(10, drained())]).then(Answer::Completed(id(0), failed));
     assert!(!scene.decide().verdicts[0].released);
@@ -180,7 +180,7 @@ fn row_13_nothing_is_held_that_does_not_wait() {
 #[test]
 fn row_14_an_action_that_somebody_else_completed_is_over() {
     let scene = Scene::waiting(vec![answered(10, drained())])
-        .then(Answer::Completed(id(0), Done::NoAction))
+        .then(Answer::Completed(id(0), CallResult::NoAction))
         .then(Answer::Group(Reading::Known(group(vec![]))));
     assert!(scene.is_left_alone());
     assert_eq!(scene.because(), Reason::Released);
@@ -232,8 +232,9 @@ fn row_35_a_spot_notice_for_a_machine_in_service_drains_and_replaces_it() {
     let calls = scene.calls();
     assert!(matches!(&calls[0], Call::Send { order, .. } if order.stop && order.window_s == 60));
     assert_eq!(calls[1..], [Call::Replace { instance: id(0) }]);
-    let done =
-        scene.then(Answer::Sent(id(0), Done::Done)).then(Answer::Replaced(id(0), Done::Done));
+    let done = scene
+        .then(Answer::Sent(id(0), CallResult::Done))
+        .then(Answer::Replaced(id(0), CallResult::Done));
     assert!(done.is_left_alone());
 }
 
@@ -367,7 +368,7 @@ fn row_41_a_retained_machine_is_drained_and_then_ended_by_way_of_its_hook() {
     assert_eq!(retained(vec![]).sent(), order());
     let scene = retained(vec![answered(10, drained())]);
     assert_eq!(scene.calls(), [Call::Replace { instance: id(0) }]);
-    let scene = scene.then(Answer::Replaced(id(0), Done::Done));
+    let scene = scene.then(Answer::Replaced(id(0), CallResult::Done));
     assert!(scene.is_left_alone());
     // The hook runs again, and the proof is still fresh.
     assert!(Scene::waiting(vec![answered(70, drained())]).is_completed());
@@ -439,7 +440,7 @@ fn row_49_an_instance_that_aws_ended_past_the_hook_is_over() {
 #[test]
 fn row_50_an_operators_completion_is_seen_and_not_fought() {
     let scene = Scene::waiting(vec![command(20, Status::Running, Output::None)])
-        .then(Answer::Held(id(0), Done::NoAction));
+        .then(Answer::Held(id(0), CallResult::NoAction));
     assert!(scene.is_left_alone());
     assert!(scene.decide().notes.contains(&Note::NotHeld { instance: id(0) }));
 }

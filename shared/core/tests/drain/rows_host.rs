@@ -17,7 +17,7 @@ fn row_15_an_agent_that_is_offline_is_never_an_idle_worker() {
     undelivered.sent();
     let last = LastAnswer::Broken { detail: "DeliveryTimedOut".into() };
     assert_eq!(undelivered.because(), Reason::Ask { last });
-    let unknown = Scene::waiting(vec![]).then(Answer::Sent(id(0), Done::NotManaged));
+    let unknown = Scene::waiting(vec![]).then(Answer::Sent(id(0), CallResult::NotManaged));
     assert!(unknown.calls().iter().all(|call| !call.acts()), "refused is not idle either");
 }
 
@@ -248,12 +248,12 @@ fn row_29_a_stopped_worker_is_a_proof_and_its_jobs_are_counted() {
 
 #[test]
 fn row_38_a_machine_that_never_booted_goes_when_no_job_could_still_run() {
-    let refused = Scene::waiting(vec![]).then(Answer::Sent(id(0), Done::NotManaged));
+    let refused = Scene::waiting(vec![]).then(Answer::Sent(id(0), CallResult::NotManaged));
     assert_eq!(refused.calls(), [Call::DescribeActivities]);
     let since = |seconds: i64| {
         let activities = ending(seconds);
         let scene = Scene::waiting(vec![]).then(Answer::Activities(Reading::Known(activities)));
-        scene.then(Answer::Sent(id(0), Done::NotManaged))
+        scene.then(Answer::Sent(id(0), CallResult::NotManaged))
     };
     let limit = i64::from(LIMIT_S);
     assert!(since(600).is_left_alone(), "nothing proves that no worker runs there");
@@ -265,7 +265,7 @@ fn row_38_a_machine_that_never_booted_goes_when_no_job_could_still_run() {
 
 #[test]
 fn a_drain_whose_commands_are_refused_counts_from_the_scaling_activity_and_pages() {
-    let denied = || Done::Failed { detail: "SendCommand was refused: AccessDenied".into() };
+    let denied = || CallResult::Failed { detail: "SendCommand was refused: AccessDenied".into() };
     let asked = Scene::waiting(vec![]).then(Answer::Sent(id(0), denied()));
     assert_eq!(asked.calls(), [Call::DescribeActivities]);
     let since = |seconds| {

@@ -119,7 +119,7 @@ impl Scene {
         let mut inputs = Inputs::new(policy(), NOW, Memory::default(), vec![]);
         inputs.take(Answer::Group(Reading::Known(group(vec![member(0, lifecycle)]))));
         inputs.take(Answer::Hook(Reading::Known(hook())));
-        inputs.take(Answer::Held(id(0), Done::Done));
+        inputs.take(Answer::Held(id(0), CallResult::Done));
         inputs.take(Answer::Machines(Reading::Known(BTreeMap::from([(id(0), Machine::Running)]))));
         inputs.take(Answer::Commands(id(0), Reading::Known(commands)));
         Scene { inputs }

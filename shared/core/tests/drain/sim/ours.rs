@@ -257,12 +257,12 @@ fn throttled<T>() -> Reading<T> {
     Reading::Unknown(Unknown { cause: UnknownCause::Failed, detail: "Rate exceeded".into() })
 }
 
-fn refused() -> Done {
-    Done::Failed { detail: "Rate exceeded".into() }
+fn refused() -> CallResult {
+    CallResult::Failed { detail: "Rate exceeded".into() }
 }
 
-fn unanswered() -> Done {
-    Done::Failed { detail: "no answer within 3 s".into() }
+fn unanswered() -> CallResult {
+    CallResult::Failed { detail: "no answer within 3 s".into() }
 }
 
 /// Makes the call.
@@ -354,8 +354,8 @@ fn word(call: &Call) -> String {
     text.split([' ', '{']).next().unwrap_or_default().to_owned()
 }
 
-fn done(is_done: bool) -> Done {
-    if is_done { Done::Done } else { Done::NoAction }
+fn done(is_done: bool) -> CallResult {
+    if is_done { CallResult::Done } else { CallResult::NoAction }
 }
 
 fn group(worlds: &[World]) -> Group {
@@ -395,22 +395,22 @@ fn invocation(command: &Command) -> Invocation {
     }
 }
 
-fn send(world: &mut World, order: &DrainOrder) -> Done {
+fn send(world: &mut World, order: &DrainOrder) -> CallResult {
     if world.strikes(Fault::SendThrottled) {
         return refused();
     }
     if !world.is_managed() {
-        return Done::NotManaged;
+        return CallResult::NotManaged;
     }
     world.send(order);
     if world.strikes_again(Fault::SendReplyLost) {
         // The SDK asks again, and there is no token that would tell SSM so.
         world.send(order);
     }
-    Done::Done
+    CallResult::Done
 }
 
-fn complete(world: &mut World, loss: Loss) -> Done {
+fn complete(world: &mut World, loss: Loss) -> CallResult {
     if world.strikes(Fault::CompleteThrottled) {
         return refused();
     }
