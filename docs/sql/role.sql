@@ -7,23 +7,23 @@
 -- matching part again.
 
 CREATE ROLE fleet_reader LOGIN PASSWORD 'change-me' CONNECTION LIMIT 5;
--- Where tables have row-level security (Supabase recommends it for the schema `public`), a role
--- without policies sees no rows. The autoscaler refuses to count on such a table rather than read
--- an empty one; this lifts the restriction for the columns granted here:
---   ALTER ROLE fleet_reader BYPASSRLS;
 
 GRANT USAGE ON SCHEMA pgboss TO fleet_reader;
 GRANT SELECT (version) ON pgboss.version TO fleet_reader;
 
 -- pg-boss 9 (schema 20)
---   GRANT SELECT (name, state, startafter, startedon, expirein) ON pgboss.job TO fleet_reader;
+--   GRANT SELECT (id, name, state, startafter, startedon, expirein) ON pgboss.job TO fleet_reader;
 --   GRANT SELECT (name) ON pgboss.archive TO fleet_reader;
 -- pg-boss 10 (schemas 21 to 24)
---   GRANT SELECT (name, state, start_after, started_on, expire_in) ON pgboss.job TO fleet_reader;
---   GRANT SELECT (name) ON pgboss.queue TO fleet_reader;
+--   GRANT SELECT (id, name, state, start_after, started_on, expire_in, policy, singleton_key)
+--     ON pgboss.job TO fleet_reader;
+--   GRANT SELECT (name, policy) ON pgboss.queue TO fleet_reader;
 -- pg-boss 11 and later (schemas 25 to 46)
-GRANT SELECT (name, state, start_after, started_on, expire_seconds) ON pgboss.job TO fleet_reader;
-GRANT SELECT (name) ON pgboss.queue TO fleet_reader;
+GRANT SELECT (id, name, state, start_after, started_on, expire_seconds, policy, singleton_key)
+    ON pgboss.job TO fleet_reader;
+GRANT SELECT (name, policy) ON pgboss.queue TO fleet_reader;
+-- pg-boss 12.6 and later (schema 27 on) has groups; read only with PGBOSS_GROUP_CONCURRENCY
+--   GRANT SELECT (group_id) ON pgboss.job TO fleet_reader;
 -- pg-boss 12.12 and later (schema 30 on) keeps heartbeats
 GRANT SELECT (heartbeat_on, heartbeat_seconds) ON pgboss.job TO fleet_reader;
 -- pg-boss 12.19 and later (schema 31 on) has jobs that wait for others
@@ -31,5 +31,7 @@ GRANT SELECT (heartbeat_on, heartbeat_seconds) ON pgboss.job TO fleet_reader;
 
 -- The worker registry: who is there, who has a job. `registered_at` is for the dashboard, which
 -- shows no age without it.
-GRANT SELECT (worker_id, target_worker_id, ec2_instance_id, status, current_job_id, last_heartbeat, registered_at)
-    ON public.gh_worker_registry TO fleet_reader;
+GRANT SELECT (worker_id, target_worker_id, ec2_instance_id, status, current_job_id, last_heartbeat,
+    registered_at) ON public.gh_worker_registry TO fleet_reader;
+
+-- Then run row-security.sql: where a table has row-level security, a grant alone shows no rows.

@@ -4,7 +4,7 @@
 use crate::act::ActionResult;
 use crate::handler::Trigger;
 use fleet_clients::config::AutoscaleConfig;
-use fleet_clients::telemetry::TickMetrics;
+use fleet_clients::telemetry::{TickMetrics, emit_line};
 use fleet_core::scaling::{ActiveCounts, Decision, Inputs, Memory, QueueSnapshot, ScalingAction};
 use fleet_protocol::ids::GroupName;
 use fleet_protocol::lifecycle::LifecycleState;
@@ -33,6 +33,26 @@ pub(crate) struct DecisionRecord {
     group: GroupName,
     inputs: Inputs,
 }
+
+/// One piece of the JSON text of a decision's inputs. The texts of all `of` lines with the same
+/// `request_id`, one after the other, are the inputs.
+#[derive(Debug, Serialize)]
+#[serde(tag = "type", rename = "decision_inputs")]
+struct InputsLine<'a> {
+    request_id: &'a str,
+    number: usize,
+    of: usize,
+    text: &'a str,
+}
+
+/// A line may be 256 KiB (an event of CloudWatch Logs, less its overhead of 26 bytes). The record
+/// without its inputs is bounded by itself.
+const LINE_BYTES: usize = 200 * 1024;
+/// Of a text that is JSON already, escaping makes up to twice as much.
+const PIECE_BYTES: usize = 96 * 1024;
+/// Inputs of more lines than these are left out (`inputs_lines` is 0): only rows that were made to
+/// be long come to so much.
+const LINES: usize = 16;
 
 /// What woke the tick.
 #[derive(Debug, Serialize)]
@@ -112,6 +132,25 @@ impl DecisionRecord {
         }
     }
 
+    /// Prints the record: as one line, or where that would be too long for one event, with the
+    /// inputs in lines of their own, as many as `inputs_lines` says.
+    pub(crate) fn emit(&self) {
+        let mut record = to_value(self);
+        if record.to_string().len() <= LINE_BYTES {
+            return emit_line(self);
+        }
+        let Value::Object(fields) = &mut record else { return };
+        let text = fields.remove("inputs").unwrap_or_default().to_string();
+        let pieces = pieces(&text, PIECE_BYTES);
+        let of = if pieces.len() > LINES { 0 } else { pieces.len() };
+        fields.insert("inputs_lines".to_owned(), of.into());
+        emit_line(&record);
+        for (index, text) in pieces.into_iter().take(of).enumerate() {
+            let request_id = &self.request.request_id;
+            emit_line(&InputsLine { request_id, number: index + 1, of, text });
+        }
+    }
+
     /// The record without its inputs: they hold nothing secret, but they are long.
     pub(crate) fn into_summary(self) -> Value {
         let mut value = to_value(&self);
@@ -156,6 +195,18 @@ impl DecisionRecord {
             decision_ms: self.effects.decision_ms,
         }
     }
+}
+
+/// `text` in pieces of at most `bytes`, cut between characters.
+fn pieces(text: &str, bytes: usize) -> Vec<&str> {
+    let mut pieces = Vec::new();
+    let mut rest = text;
+    while !rest.is_empty() {
+        let (piece, after) = rest.split_at(rest.floor_char_boundary(bytes));
+        pieces.push(piece);
+        rest = after;
+    }
+    pieces
 }
 
 fn active(queue: &QueueSnapshot) -> Option<ActiveCounts> {
@@ -228,4 +279,18 @@ pub(crate) fn millis(duration: Duration) -> u32 {
 
 fn seconds(millis: i64) -> u32 {
     u32::try_from(millis.max(0) / 1000).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_make_the_text_again() {
+        let text = "aä😀".repeat(1000);
+        let cut = pieces(&text, 100);
+        assert!(cut.iter().all(|piece| piece.len() <= 100 && piece.len() > 96));
+        assert_eq!(cut.concat(), text);
+        assert!(pieces("", 100).is_empty());
+    }
 }

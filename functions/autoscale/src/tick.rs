@@ -6,7 +6,7 @@ use crate::handler::Trigger;
 use crate::record::{
     self, Ages, AlreadyRunning, DecisionRecord, Disabled, TickEffects, TickRequest,
 };
-use fleet_clients::pgboss::{Begun, lock_key};
+use fleet_clients::queue::{TickLock, lock_key};
 use fleet_clients::telemetry::emit_line;
 use fleet_core::scaling::{
     Inputs, LossCause, Memory, Observation, ScalingAction, State, TickResult, decide,
@@ -47,9 +47,11 @@ pub(crate) async fn tick(app: &App, trigger: Trigger, request_id: &str) -> TickR
         return TickReport::Disabled(line);
     }
     let mut queue = app.queue.lock().await;
+    let policy = &app.config.policy;
+    let useful = policy.max.saturating_mul(policy.jobs_per_worker.get());
     let read_queue = async {
         let source = queue.source(app.queue_failed.load(Ordering::Relaxed)).await?;
-        let begun = source.begin(lock_key(&app.config.group), app.config.policy.boot_s).await;
+        let begun = source.begin(lock_key(&app.config.group), policy.boot_s, useful).await;
         begun.map(|begun| (begun, Instant::now()))
     };
     let read_group = async { (app.auto_scaling.describe(&app.config.group).await, Instant::now()) };
@@ -58,12 +60,12 @@ pub(crate) async fn tick(app: &App, trigger: Trigger, request_id: &str) -> TickR
     // The database's transaction, and with it the lock against a second tick, stays open until this
     // tick is done.
     let (running, snapshot, queue_at) = match begun {
-        Ok((Begun::Busy, _)) => {
+        Ok((TickLock::HeldElsewhere, _)) => {
             let line = AlreadyRunning::new(now, trigger);
             emit_line(&line);
             return TickReport::AlreadyRunning(line);
         }
-        Ok((Begun::Tick(tick), at)) => {
+        Ok((TickLock::Acquired(tick), at)) => {
             let snapshot = tick.snapshot().clone();
             (Some(tick), Reading::Known(snapshot), at)
         }
@@ -97,6 +99,7 @@ pub(crate) async fn tick(app: &App, trigger: Trigger, request_id: &str) -> TickR
     if let Some(tick) = running {
         tick.finish().await;
     }
+    inputs.observation.drop_strangers();
     let record = DecisionRecord::new(
         TickRequest { trigger, request_id: request_id.to_owned(), dry_run },
         &app.config,
@@ -110,7 +113,7 @@ pub(crate) async fn tick(app: &App, trigger: Trigger, request_id: &str) -> TickR
             duration_ms: record::millis(began.elapsed()),
         },
     );
-    emit_line(&record);
+    record.emit();
     record.metrics().emit();
     TickReport::Decided(Box::new(record))
 }

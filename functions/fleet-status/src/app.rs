@@ -4,8 +4,8 @@ use fleet_clients::auto_scaling::AutoScaling;
 use fleet_clients::aws::Aws;
 use fleet_clients::config::StatusConfig;
 use fleet_clients::parameters::Parameters;
-use fleet_clients::pgboss::KeptSource;
 use fleet_clients::proofs::Proofs;
+use fleet_clients::queue::QueueAccess;
 use fleet_clients::secrets::Secrets;
 use fleet_clients::tags::GroupTags;
 use fleet_lambda::Gate;
@@ -20,7 +20,7 @@ pub(crate) struct App {
     pub(crate) parameters: Parameters,
     pub(crate) proofs: Proofs,
     pub(crate) gate: Gate,
-    pub(crate) queue: Mutex<KeptSource>,
+    pub(crate) queue: Mutex<QueueAccess>,
     /// Whether the last reading failed: the URL may have been rotated, so it is fetched anew.
     pub(crate) queue_failed: AtomicBool,
 }
@@ -30,7 +30,7 @@ impl App {
         let aws = Aws::new(&config.aws);
         let secrets = Arc::new(Secrets::new(&aws, config.database.secret_id.clone()));
         let gate = Gate::new(config.tokens.clone(), Arc::clone(&secrets));
-        let queue = KeptSource::new(config.database.clone(), config.queue.clone(), secrets);
+        let queue = QueueAccess::new(config.database.clone(), config.queue.clone(), secrets);
         App {
             auto_scaling: AutoScaling::new(&aws),
             tags: GroupTags::new(&aws),

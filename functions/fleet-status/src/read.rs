@@ -2,7 +2,7 @@
 //! costs its own fields and nothing else.
 
 use crate::app::App;
-use fleet_clients::pgboss::Look;
+use fleet_clients::queue::QueueView;
 use fleet_core::scaling::{Group, LossCause, Memory};
 use fleet_core::status::{Inputs, Proof};
 use fleet_lambda::now;
@@ -34,7 +34,7 @@ pub(crate) async fn read(app: &App) -> Inputs {
     let ((group, proofs), queue, memory, stable) =
         tokio::join!(group_and_proofs, queue, memory, stable);
     let (queue, details) = match queue {
-        Reading::Known(Look { snapshot, details }) => (Reading::Known(snapshot), details),
+        Reading::Known(QueueView { snapshot, details }) => (Reading::Known(snapshot), details),
         Reading::Unknown(unknown) => (Reading::Unknown(unknown), BTreeMap::new()),
     };
     Inputs {
@@ -54,13 +54,13 @@ pub(crate) async fn describe(app: &App) -> Reading<Group> {
     app.auto_scaling.describe(&app.config.site.group).await
 }
 
-async fn look(app: &App) -> Reading<Look> {
+async fn look(app: &App) -> Reading<QueueView> {
     // Two requests do not overlap in one environment, so the lock is free; it is the future's own
     // if this one is dropped.
     let mut queue = app.queue.lock().await;
     let seen = async {
         let source = queue.source(app.queue_failed.load(Ordering::Relaxed)).await?;
-        source.look(app.config.boot_s, QUEUE).await
+        source.view(app.config.boot_s, QUEUE).await
     };
     let seen = seen.await;
     app.queue_failed.store(seen.is_err(), Ordering::Relaxed);

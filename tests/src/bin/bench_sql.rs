@@ -6,8 +6,8 @@
 //! [VERSION…]`
 #![expect(clippy::print_stdout, reason = "the table is what this program is for")]
 
-use fleet_clients::pgboss::{Begun, Names, QueueSource};
 use fleet_clients::postgres::{Database, DatabaseUrl, Trust};
+use fleet_clients::queue::{Names, QueueSource, TickLock};
 use fleet_local::postgres::{Options, Postgres};
 use fleet_local::{paths, pgboss, registry};
 use serde_json::json;
@@ -150,13 +150,13 @@ fn source(server: &Postgres, database: &str) -> Result<QueueSource, Box<dyn Erro
 
 /// Runs one tick; whether its snapshot knew the active jobs.
 async fn counts_active(source: &mut QueueSource) -> Result<bool, Box<dyn Error>> {
-    match source.begin(1, LOOK_AHEAD).await.map_err(|unknown| unknown.detail)? {
-        Begun::Tick(tick) => {
+    match source.begin(1, LOOK_AHEAD, 0).await.map_err(|unknown| unknown.detail)? {
+        TickLock::Acquired(tick) => {
             let known = tick.snapshot().general.active.known().is_some();
             tick.finish().await;
             Ok(known)
         }
-        Begun::Busy => Err("another tick runs".into()),
+        TickLock::HeldElsewhere => Err("another tick runs".into()),
     }
 }
 

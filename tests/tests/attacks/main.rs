@@ -3,4 +3,8 @@
 
 mod bodies;
 mod callers;
+mod database;
+#[path = "../autoscale/world.rs"]
+#[expect(dead_code, reason = "the suite of the function itself uses the rest")]
+mod queue_world;
 mod world;

@@ -2,7 +2,7 @@
 
 use crate::world::*;
 use aws_double::{HttpApi, Route};
-use fleet_clients::pgboss::lock_key;
+use fleet_clients::queue::lock_key;
 use fleet_protocol::ids::GroupName;
 use serde_json::{Value, json};
 use std::process::Command;

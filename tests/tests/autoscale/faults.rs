@@ -314,7 +314,12 @@ async fn without_secrets_manager_the_queue_is_read_by_the_url_before() {
         world.tick().await["decision"]["plan"],
         json!({ "do": "set_desired", "desired": 3 })
     );
-    world.printed(|line| line["message"] == "the database URL read before is used on").await;
+    world
+        .printed(|line| {
+            line["message"]
+                == "Secrets Manager does not answer; the database URL read before is used"
+        })
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

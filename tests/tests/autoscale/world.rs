@@ -6,6 +6,9 @@ use aws_double::{
 use fleet_local::postgres::{Options, Postgres};
 use fleet_local::{functions, pgboss, registry};
 use serde_json::{Value, json};
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -26,11 +29,13 @@ pub(crate) struct Setup {
     pub(crate) own_server: bool,
     /// Function processes at a time.
     pub(crate) concurrency: usize,
+    /// The kernel refuses the function more memory than this, as Lambda would end it.
+    pub(crate) memory_mib: Option<u32>,
 }
 
 impl Setup {
     pub(crate) fn desired(desired: u32) -> Setup {
-        Setup { desired, env: vec![], own_server: false, concurrency: 1 }
+        Setup { desired, env: vec![], own_server: false, concurrency: 1, memory_mib: None }
     }
 
     pub(crate) fn env(mut self, name: &str, value: &str) -> Setup {
@@ -76,10 +81,11 @@ impl World {
         double.advance(BOOT).await.expect("a manual clock");
         let secret = json!({ "DATABASE_URL": url, "FLEET_OPERATOR_TOKEN": TOKEN }).to_string();
         double.put_secret(SECRET, &secret).expect("kept");
-        let mut config =
-            FunctionConfig::new("autoscale", functions::binary("autoscale").expect("it is built"))
-                .timeout(Duration::from_secs(55))
-                .concurrency(setup.concurrency);
+        let binary = functions::binary("autoscale").expect("it is built");
+        let binary = setup.memory_mib.map_or_else(|| binary.clone(), |mib| limited(&binary, mib));
+        let mut config = FunctionConfig::new("autoscale", binary)
+            .timeout(Duration::from_secs(55))
+            .concurrency(setup.concurrency);
         for (name, value) in
             double.aws_env().into_iter().chain(settings(&postgres)).chain(setup.env)
         {
@@ -231,6 +237,21 @@ pub(crate) fn settings(postgres: &Postgres) -> Vec<(String, String)> {
         ("DATABASE_CA", postgres.ca_pem()),
     ];
     pairs.map(|(name, value)| (name.into(), value.into())).into()
+}
+
+/// A program that becomes the function with no more than `mib` of writable memory.
+fn limited(binary: &Path, mib: u32) -> PathBuf {
+    static SCRIPT: OnceLock<PathBuf> = OnceLock::new();
+    let write = || {
+        let script = binary.with_file_name(format!("autoscale-{mib}-mib"));
+        let new = script.with_extension(std::process::id().to_string());
+        let text = format!("#!/bin/sh\nulimit -d {}\nexec {}\n", mib * 1024, binary.display());
+        std::fs::write(&new, text).expect("the script is written");
+        std::fs::set_permissions(&new, Permissions::from_mode(0o755)).expect("executable");
+        std::fs::rename(&new, &script).expect("in place");
+        script
+    };
+    SCRIPT.get_or_init(write).clone()
 }
 
 /// One server for all tests of this process; each has its own database.

@@ -2,7 +2,7 @@
 //! it is back.
 
 use crate::support::{DOWNSTREAM, LOOK_AHEAD, app_source, install, own_server, server, snapshot};
-use fleet_clients::pgboss::Begun;
+use fleet_clients::queue::TickLock;
 use fleet_protocol::reading::{Reading, UnknownCause};
 use std::time::{Duration, Instant};
 
@@ -58,7 +58,7 @@ async fn down_dying_frozen_and_back() {
     snapshot(&mut source).await.expect("back again");
 
     // Dying while a tick acts: the tick ends without a word, and the next one connects again.
-    let Begun::Tick(tick) = source.begin(7, LOOK_AHEAD).await.expect("a tick") else {
+    let TickLock::Acquired(tick) = source.begin(7, LOOK_AHEAD, 0).await.expect("a tick") else {
         panic!("nobody held the lock");
     };
     server.stop_immediate().expect("stop");

@@ -2,7 +2,7 @@
 //! share a few connections.
 
 use crate::support::{LOOK_AHEAD, NEWEST, QUEUE, install, server, source};
-use fleet_clients::pgboss::{Begun, lock_key};
+use fleet_clients::queue::{TickLock, lock_key};
 use fleet_local::pgbouncer::{Options, PgBouncer};
 use fleet_protocol::ids::GroupName;
 use std::sync::OnceLock;
@@ -42,16 +42,17 @@ async fn a_second_tick_is_told_that_one_runs() {
     let direct = server().app_url_in("locked");
     for (url, ca) in [(direct, server().ca_pem()), (pooled, pooler().ca_pem())] {
         let (mut first, mut second) = (source(&url, Some(ca)), source(&url, Some(ca)));
-        let Begun::Tick(tick) = first.begin(1, LOOK_AHEAD).await.expect("a tick") else {
+        let TickLock::Acquired(tick) = first.begin(1, LOOK_AHEAD, 0).await.expect("a tick") else {
             panic!("nobody held the lock");
         };
         assert_eq!(tick.snapshot().general.ready, 10);
-        let busy = second.begin(1, LOOK_AHEAD).await.expect("an answer");
-        assert!(matches!(busy, Begun::Busy), "{busy:?}");
+        let busy = second.begin(1, LOOK_AHEAD, 0).await.expect("an answer");
+        assert!(matches!(busy, TickLock::HeldElsewhere), "{busy:?}");
         // Another group's tick is not in the way, on the same source that was just refused.
-        assert!(matches!(second.begin(2, LOOK_AHEAD).await, Ok(Begun::Tick(_))));
+        assert!(matches!(second.begin(2, LOOK_AHEAD, 0).await, Ok(TickLock::Acquired(_))));
         tick.finish().await;
-        let Begun::Tick(after) = second.begin(1, LOOK_AHEAD).await.expect("a tick") else {
+        let TickLock::Acquired(after) = second.begin(1, LOOK_AHEAD, 0).await.expect("a tick")
+        else {
             panic!("the lock was given back");
         };
 
@@ -59,7 +60,10 @@ async fn a_second_tick_is_told_that_one_runs() {
         // close.
         drop(after);
         let mut tries = 0;
-        while !matches!(first.begin(1, LOOK_AHEAD).await.expect("an answer"), Begun::Tick(_)) {
+        while !matches!(
+            first.begin(1, LOOK_AHEAD, 0).await.expect("an answer"),
+            TickLock::Acquired(_)
+        ) {
             tries += 1;
             assert!(tries < 1_500, "the lock of a dropped tick is still held");
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -77,12 +81,12 @@ async fn thousands_of_ticks_over_a_few_pooled_connections() {
             let mut source = source(&url, Some(ca));
             tokio::spawn(async move {
                 for _ in 0..TICKS {
-                    match source.begin(100 + client, LOOK_AHEAD).await {
-                        Ok(Begun::Tick(tick)) => {
+                    match source.begin(100 + client, LOOK_AHEAD, 0).await {
+                        Ok(TickLock::Acquired(tick)) => {
                             assert_eq!(tick.snapshot().general.ready, 10);
                             tick.finish().await;
                         }
-                        Ok(Begun::Busy) => panic!("every client has a lock of its own"),
+                        Ok(TickLock::HeldElsewhere) => panic!("every client has a lock of its own"),
                         Err(unknown) => panic!("{}", unknown.detail),
                     }
                 }

@@ -1,8 +1,10 @@
 //! The queue source against real parts: every generation of pg-boss, PostgreSQL with TLS,
 //! PgBouncer.
 
+mod concurrency;
 mod count;
 mod faults;
+mod hostile;
 mod lock;
 mod plans;
 mod role;

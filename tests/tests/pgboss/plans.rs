@@ -57,7 +57,7 @@ async fn check(large: Large) {
             INDEX_SQL,
             &format!("CREATE INDEX CONCURRENTLY IF NOT EXISTS fleet_active ON {table}"),
         );
-        server.execute(&database, statement).expect("the documented index");
+        server.execute(&database, &statement).expect("the documented index");
         source = app_source(server, &database);
     }
     let seen = snapshot(&mut source).await.expect("a snapshot");

@@ -6,8 +6,11 @@ use crate::support::{
 use fleet_local::postgres::Postgres;
 use fleet_protocol::reading::{Reading, UnknownCause};
 use serde_json::json;
+use std::collections::BTreeMap;
+use tokio_postgres::{SimpleQueryMessage, SimpleQueryRow};
 
 const ROLE_SQL: &str = include_str!("../../../docs/sql/role.sql");
+const ROW_SECURITY_SQL: &str = include_str!("../../../docs/sql/row-security.sql");
 
 /// The grants of the documentation for one generation of pg-boss; the role itself is made by the
 /// caller.
@@ -18,13 +21,10 @@ async fn check_role(version: &str, grants: &[&str]) {
     boss.insert(QUEUE, 3, json!({ "email": "someone@example.com" }), json!({})).expect("insert");
 
     let create = documented(ROLE_SQL, "CREATE ROLE fleet_reader");
-    let registry = ROLE_SQL
-        .split_once("GRANT SELECT (worker_id")
-        .map(|(_, rest)| format!("GRANT SELECT (worker_id{rest}"))
-        .expect("the registry's grant");
+    let registry = documented(ROLE_SQL, "GRANT SELECT (worker_id");
     let schema = documented(ROLE_SQL, "GRANT USAGE ON SCHEMA");
     let version_grant = documented(ROLE_SQL, "GRANT SELECT (version)");
-    let mut statements = vec![create, schema, version_grant, &registry];
+    let mut statements = vec![create, schema, version_grant, registry];
     statements.extend(grants.iter().map(|grant| documented(ROLE_SQL, grant)));
     for statement in statements {
         let statement = statement.replace("fleet_reader", &name).replace("change-me", "pw");
@@ -48,21 +48,22 @@ async fn check_role(version: &str, grants: &[&str]) {
 
 #[tokio::test]
 async fn on_pgboss_9() {
-    let grants = ["GRANT SELECT (name, state, startafter", "GRANT SELECT (name) ON pgboss.archive"];
+    let grants =
+        ["GRANT SELECT (id, name, state, startafter", "GRANT SELECT (name) ON pgboss.archive"];
     check_role("9.0.3", &grants).await;
 }
 
 #[tokio::test]
 async fn on_pgboss_10() {
     let grants = [
-        "GRANT SELECT (name, state, start_after, started_on, expire_in)",
-        "GRANT SELECT (name) ON pgboss.queue",
+        "GRANT SELECT (id, name, state, start_after, started_on, expire_in,",
+        "GRANT SELECT (name, policy) ON pgboss.queue",
     ];
     check_role("10.4.2", &grants).await;
 }
 
-const SECONDS: &str = "GRANT SELECT (name, state, start_after, started_on, expire_seconds)";
-const QUEUES: &str = "GRANT SELECT (name) ON pgboss.queue";
+const SECONDS: &str = "GRANT SELECT (id, name, state, start_after, started_on, expire_seconds,";
+const QUEUES: &str = "GRANT SELECT (name, policy) ON pgboss.queue";
 const HEARTBEAT: &str = "GRANT SELECT (heartbeat_on, heartbeat_seconds)";
 const BLOCKED: &str = "GRANT SELECT (blocked)";
 
@@ -141,7 +142,7 @@ async fn a_registry_whose_grant_is_taken_back_does_not_stop_the_queue() {
         (
             "ALTER TABLE gh_worker_registry ENABLE ROW LEVEL SECURITY",
             "ALTER TABLE gh_worker_registry DISABLE ROW LEVEL SECURITY",
-            "BYPASSRLS",
+            "CREATE POLICY",
         ),
     ] {
         server.execute(database, take).expect(take);
@@ -173,7 +174,7 @@ async fn rows_hidden_by_policies_are_not_an_empty_queue() {
         .expect("hide the registry");
     let mut fresh = source(&url, Some(server.ca_pem()));
     match snapshot(&mut fresh).await.expect("a snapshot").workers {
-        Reading::Unknown(reason) => assert!(reason.detail.contains("BYPASSRLS")),
+        Reading::Unknown(reason) => assert!(reason.detail.contains("CREATE POLICY")),
         Reading::Known(rows) => panic!("hidden, yet {rows:?}"),
     }
     server
@@ -191,4 +192,80 @@ async fn rows_hidden_by_policies_are_not_an_empty_queue() {
     // The owner is not subject to them.
     let seen = snapshot(&mut app_source(server, database)).await.expect("a snapshot");
     assert_eq!(seen.general.ready, 3);
+}
+
+/// What the documented check says for `role`, by table.
+async fn needed(server: &Postgres, database: &str, role: &str) -> BTreeMap<String, String> {
+    let client = server.connect(database).await.expect("connect");
+    let check = ROW_SECURITY_SQL.replace("fleet_reader", role);
+    let rows = client.simple_query(&check).await.expect("the check runs");
+    let rows = rows.iter().filter_map(|message| match message {
+        SimpleQueryMessage::Row(row) => Some(row),
+        _ => None,
+    });
+    let text = |row: &SimpleQueryRow, n: usize| row.get(n).expect("a value").to_owned();
+    rows.map(|row| (text(row, 0), text(row, 1))).collect()
+}
+
+/// Supabase's habit: row-level security on every table. What the check tells to do is enough, and
+/// no superuser is needed for it.
+#[tokio::test]
+async fn where_row_security_is_on_the_policies_that_the_check_names_suffice() {
+    let (server, database) = (server(), "policies");
+    let mut boss = install(server, database, NEWEST);
+    boss.insert(QUEUE, 3, json!({}), json!({})).expect("insert");
+    server
+        .execute(database, "INSERT INTO gh_worker_registry (worker_id) VALUES ('w')")
+        .expect("a row");
+    let url = reader(server, database, "policed");
+    let tables =
+        ["gh_worker_registry", "pgboss.job", "pgboss.queue", "pgboss.version"].map(str::to_owned);
+    let checked: Vec<String> = needed(server, database, "policed").await.into_keys().collect();
+    assert_eq!(checked, tables);
+    for (_, says) in needed(server, database, "policed").await {
+        assert!(says.starts_with("nothing"), "{says}");
+    }
+    for table in &tables {
+        server
+            .execute(database, &format!("ALTER TABLE {table} ENABLE ROW LEVEL SECURITY"))
+            .expect("enable");
+    }
+    let mut warm = source(&url, Some(server.ca_pem()));
+    snapshot(&mut warm).await.expect_err("hidden");
+    for (table, says) in needed(server, database, "policed").await {
+        assert!(says.starts_with("CREATE POLICY"), "{table}: {says}");
+        // As the tables' owner, which is no superuser.
+        server.execute(database, &format!("SET ROLE app; {says}")).expect(&says);
+    }
+    let seen = snapshot(&mut warm).await.expect("a snapshot");
+    assert_eq!(seen.general.ready, 3);
+    assert_eq!(seen.workers.known().expect("the registry").len(), 1);
+    for (_, says) in needed(server, database, "policed").await {
+        assert!(says.starts_with("nothing"), "{says}");
+    }
+
+    // A policy that shows a part is none, and neither is one beside a restrictive one; both are
+    // noticed by a source that looked the tables up before.
+    for (change, back) in [
+        (
+            "ALTER POLICY fleet_reads ON pgboss.job USING (state = 'completed')",
+            "ALTER POLICY fleet_reads ON pgboss.job USING (true)",
+        ),
+        (
+            "CREATE POLICY fewer ON pgboss.job AS RESTRICTIVE FOR SELECT USING (priority > 5)",
+            "DROP POLICY fewer ON pgboss.job",
+        ),
+        (
+            "DROP POLICY fleet_reads ON pgboss.job",
+            "CREATE POLICY fleet_reads ON pgboss.job FOR SELECT TO policed USING (true)",
+        ),
+    ] {
+        server.execute(database, change).expect(change);
+        let hidden = snapshot(&mut warm).await.expect_err(change);
+        assert!(hidden.detail.contains("row-level security"), "{change}: {}", hidden.detail);
+        let says = &needed(server, database, "policed").await["pgboss.job"];
+        assert!(!says.starts_with("nothing"), "{change}: {says}");
+        server.execute(database, back).expect(back);
+        snapshot(&mut warm).await.expect(back);
+    }
 }

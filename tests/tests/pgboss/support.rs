@@ -1,7 +1,7 @@
 //! What every test here needs: one server, a database of one's own in it, and a source on it.
 
-use fleet_clients::pgboss::{Begun, Names, QueueSource};
 use fleet_clients::postgres::{Database, DatabaseUrl, Trust};
+use fleet_clients::queue::{Names, QueueSource, TickLock};
 use fleet_core::scaling::QueueSnapshot;
 use fleet_local::pgboss::{self, Boss};
 use fleet_local::postgres::{Options, Postgres};
@@ -77,25 +77,31 @@ pub(crate) fn app_source(server: &Postgres, database: &str) -> QueueSource {
 
 /// One whole tick.
 pub(crate) async fn snapshot(source: &mut QueueSource) -> Result<QueueSnapshot, Unknown> {
-    match source.begin(7, LOOK_AHEAD).await? {
-        Begun::Tick(tick) => {
+    match source.begin(7, LOOK_AHEAD, 0).await? {
+        TickLock::Acquired(tick) => {
             let snapshot = tick.snapshot().clone();
             tick.finish().await;
             Ok(snapshot)
         }
-        Begun::Busy => panic!("nobody else holds this lock"),
+        TickLock::HeldElsewhere => panic!("nobody else holds this lock"),
     }
 }
 
 /// What people are shown.
 pub(crate) async fn look(source: &mut QueueSource) -> Result<QueueSnapshot, Unknown> {
-    source.look(LOOK_AHEAD, Duration::from_secs(30)).await.map(|look| look.snapshot)
+    source.view(LOOK_AHEAD, Duration::from_secs(30)).await.map(|view| view.snapshot)
 }
 
 /// The statement `marker` begins, from a file of SQL, whether it is commented out there or not.
-pub(crate) fn documented<'a>(file: &'a str, marker: &str) -> &'a str {
-    file.lines()
-        .map(|line| line.trim_start_matches("--").trim())
-        .find(|line| line.starts_with(marker))
-        .unwrap_or_else(|| panic!("the file has a statement {marker}"))
+pub(crate) fn documented(file: &str, marker: &str) -> String {
+    let lines = file.lines().map(|line| line.trim_start_matches("--").trim());
+    let mut statement = String::new();
+    for line in lines.skip_while(|line| !line.starts_with(marker)) {
+        statement += line;
+        statement.push(' ');
+        if line.ends_with(';') {
+            return statement;
+        }
+    }
+    panic!("the file has a statement {marker}")
 }

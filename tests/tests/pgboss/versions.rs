@@ -6,7 +6,7 @@ use crate::support::{
     DOWNSTREAM, LOOK_AHEAD, NEWEST, QUEUE, app_source, install, install_into, look, server,
     snapshot, source_of, start,
 };
-use fleet_clients::pgboss::QueueSource;
+use fleet_clients::queue::QueueSource;
 use fleet_core::scaling::{QueueCounts, QueueSnapshot, WorkerStatus};
 use fleet_local::pgboss::Boss;
 use fleet_protocol::reading::{Reading, UnknownCause};

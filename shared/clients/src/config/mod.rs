@@ -71,6 +71,9 @@ pub struct QueueConfig {
     /// A valid SQL identifier that needs no quoting.
     pub schema: String,
     pub name: String,
+    /// How many jobs of one group (`group_id`) the workers run at a time; `None` where they do not
+    /// limit it.
+    pub group_limit: Option<NonZeroU32>,
 }
 
 #[derive(Clone, Debug)]
@@ -140,6 +143,7 @@ impl AutoscaleConfig {
         let policy = read_policy(reader);
         let schema = reader.text("PGBOSS_SCHEMA", "pgboss".to_owned(), checks::schema);
         let queue = reader.text("PGBOSS_QUEUE", "gh_apply_job".to_owned(), checks::queue);
+        let group_limit = reader.number("PGBOSS_GROUP_CONCURRENCY", 0, 0..=1000);
         let ca_pem = reader.certificates("DATABASE_CA");
         let url = read_database_url(reader, ca_pem.as_deref());
         let tokens = read_tokens(reader);
@@ -151,7 +155,11 @@ impl AutoscaleConfig {
             group: GroupName::new(group?),
             policy: policy?,
             state_parameter: state_parameter?,
-            queue: QueueConfig { schema: schema?, name: queue? },
+            queue: QueueConfig {
+                schema: schema?,
+                name: queue?,
+                group_limit: NonZeroU32::new(group_limit?),
+            },
             database: DatabaseConfig { url, secret_id: secret_id?, ca_pem },
             tokens,
             aws: aws?,

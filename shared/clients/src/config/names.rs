@@ -5,7 +5,7 @@ use super::lookup::Lookup;
 use super::report::Problem;
 
 /// Every variable that the autoscale function knows.
-pub const NAMES: [&str; 32] = [
+pub const NAMES: [&str; 33] = [
     "AUTOSCALE_ASG_ENABLED",
     "AUTOSCALE_BOOT_SECONDS",
     "AUTOSCALE_HOLD_MIN_SECONDS",
@@ -33,6 +33,7 @@ pub const NAMES: [&str; 32] = [
     "FLEET_TOKENS",
     "GH_ENVIRONMENT",
     "JOBS_PER_WORKER",
+    "PGBOSS_GROUP_CONCURRENCY",
     "PGBOSS_QUEUE",
     "PGBOSS_SCHEMA",
     "RUST_LOG",

@@ -9,9 +9,10 @@ use super::{
 use crate::tokens::Token;
 use fleet_core::status::{Prices, Site};
 use fleet_protocol::ids::GroupName;
+use std::num::NonZeroU32;
 
 /// Every variable that the fleet-status function knows.
-pub const STATUS_NAMES: [&str; 36] = [
+pub const STATUS_NAMES: [&str; 37] = [
     "AUTOSCALE_ASG_ENABLED",
     "AUTOSCALE_BOOT_SECONDS",
     // Not read, nor is the other of the two: both functions may be given the same settings.
@@ -47,6 +48,7 @@ pub const STATUS_NAMES: [&str; 36] = [
     "FLEET_STABLE_PARAMETER",
     "FLEET_TOKENS",
     "GH_ENVIRONMENT",
+    "PGBOSS_GROUP_CONCURRENCY",
     "PGBOSS_QUEUE",
     "PGBOSS_SCHEMA",
     "RUST_LOG",
@@ -110,6 +112,7 @@ impl StatusConfig {
         let boot_s = reader.number("AUTOSCALE_BOOT_SECONDS", 95, 1..=600);
         let schema = reader.text("PGBOSS_SCHEMA", "pgboss".to_owned(), checks::schema);
         let queue = reader.text("PGBOSS_QUEUE", "gh_apply_job".to_owned(), checks::queue);
+        let group_limit = reader.number("PGBOSS_GROUP_CONCURRENCY", 0, 0..=1000);
         let ca_pem = reader.certificates("DATABASE_CA");
         let url = read_database_url(reader, ca_pem.as_deref());
         let tokens = read_tokens(reader);
@@ -120,7 +123,11 @@ impl StatusConfig {
             state_parameter: state_parameter?,
             stable_parameter: stable_parameter?,
             document: document?,
-            queue: QueueConfig { schema: schema?, name: queue? },
+            queue: QueueConfig {
+                schema: schema?,
+                name: queue?,
+                group_limit: NonZeroU32::new(group_limit?),
+            },
             database: DatabaseConfig { url, secret_id: secret_id?, ca_pem },
             tokens,
             aws: aws?,

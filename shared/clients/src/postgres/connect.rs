@@ -1,11 +1,11 @@
 //! One verified connection.
 
-use super::error::Failure;
+use super::addresses;
+use super::error::PostgresError;
 use super::tls::Trust;
 use super::url::DatabaseUrl;
 use secrecy::ExposeSecret;
 use std::future::Future;
-use std::io;
 use std::time::Duration;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::task::JoinHandle;
@@ -54,14 +54,15 @@ impl Database {
     ///
     /// # Errors
     /// Why there is no connection: nobody there, a certificate, a password, or the limit.
-    pub async fn connect(&self) -> Result<Connection, Failure> {
+    pub async fn connect(&self) -> Result<Connection, PostgresError> {
         let limit = self
             .url
             .settings
             .connect_timeout
             .map_or(CONNECT_LIMIT, |asked| asked.min(CONNECT_LIMIT));
         within(limit, "connecting", async {
-            let socket = self.open_socket().await?;
+            // Before the limit of the whole, so that it is the addresses that are named.
+            let socket = self.open_socket(limit * 9 / 10).await?;
             let mut connector = self.trust.connector.clone();
             let tls = MakeTlsConnect::<TcpStream>::make_tls_connect(&mut connector, &self.url.host)
                 .unwrap_or_else(|never| match never {});
@@ -74,21 +75,15 @@ impl Database {
         .await
     }
 
-    async fn open_socket(&self) -> Result<TcpStream, Failure> {
-        let addresses =
-            lookup_host((self.url.host.as_str(), self.url.port)).await.map_err(Failure::Lookup)?;
-        let mut last = io::Error::new(io::ErrorKind::NotFound, "no addresses");
-        for address in addresses {
-            match TcpStream::connect(address).await {
-                Ok(socket) => {
-                    // Small messages that each wait for their answer: Nagle would only delay them.
-                    socket.set_nodelay(true).map_err(Failure::Network)?;
-                    return Ok(socket);
-                }
-                Err(error) => last = error,
-            }
-        }
-        Err(Failure::Network(last))
+    async fn open_socket(&self, limit: Duration) -> Result<TcpStream, PostgresError> {
+        let target = (self.url.host.as_str(), self.url.port);
+        let addresses = lookup_host(target).await.map_err(PostgresError::Lookup)?;
+        let socket = addresses::first_to_answer(addresses.collect(), limit)
+            .await
+            .map_err(PostgresError::NoAddressAnswers)?;
+        // Small messages that each wait for their answer: Nagle would only delay them.
+        socket.set_nodelay(true).map_err(PostgresError::Network)?;
+        Ok(socket)
     }
 
     fn config(&self) -> Config {
@@ -123,7 +118,7 @@ impl Connection {
     ///
     /// # Errors
     /// What Postgres answered, or that the limit is over.
-    pub async fn execute(&self, statements: &str, limit: Duration) -> Result<(), Failure> {
+    pub async fn execute(&self, statements: &str, limit: Duration) -> Result<(), PostgresError> {
         within(limit, "beginning or ending a transaction", async {
             Ok(self.client.batch_execute(statements).await?)
         })
@@ -141,7 +136,7 @@ impl Connection {
         statement: &str,
         parameters: &[(&(dyn ToSql + Sync), Type)],
         limit: Duration,
-    ) -> Result<Vec<Row>, Failure> {
+    ) -> Result<Vec<Row>, PostgresError> {
         within(limit, "running a statement", async {
             Ok(self.client.query_typed(statement, parameters).await?)
         })
@@ -152,7 +147,7 @@ impl Connection {
 async fn within<T>(
     limit: Duration,
     doing: &'static str,
-    work: impl Future<Output = Result<T, Failure>>,
-) -> Result<T, Failure> {
-    timeout(limit, work).await.unwrap_or(Err(Failure::TimedOut(doing, limit)))
+    work: impl Future<Output = Result<T, PostgresError>>,
+) -> Result<T, PostgresError> {
+    timeout(limit, work).await.unwrap_or(Err(PostgresError::TimedOut(doing, limit)))
 }

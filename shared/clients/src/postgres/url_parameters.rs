@@ -4,11 +4,11 @@ use super::url::{Settings, UrlProblem, decode};
 use std::time::Duration;
 use tokio_postgres::config::ChannelBinding;
 
-type Verdict = Result<(), &'static str>;
+type ParameterCheck = Result<(), &'static str>;
 
 /// A parameter's name and what is done with its value. Names come from this table alone, so
 /// messages can show them.
-type Parameter = (&'static str, fn(&str, &mut Settings) -> Verdict);
+type Parameter = (&'static str, fn(&str, &mut Settings) -> ParameterCheck);
 
 const PARAMETERS: &[Parameter] = &[
     // TLS
@@ -174,15 +174,15 @@ pub(super) fn read(query: &str, problems: &mut Vec<UrlProblem>) -> Settings {
     settings
 }
 
-fn only(value: &str, accepted: &[&str], otherwise: &'static str) -> Verdict {
+fn only(value: &str, accepted: &[&str], otherwise: &'static str) -> ParameterCheck {
     if accepted.contains(&value) { Ok(()) } else { Err(otherwise) }
 }
 
-fn yes(value: &str, otherwise: &'static str) -> Verdict {
+fn yes(value: &str, otherwise: &'static str) -> ParameterCheck {
     only(value, &["true", "1", "require"], otherwise)
 }
 
-fn number(value: &str, at_least: u32, otherwise: &'static str) -> Verdict {
+fn number(value: &str, at_least: u32, otherwise: &'static str) -> ParameterCheck {
     match value.parse::<u32>() {
         Ok(number) if number >= at_least => Ok(()),
         _ => Err(otherwise),

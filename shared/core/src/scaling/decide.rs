@@ -2,8 +2,9 @@
 
 use super::idle::Fleet;
 use super::{
-    Bounds, Decision, Demand, Group, Memory, Note, Observation, Overrides, Policy, QueueSnapshot,
-    Reason, RefreshStatus, Sample, ScalingAction, State, demand,
+    Bounds, Decision, Demand, Group, Memory, NAMES, Note, Observation, Overrides, Policy,
+    QueueCounts, QueueSnapshot, Reason, RefreshStatus, Sample, ScalingAction, State,
+    UnreadableRows, demand,
 };
 use fleet_protocol::reading::Reading;
 use fleet_protocol::time::UnixMs;
@@ -213,7 +214,7 @@ impl Tick<'_> {
         state: &State,
         notes: &mut Vec<Note>,
     ) -> (ScalingAction, Reason) {
-        let mut obstacles = self.obstacles(queue, overrides);
+        let mut obstacles = self.obstacles(queue, fleet, overrides);
         // What was asked for and has not come cannot take over from who works now.
         let in_service =
             fleet.count(|work| work.instance.lifecycle.is_capacity() && work.instance.healthy);
@@ -274,7 +275,12 @@ impl Tick<'_> {
     }
 
     /// What forbids scaling in whichever worker it would be, worst first.
-    fn obstacles(&self, queue: &QueueSnapshot, overrides: &Overrides) -> Vec<Reason> {
+    fn obstacles(
+        &self,
+        queue: &QueueSnapshot,
+        fleet: &Fleet<'_>,
+        overrides: &Overrides,
+    ) -> Vec<Reason> {
         let mut obstacles = Vec::new();
         if !queue.schema.tested {
             obstacles.push(Reason::SchemaUntested { version: queue.schema.version });
@@ -288,8 +294,20 @@ impl Tick<'_> {
         if let Some(source) = unknown_active {
             obstacles.push(Reason::ActiveUnknown { detail: source.detail.clone() });
         }
+        if queue.omitted.active_jobs {
+            let detail = "there are more than are counted".to_owned();
+            obstacles.push(Reason::ActiveUnknown { detail });
+        }
         if let Reading::Unknown(source) = &queue.workers {
             obstacles.push(Reason::RegistryUnknown { source: source.clone() });
+        }
+        if queue.omitted.workers > 0 {
+            obstacles.push(Reason::RegistryPartlyRead { rows: queue.omitted.workers });
+        }
+        let demand = Demand::of(self.policy, queue, fleet);
+        let busy = fleet.count(|work| work.busy);
+        if demand.exact && busy > demand.active {
+            obstacles.push(Reason::BusyElsewhere { busy, active: demand.active });
         }
         if !overrides.problems.is_empty() {
             obstacles.push(Reason::OverrideUnreadable { detail: overrides.problems.join("; ") });
@@ -314,7 +332,7 @@ impl Tick<'_> {
         demand: &Demand,
         notes: &mut Vec<Note>,
     ) {
-        let expired = demand::expired(queue);
+        let expired = demand::expired(queue, fleet);
         if expired > 0 {
             notes.push(Note::ExpiredActive { jobs: expired });
         }
@@ -325,11 +343,40 @@ impl Tick<'_> {
         if skew.saturating_abs() > SKEW_LIMIT_MS {
             notes.push(Note::Skew { seconds: skew / 1000 });
         }
+        self.note_limits(queue, notes);
         // Without the registry the workers' names are unknown, and every pin would look orphaned.
-        let known = queue.workers.known().is_some();
-        for pin in queue.targeted.iter().filter(|pin| known && !fleet.has_worker(&pin.worker)) {
-            let jobs = pin.counts.ready.saturating_add(pin.counts.due_soon);
-            notes.push(Note::OrphanedPin { worker: pin.worker.clone(), jobs });
+        if queue.workers.known().is_some() {
+            let orphans = queue.targeted.iter().filter(|pin| !fleet.has_worker(&pin.worker));
+            let waits = |counts: &QueueCounts| counts.ready.saturating_add(counts.due_soon);
+            let waiting = orphans.filter(|pin| waits(&pin.counts) > 0);
+            let jobs = waiting.clone().map(|pin| waits(&pin.counts)).fold(0, u32::saturating_add);
+            let mut workers: Vec<_> = waiting.map(|pin| pin.worker.clone()).collect();
+            let beyond = u32::try_from(workers.len().saturating_sub(NAMES)).unwrap_or(u32::MAX);
+            workers.truncate(NAMES);
+            if jobs > 0 {
+                let more = beyond.saturating_add(queue.omitted.queues);
+                notes.push(Note::OrphanedPins { jobs, workers, more });
+            }
+        }
+    }
+
+    /// What of the database was left out or could not be read.
+    fn note_limits(&self, queue: &QueueSnapshot, notes: &mut Vec<Note>) {
+        let UnreadableRows { rows, examples } = &queue.unreadable;
+        if *rows > 0 {
+            notes.push(Note::RowsUnreadable { rows: *rows, examples: examples.clone() });
+        }
+        if queue.omitted.waiting_jobs {
+            let general = &queue.general;
+            let jobs = [general.ready, general.due_soon, queue.held_by_key];
+            let jobs = jobs.into_iter().fold(0, u32::saturating_add);
+            notes.push(Note::CountStopped { jobs });
+        }
+        if queue.omitted.workers > 0 {
+            notes.push(Note::WorkersOmitted { rows: queue.omitted.workers });
+        }
+        if queue.held_by_key > 0 {
+            notes.push(Note::HeldByKey { jobs: queue.held_by_key });
         }
     }
 

@@ -2,11 +2,12 @@
 
 use super::{Bounds, Demand, NotIdle};
 use crate::reasons::reasons;
-use fleet_protocol::ids::InstanceId;
+use fleet_protocol::ids::{InstanceId, WorkerId};
 use fleet_protocol::reading::Unknown;
 use fleet_protocol::time::UnixMs;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fmt::Display;
 
 /// What is to be done, and everything that says why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,6 +61,8 @@ reasons! {
         QueueUnknown { source: Unknown } => "the queue could not be read, so no instance is terminated: {}", source.detail;
         ActiveUnknown { detail: String } => "the active jobs could not be counted, so no instance is terminated: {detail}";
         RegistryUnknown { source: Unknown } => "gh_worker_registry could not be read, so no instance is terminated: {}", source.detail;
+        RegistryPartlyRead { rows: u32 } => "gh_worker_registry has {rows} more rows of the last hour than are read, so no instance is terminated";
+        BusyElsewhere { busy: u32, active: u32 } => "{busy} workers of the group have a job and pg-boss has {active} active jobs in their queues, so no instance is terminated: check that PGBOSS_SCHEMA, PGBOSS_QUEUE and DATABASE_URL are the ones that the workers use";
         SchemaUntested { version: u32 } => "pg-boss schema {version} is newer than this version was tested with, so no instance is terminated";
         OverrideUnreadable { detail: String } => "{detail}; no instance is terminated until the tag is corrected or removed";
         ClockSkew { seconds: i64 } => "the database's clock is {seconds} s ahead of the function's, so no instance is terminated";
@@ -85,12 +88,30 @@ reasons! {
         ExternalChange { from: u32, to: u32 } => "something other than this function changed the desired capacity from {from} to {to}";
         ExpiredActive { jobs: u32 } => "{jobs} active jobs are past their expiry and do not count as demand";
         ZombieActive { active: u32, running: u32 } => "pg-boss has {active} active jobs, and the group's instances can run {running} of them; the rest do not count as demand";
-        OrphanedPin { worker: fleet_protocol::ids::WorkerId, jobs: u32 } => "{jobs} jobs wait in the queue of worker {worker}, which is not in the group or is terminating";
+        OrphanedPins { jobs: u32, workers: Vec<WorkerId>, more: u32 } => "{jobs} jobs wait in the queues of workers that are not in the group or are terminating: {}", listed(workers, *more);
+        HeldByKey { jobs: u32 } => "{jobs} due jobs wait until another job of their key has ended, as the queue's policy or PGBOSS_GROUP_CONCURRENCY says, and do not count as demand";
+        CountStopped { jobs: u32 } => "at least {jobs} jobs are waiting: more than these are not counted";
+        WorkersOmitted { rows: u32 } => "gh_worker_registry has {rows} more rows of the last hour than are read";
+        RowsUnreadable { rows: u32, examples: Vec<String> } => "{rows} rows hold no date between 2000 and 2100 and count as unknown: {}", listed_of(examples, *rows);
         LaunchSuspended => "the group's Launch process is suspended: it launches no instance until the process is resumed";
         FloorAboveMax { floor: u32, max: u32 } => "the tag ghosthands:floor asks for {floor} workers, above the maximum of {max}";
         Skew { seconds: i64 } => "the database's clock is {seconds} s ahead of the function's";
         AboveMax { desired: u32, max: u32 } => "the desired capacity of {desired} is above the maximum of {max}; idle instances are terminated first";
     }
+}
+
+/// `names`, and how many `more` there are.
+fn listed<T: Display>(names: &[T], more: u32) -> String {
+    let named: Vec<String> = names.iter().map(ToString::to_string).collect();
+    match more {
+        0 => named.join(", "),
+        more => format!("{} and {more} more", named.join(", ")),
+    }
+}
+
+/// `names` of `all` that there are.
+fn listed_of<T: Display>(names: &[T], all: u32) -> String {
+    listed(names, all.saturating_sub(u32::try_from(names.len()).unwrap_or(u32::MAX)))
 }
 
 fn counts(why: &BTreeMap<NotIdle, u32>) -> String {

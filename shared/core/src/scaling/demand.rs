@@ -1,8 +1,7 @@
 //! How many jobs want a worker.
 
 use super::idle::{Fleet, InstanceWork};
-use super::{Policy, QueueSnapshot};
-use fleet_protocol::reading::Reading;
+use super::{Policy, QueueCounts, QueueSnapshot};
 use serde::{Deserialize, Serialize};
 
 /// The jobs that want a worker, by kind. `jobs` is what capacity is computed from.
@@ -12,8 +11,13 @@ pub struct Demand {
     pub ready: u32,
     /// Due in the general queue within one boot time: a worker launched now is there just in time.
     pub due_soon: u32,
-    /// Running, in the general and the targeted queues, as pg-boss says.
+    /// Running, in the general queue and the targeted queues of the group's workers, as pg-boss
+    /// says.
     pub active: u32,
+    /// Waiting or running in targeted queues of workers outside the group, such as desktop workers:
+    /// no capacity is kept for them.
+    #[serde(default)]
+    pub elsewhere: u32,
     /// How many of `active` can really be running: the rest is more than all machines together
     /// could hold, so it belongs to dead workers whose jobs have not expired, or to workers outside
     /// the group.
@@ -31,7 +35,7 @@ pub struct Demand {
 impl Demand {
     pub(super) fn of(policy: &Policy, queue: &QueueSnapshot, fleet: &Fleet<'_>) -> Demand {
         let jobs_per_worker = policy.jobs_per_worker.get();
-        let (active, exact) = match active(queue) {
+        let (active, exact) = match active(queue, fleet) {
             Some(active) => (active, true),
             None => (fleet.count(|work| work.busy), false),
         };
@@ -50,7 +54,8 @@ impl Demand {
         let (ready, due_soon) = (queue.general.ready, queue.general.due_soon);
         let jobs =
             [ready, due_soon, running - draining, pinned].into_iter().fold(0, u32::saturating_add);
-        Demand { ready, due_soon, active, running, draining, pinned, jobs, exact }
+        let elsewhere = elsewhere(queue, fleet);
+        Demand { ready, due_soon, active, elsewhere, running, draining, pinned, jobs, exact }
     }
 
     /// The seed's formula: workers needed for these jobs.
@@ -59,21 +64,41 @@ impl Demand {
     }
 }
 
-/// Live active jobs of all queues; `None` as soon as one of the counts is unknown.
-fn active(queue: &QueueSnapshot) -> Option<u32> {
-    std::iter::once(&queue.general)
-        .chain(queue.targeted.iter().map(|targeted| &targeted.counts))
+/// The general queue's counts and those of the targeted queues of the group's workers. Without the
+/// registry the workers' names are unknown, and any targeted queue may be one of theirs.
+fn ours<'a>(
+    queue: &'a QueueSnapshot,
+    fleet: &'a Fleet<'_>,
+) -> impl Iterator<Item = &'a QueueCounts> {
+    let known = queue.workers.known().is_some();
+    let targeted = queue.targeted.iter().filter(move |pin| !known || fleet.owns(&pin.worker));
+    std::iter::once(&queue.general).chain(targeted.map(|targeted| &targeted.counts))
+}
+
+/// Live active jobs of the group's queues; `None` as soon as one of the counts is unknown.
+fn active(queue: &QueueSnapshot, fleet: &Fleet<'_>) -> Option<u32> {
+    ours(queue, fleet)
         .map(|counts| counts.active.known().map(|active| active.live))
         .try_fold(0, |sum: u32, live| Some(sum.saturating_add(live?)))
 }
 
-/// Jobs past their expiry that pg-boss has not swept yet.
-pub(super) fn expired(queue: &QueueSnapshot) -> u32 {
-    std::iter::once(&queue.general)
-        .chain(queue.targeted.iter().map(|targeted| &targeted.counts))
-        .map(|counts| match &counts.active {
-            Reading::Known(active) => active.expired,
-            Reading::Unknown(_) => 0,
+/// Jobs in the queues of workers outside the group.
+fn elsewhere(queue: &QueueSnapshot, fleet: &Fleet<'_>) -> u32 {
+    if queue.workers.known().is_none() {
+        return 0;
+    }
+    let strangers = queue.targeted.iter().filter(|pin| !fleet.owns(&pin.worker));
+    strangers
+        .map(|pin| {
+            let active = pin.counts.active.known().map_or(0, |active| active.live);
+            pin.counts.ready.saturating_add(pin.counts.due_soon).saturating_add(active)
         })
+        .fold(0, u32::saturating_add)
+}
+
+/// Jobs past their expiry that pg-boss has not swept yet.
+pub(super) fn expired(queue: &QueueSnapshot, fleet: &Fleet<'_>) -> u32 {
+    ours(queue, fleet)
+        .map(|counts| counts.active.known().map_or(0, |active| active.expired))
         .fold(0, u32::saturating_add)
 }

@@ -4,7 +4,7 @@
 //! have taken one since. The proof is the order of two moments of the database's clock: the worker
 //! said "no job" *after* the most recent start of any job that still runs.
 
-use super::{Group, Instance, QueueSnapshot, WorkerRow, WorkerStatus};
+use super::{Group, Instance, QueueSnapshot, TargetedQueue, WorkerRow, WorkerStatus};
 use fleet_protocol::ids::{InstanceId, WorkerId};
 use fleet_protocol::reading::Reading;
 use fleet_protocol::time::UnixMs;
@@ -13,6 +13,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Three of the workers' heartbeats of 30 s: an older row says nothing about now.
 const FRESH_MS: i64 = 90_000;
+/// A heartbeat further in the future says nothing: a clock was set back, or the date is none.
+const SKEW_MS: i64 = 30_000;
 /// A worker notes its job some moments after pg-boss marked it active, and a heartbeat may carry
 /// the moment before.
 const CLAIM_LAG_MS: i64 = 5_000;
@@ -128,6 +130,11 @@ impl<'a> Fleet<'a> {
         idle
     }
 
+    /// Whether a worker of this name is in the group, staying or leaving.
+    pub(super) fn owns(&self, worker: &WorkerId) -> bool {
+        self.works.iter().any(|work| work.names.contains(worker))
+    }
+
     /// Whether a worker of this name is in the group and stays.
     pub(super) fn has_worker(&self, worker: &WorkerId) -> bool {
         self.works.iter().any(|work| !work.leaving && work.names.contains(worker))
@@ -150,8 +157,10 @@ fn work<'a>(
     rows: &[&WorkerRow],
     queue: &QueueSnapshot,
 ) -> InstanceWork<'a> {
-    let fresh: Vec<&&WorkerRow> =
-        rows.iter().filter(|row| queue.db_now.since(row.last_heartbeat) <= FRESH_MS).collect();
+    let fresh: Vec<&&WorkerRow> = rows
+        .iter()
+        .filter(|row| (-SKEW_MS..=FRESH_MS).contains(&queue.db_now.since(row.last_heartbeat)))
+        .collect();
     // The old workers are named by their instance; newer ones by any of these.
     let own = WorkerId::new(instance.id.as_str());
     let names: BTreeSet<WorkerId> = rows
@@ -186,6 +195,14 @@ fn work<'a>(
     };
     let leaving = instance.lifecycle.is_leaving();
     InstanceWork { instance, leaving, busy, waiting_for_it, names, not_idle }
+}
+
+/// The targeted queues of the group's workers. Without the registry the workers' names are unknown,
+/// and any targeted queue may be one of theirs.
+pub fn own_queues<'a>(queue: &'a QueueSnapshot, group: &Group) -> Vec<&'a TargetedQueue> {
+    let fleet = Fleet::of(group, queue);
+    let known = queue.workers.known().is_some();
+    queue.targeted.iter().filter(|pin| !known || fleet.owns(&pin.worker)).collect()
 }
 
 /// Jobs of targeted queues do not matter here: they run on their own worker, which is pinned.

@@ -24,7 +24,7 @@ pub use decide::{Inputs, TickResult, decide};
 pub use decision::{Decision, Note, Reason, ScalingAction};
 pub use demand::Demand;
 pub use hold::HoldMemory;
-pub use idle::{IdleSince, NotIdle};
+pub use idle::{IdleSince, NotIdle, own_queues};
 pub use observation::*;
 pub use overrides::{FLOOR_TAG, Override, Overrides, PAUSED_TAG};
 pub use policy::Policy;

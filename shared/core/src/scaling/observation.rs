@@ -6,6 +6,7 @@ use fleet_protocol::lifecycle::LifecycleState;
 use fleet_protocol::reading::Reading;
 use fleet_protocol::time::UnixMs;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// Everything one decision depends on besides the policy and the memory.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +20,19 @@ pub struct Observation {
     pub refresh: Option<Reading<RefreshStatus>>,
 }
 
+impl Observation {
+    /// Leaves out the registry rows of workers outside the group, of which there may be any number.
+    /// The same is decided without them.
+    pub fn drop_strangers(&mut self) {
+        if let (Reading::Known(queue), Reading::Known(group)) = (&mut self.queue, &self.group)
+            && let Reading::Known(rows) = &mut queue.workers
+        {
+            let here: BTreeSet<_> = group.instances.iter().map(|instance| &instance.id).collect();
+            rows.retain(|row| row.instance.as_ref().is_some_and(|id| here.contains(id)));
+        }
+    }
+}
+
 /// The queue and the worker registry, read by one SQL statement, so that a job moving from ready to
 /// active is counted once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,9 +41,81 @@ pub struct QueueSnapshot {
     pub db_now: UnixMs,
     pub schema: Schema,
     pub general: QueueCounts,
-    /// `general/<worker>` queues that hold at least one unfinished job.
+    /// Due jobs of the general queue that cannot run yet, because the queue's policy or the workers
+    /// limit how many jobs of their key run at a time. They are not in `general.ready`.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub held_by_key: u32,
+    /// `general/<worker>` queues that hold at least one unfinished job: every one of a worker in
+    /// the registry, and some hundreds of others.
     pub targeted: Vec<TargetedQueue>,
     pub workers: Reading<Vec<WorkerRow>>,
+    #[serde(default, skip_serializing_if = "Omitted::is_nothing")]
+    pub omitted: Omitted,
+    #[serde(default, skip_serializing_if = "UnreadableRows::is_empty")]
+    pub unreadable: UnreadableRows,
+}
+
+/// What a snapshot leaves out, so that no contents of the database make it unbounded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Omitted {
+    /// Counting the general queue's waiting jobs stopped at a limit: there are at least so many.
+    #[serde(default)]
+    pub waiting_jobs: bool,
+    /// The same of the active jobs of some queue.
+    #[serde(default)]
+    pub active_jobs: bool,
+    /// Queues of workers that the registry does not know, which were not looked into.
+    #[serde(default)]
+    pub queues: u32,
+    /// Registry rows of the last hour that were not read.
+    #[serde(default)]
+    pub workers: u32,
+}
+
+impl Omitted {
+    fn is_nothing(&self) -> bool {
+        *self == Omitted::default()
+    }
+}
+
+/// Rows with a date that is none (`infinity`, or outside the years 2000 to 2100). Each is unknown
+/// by itself: a waiting job counts as ready if pg-boss would hand it out, an active one as running,
+/// and a worker as one that has not reported.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnreadableRows {
+    pub rows: u32,
+    /// Which column of which row, up to [`NAMES`] of them.
+    pub examples: Vec<String>,
+}
+
+impl UnreadableRows {
+    /// Adds `rows` of a kind; `named` are the ids of some of them, `what` says what cannot be read.
+    pub fn add(&mut self, rows: u32, named: Vec<String>, what: impl FnOnce() -> String) {
+        if rows == 0 {
+            return;
+        }
+        self.rows = self.rows.saturating_add(rows);
+        let what = what();
+        let mut examples: Vec<String> =
+            named.into_iter().map(|name| format!("{what} ({name})")).collect();
+        if examples.is_empty() {
+            examples.push(what);
+        }
+        examples.truncate(NAMES.saturating_sub(self.examples.len()));
+        self.examples.append(&mut examples);
+    }
+
+    fn is_empty(&self) -> bool {
+        self.rows == 0
+    }
+}
+
+/// Names in one sentence; the rest is a number.
+pub const NAMES: usize = 10;
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields by reference")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// pg-boss's schema version as its `version` table says.
@@ -51,7 +137,8 @@ pub struct TargetedQueue {
 /// Unfinished jobs of one queue.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QueueCounts {
-    /// Created or waiting for a retry, and due: a worker could take it now.
+    /// Created or waiting for a retry, and due: a worker could take it now, beside the ones that
+    /// run.
     pub ready: u32,
     /// Becomes due within the look-ahead (one boot time).
     pub due_soon: u32,

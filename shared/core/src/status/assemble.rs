@@ -3,7 +3,7 @@
 use super::*;
 use crate::scaling::{
     ActiveCounts, Bounds, Group, Memory, Overrides, QueueCounts, QueueSnapshot, State, WorkerRow,
-    WorkerStatus,
+    WorkerStatus, own_queues,
 };
 use fleet_protocol::ids::InstanceId;
 use fleet_protocol::lifecycle::LifecycleState;
@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Three of the workers' heartbeats, the same as for a decision.
 const FRESH_MS: i64 = 90_000;
+const SKEW_MS: i64 = 30_000;
 
 /// The status, with every source that did not answer named in it.
 pub fn assemble(inputs: &Inputs) -> Status {
@@ -23,7 +24,7 @@ pub fn assemble(inputs: &Inputs) -> Status {
     let queue = known(Source::Queue, queue, &mut unavailable);
     let rows = queue.and_then(|queue| known(Source::Workers, &queue.workers, &mut unavailable));
     let workers = queue.zip(rows).map(|(queue, rows)| workers(inputs, group, queue, rows));
-    let queue = queue.map(|queue| queue_view(queue, &mut unavailable));
+    let queue = queue.map(|queue| queue_view(queue, group, &mut unavailable));
     let memory = known(Source::Memory, memory, &mut unavailable);
     let state = memory.and_then(|memory| kept(memory, &mut unavailable));
     let proofs = known(Source::Versions, proofs, &mut unavailable);
@@ -100,9 +101,21 @@ fn kept<'a>(memory: &'a Memory, unavailable: &mut Vec<Unavailable>) -> Option<&'
     }
 }
 
-fn queue_view(queue: &QueueSnapshot, unavailable: &mut Vec<Unavailable>) -> Queue {
+/// Targeted queues and workers that a status lists; the sums have all of them. It stays below 1 MB.
+const LISTED_QUEUES: usize = 200;
+const LISTED_WORKERS: usize = 1_000;
+
+fn queue_view(
+    queue: &QueueSnapshot,
+    group: Option<&Group>,
+    unavailable: &mut Vec<Unavailable>,
+) -> Queue {
+    let own = match group {
+        Some(group) => own_queues(queue, group),
+        None => queue.targeted.iter().collect(),
+    };
     let all = || {
-        let targeted = queue.targeted.iter().map(|targeted| &targeted.counts);
+        let targeted = own.iter().map(|targeted| &targeted.counts);
         std::iter::once(&queue.general).chain(targeted)
     };
     let sum = |of: fn(&QueueCounts) -> u32| all().map(of).fold(0, u32::saturating_add);
@@ -133,6 +146,7 @@ fn queue_view(queue: &QueueSnapshot, unavailable: &mut Vec<Unavailable>) -> Queu
         targeted: queue
             .targeted
             .iter()
+            .take(LISTED_QUEUES)
             .map(|targeted| Targeted {
                 worker_id: targeted.worker.clone(),
                 ready: targeted.counts.ready,
@@ -159,6 +173,7 @@ fn workers(
     };
     rows.iter()
         .filter(|row| !ended(row))
+        .take(LISTED_WORKERS)
         .map(|row| {
             let detail = inputs.details.get(&row.worker).cloned().unwrap_or_default();
             WorkerView {
@@ -174,7 +189,9 @@ fn workers(
 }
 
 fn state_of(row: &WorkerRow, db_now: UnixMs) -> WorkerState {
-    let silent = db_now.since(row.last_heartbeat) > FRESH_MS;
+    // A heartbeat of the future says nothing about now.
+    let age = db_now.since(row.last_heartbeat);
+    let silent = !(-SKEW_MS..=FRESH_MS).contains(&age);
     match row.status {
         WorkerStatus::Offline => WorkerState::Offline,
         _ if silent => WorkerState::Silent,

@@ -49,7 +49,7 @@ pub struct Status {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Queue {
-    /// The general queue's and the workers' own together.
+    /// The general queue's and the own queues of the group's workers together.
     pub ready: u32,
     /// Become due within the time that a new worker takes to boot.
     pub due_soon: u32,
@@ -60,7 +60,8 @@ pub struct Queue {
     /// Marked running, past their expiry.
     pub expired: Option<u32>,
     pub oldest_wait_s: u64,
-    /// Unfinished jobs of queues of single workers, which are in the numbers above too.
+    /// Unfinished jobs of queues of single workers, the first 200. Those of workers in the group
+    /// are in the numbers above too.
     pub targeted: Vec<Targeted>,
     pub schema_version: u32,
     /// The schema is one that this program was tested with.

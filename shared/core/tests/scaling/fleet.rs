@@ -65,8 +65,11 @@ pub(crate) fn queue(ready: u32, active: u32, workers: u32) -> QueueSnapshot {
         db_now: NOW,
         schema: Schema { version: 30, tested: true },
         general: counts(ready, active),
+        held_by_key: 0,
         targeted: vec![],
         workers: Reading::Known((0..workers).map(|n| row(n, n < active)).collect()),
+        omitted: Omitted::default(),
+        unreadable: UnreadableRows::default(),
     }
 }
 

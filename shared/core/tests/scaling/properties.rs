@@ -66,7 +66,14 @@ prop_compose! {
             })
             .collect();
         let schema = Schema { version: 46, tested };
-        QueueSnapshot { db_now: UnixMs(NOW.0 + skew), schema, general, targeted, workers: rows }
+        QueueSnapshot {
+            db_now: UnixMs(NOW.0 + skew),
+            schema,
+            general,
+            targeted,
+            workers: rows,
+            ..queue(0, 0, 0)
+        }
     }
 }
 
@@ -118,7 +125,7 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn any_inputs()(
+    pub(crate) fn any_inputs()(
         (min, max) in (0..4_u32, 4..16_u32),
         jobs_per_worker in 1..4_u32,
         wait_value in prop_oneof![Just(0_u32), Just(5)],

@@ -351,7 +351,7 @@ fn a_targeted_job_keeps_its_worker_and_asks_for_no_other() {
     queue.targeted[0].worker = WorkerId::new("i-gone");
     let orphaned = decided(&inputs(released(2), queue, group(2)));
     assert_eq!(orphaned.need, Some(0));
-    assert!(orphaned.notes.iter().any(|note| matches!(note, Note::OrphanedPin { jobs: 5, .. })));
+    assert!(orphaned.notes.iter().any(|note| matches!(note, Note::OrphanedPins { jobs: 5, .. })));
 }
 
 #[test]

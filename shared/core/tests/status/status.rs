@@ -1,8 +1,8 @@
 //! The status that is made of readings: unknown stays unknown, and nothing is counted twice.
 
 use fleet_core::scaling::{
-    ActiveCounts, DecisionSummary, Group, Instance, Memory, QueueCounts, QueueSnapshot, Sample,
-    Schema, State, Tag, TargetedQueue, WorkerRow, WorkerStatus,
+    ActiveCounts, DecisionSummary, Group, Instance, Memory, Omitted, QueueCounts, QueueSnapshot,
+    Sample, Schema, State, Tag, TargetedQueue, UnreadableRows, WorkerRow, WorkerStatus,
 };
 use fleet_core::status::*;
 use fleet_protocol::ids::{GroupName, InstanceId, WorkerId};
@@ -70,6 +70,9 @@ fn readings() -> Inputs {
         db_now: NOW,
         schema: Schema { version: 30, tested: true },
         general: counts(4, 2),
+        held_by_key: 0,
+        omitted: Omitted::default(),
+        unreadable: UnreadableRows::default(),
         targeted: vec![TargetedQueue { worker: WorkerId::new("i-2"), counts: counts(1, 1) }],
         workers: Reading::Known(vec![
             row(1, WorkerStatus::Active, true, 5),

@@ -12,7 +12,7 @@ const SCAN_LIMIT_BYTES: i64 = 128 * 1024 * 1024;
 
 /// What the statement is written for.
 #[derive(Clone, Debug)]
-pub(super) struct Shape {
+pub(super) struct TableLayout {
     pub(super) version: u32,
     pub(super) columns: Columns,
     /// `blocked` jobs wait for others; the ready index leaves them out (and only matches where the
@@ -20,6 +20,16 @@ pub(super) struct Shape {
     pub(super) blocked: bool,
     pub(super) heartbeat: bool,
     pub(super) queue_table: bool,
+    /// The general queue's policy; `None` where there are no policies, or it cannot be read.
+    pub(super) policy: Option<String>,
+    pub(super) policy_readable: bool,
+    /// When the keys that a policy limits can be read.
+    pub(super) keys_readable: bool,
+    /// When jobs have a group, and it can be read.
+    pub(super) groups: bool,
+    /// When jobs can be named.
+    pub(super) job_id: bool,
+    pub(super) waiting: WaitingIndex,
     pub(super) active: ActivePlan,
     pub(super) registry: Result<(), Unknown>,
     /// When workers registered can be read too, which only people look at.
@@ -35,6 +45,18 @@ pub(super) enum Columns {
     Interval,
     /// pg-boss 11 and later: `start_after`, `expire_seconds`.
     Seconds,
+}
+
+/// The index of pg-boss by which waiting jobs are read in the order in which they become due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum WaitingIndex {
+    /// `(name, start_after)`.
+    ByTime,
+    /// `(name, state, blocked, start_after)`: one state after the other.
+    ByState,
+    /// There is none just now, such as while a migration builds it: what waits is sorted.
+    Missing,
 }
 
 /// How active jobs are counted.
@@ -55,6 +77,7 @@ pub(super) struct Catalog {
     queue: Option<Table>,
     archive: Option<Table>,
     registry: Option<Table>,
+    waiting_index: WaitingIndex,
     /// Bytes of the job tables that lack an index for active jobs.
     unindexed_bytes: i64,
     /// The largest of them, as a qualified name.
@@ -63,8 +86,6 @@ pub(super) struct Catalog {
 
 #[derive(Debug, Deserialize)]
 struct Table {
-    /// Whether row security would hide rows from this role.
-    row_security: bool,
     columns: Vec<Column>,
 }
 
@@ -83,11 +104,22 @@ struct Column {
 pub(super) fn statement() -> String {
     let table = |parameter: &str| {
         format!(
-            "(SELECT json_build_object('row_security', row_security_active(c.oid), 'columns', \
+            "(SELECT json_build_object('columns', \
              (SELECT json_agg(json_build_object('name', a.attname, 'readable', \
              has_column_privilege(c.oid, a.attnum, 'SELECT'))) FROM pg_attribute a \
              WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped)) \
              FROM pg_class c WHERE c.oid = to_regclass({parameter}))"
+        )
+    };
+    let ordered = |keys: &str| {
+        format!(
+            "NOT EXISTS (SELECT FROM leaf WHERE NOT EXISTS (\
+             SELECT FROM pg_index i WHERE i.indrelid = leaf.oid AND i.indisvalid \
+             AND pg_get_expr(i.indpred, i.indrelid) ~ 'state' \
+             AND (SELECT string_agg(a.attname, ',' ORDER BY k.position) \
+             FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS k (number, position) \
+             JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.number \
+             WHERE k.position <= i.indnkeyatts) = {keys}))"
         )
     };
     format!(
@@ -103,6 +135,7 @@ pub(super) fn statement() -> String {
          '^\\(state = (''active''::[^()]*|ANY \\(ARRAY\\[[^()]*''active''::[^()]*\\]\\))\\)$')\
          ) SELECT json_build_object(\
          'job', {job}, 'queue', {queue}, 'archive', {archive}, 'registry', {registry}, \
+         'waiting_index', CASE WHEN {by_time} THEN 'by_time' WHEN {by_state} THEN 'by_state' ELSE 'missing' END, \
          'unindexed_bytes', (SELECT coalesce(sum(bytes), 0) FROM unindexed), \
          'largest_unindexed', (SELECT format('%I.%I', n.nspname, c.relname) FROM unindexed u \
          JOIN pg_class c ON c.oid = u.oid JOIN pg_namespace n ON n.oid = c.relnamespace \
@@ -111,12 +144,31 @@ pub(super) fn statement() -> String {
         queue = table("$2"),
         archive = table("$3"),
         registry = table("$4"),
+        by_time = ordered("ANY (ARRAY['name,start_after', 'name,startafter'])"),
+        by_state = ordered("'name,state,blocked,start_after'"),
+    )
+}
+
+/// SQL that is true where row-level security may hide rows of the table `oid` from this role:
+/// unless a policy shows it every row (`USING (true)`), and no restrictive one takes some away.
+pub(super) fn may_hide_rows(oid: &str) -> String {
+    let policy = |kind: &str, shows: &str| {
+        format!(
+            "EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = {oid} AND p.polcmd IN ('r', '*') AND {kind} \
+             AND coalesce(pg_get_expr(p.polqual, p.polrelid), '') {shows} AND EXISTS (\
+             SELECT FROM unnest(p.polroles) AS member (role) WHERE role = 0 OR pg_has_role(role, 'USAGE')))"
+        )
+    };
+    format!(
+        "(row_security_active({oid}) AND (NOT {all} OR {fewer}))",
+        all = policy("p.polpermissive", "= 'true'"),
+        fewer = policy("NOT p.polpermissive", "NOT IN ('', 'true')"),
     )
 }
 
 impl Catalog {
-    /// The shape for pg-boss schema `version`, or why nothing can be counted.
-    pub(super) fn shape(self, version: u32, names: &Names) -> Result<Shape, Unknown> {
+    /// The layout for pg-boss schema `version`, or why nothing can be counted.
+    pub(super) fn layout(self, version: u32, names: &Names) -> Result<TableLayout, Unknown> {
         let job_name = names.pgboss("job");
         let job = self.job.ok_or_else(|| unknown(
             UnknownCause::Missing,
@@ -181,15 +233,22 @@ impl Catalog {
                 ),
             )),
         };
-        let registered_at = self.registry.as_ref().is_some_and(|table| {
-            table.columns.iter().any(|column| column.name == "registered_at" && column.readable)
-        });
-        Ok(Shape {
+        let readable =
+            |table: Option<&Table>, column: &str| table.is_some_and(|table| table.shows(column));
+        let registered_at = readable(self.registry.as_ref(), "registered_at");
+        let policy_readable = readable(self.queue.as_ref(), "policy");
+        Ok(TableLayout {
             version,
             columns,
             blocked,
             heartbeat,
             queue_table,
+            policy: None,
+            policy_readable,
+            keys_readable: job.shows("singleton_key") && job.shows("policy"),
+            groups: job.shows("group_id"),
+            job_id: job.shows("id"),
+            waiting: self.waiting_index,
             active,
             registry,
             registered_at,
@@ -220,7 +279,12 @@ impl Table {
         self.columns.iter().any(|found| found.name == column)
     }
 
-    /// That `needed` exist and can be read in full by this role.
+    /// Whether `column` exists and this role may read it.
+    fn shows(&self, column: &str) -> bool {
+        self.columns.iter().any(|found| found.name == column && found.readable)
+    }
+
+    /// That `needed` exist and can be read by this role.
     fn readable(&self, table: &str, needed: &[&str]) -> Result<(), Unknown> {
         let absent: Vec<&str> = needed.iter().copied().filter(|name| !self.has(name)).collect();
         if !absent.is_empty() {
@@ -244,14 +308,6 @@ impl Table {
                 ),
             ));
         }
-        if self.row_security {
-            return Err(unknown(
-                UnknownCause::Failed,
-                format!(
-                    "row-level security may hide rows of {table} from this role, which would read as an empty table; ALTER ROLE … BYPASSRLS, or disable it on that table"
-                ),
-            ));
-        }
         Ok(())
     }
 }
@@ -262,6 +318,19 @@ pub(super) fn too_costly(table: &str) -> Unknown {
         UnknownCause::NotAsked,
         format!(
             "{table} has no index for active jobs and takes too long to scan every minute; create the optional index in docs/sql/active-index.sql"
+        ),
+    )
+}
+
+/// A table of which this role may not see every row.
+pub(super) fn hidden(table: &str, role: &str) -> Unknown {
+    let role = role.replace('"', "\"\"");
+    unknown(
+        UnknownCause::Failed,
+        format!(
+            "row-level security may hide rows of {table} from this role, which would read as an empty table; \
+             CREATE POLICY fleet_reads ON {table} FOR SELECT TO \"{role}\" USING (true) (or BYPASSRLS), and no restrictive policy beside it \
+             (docs/sql/row-security.sql tells which tables need it)"
         ),
     )
 }

@@ -12,20 +12,20 @@ use std::sync::Arc;
 /// The workers' table, as the workers' own migrations create it.
 const REGISTRY: &str = "public.gh_worker_registry";
 
-/// A queue source that is kept from one invocation to the next, and built anew when the URL is
-/// rotated.
+/// The queue behind the database URL that is in force. Its connection stays open from one
+/// invocation to the next, and is made anew when the URL is rotated.
 #[derive(Debug)]
-pub struct KeptSource {
+pub struct QueueAccess {
     database: DatabaseConfig,
     queue: QueueConfig,
     secrets: Arc<Secrets>,
-    /// The source and the database URL it was built from, once there is one.
-    kept: Option<(SecretString, QueueSource)>,
+    /// The URL in use and the source that reads it, from the first call on.
+    current: Option<(SecretString, QueueSource)>,
 }
 
-impl KeptSource {
+impl QueueAccess {
     pub fn new(database: DatabaseConfig, queue: QueueConfig, secrets: Arc<Secrets>) -> Self {
-        Self { database, queue, secrets, kept: None }
+        Self { database, queue, secrets, current: None }
     }
 
     /// The source for the URL in force. `anew` fetches the URL even where one is cached: after a
@@ -37,24 +37,27 @@ impl KeptSource {
     /// # Errors
     /// Where there is no URL, or none that can be used.
     pub async fn source(&mut self, anew: bool) -> Result<&mut QueueSource, Unknown> {
-        let url = match (self.url(anew).await, &self.kept) {
+        let url = match (self.url(anew).await, &self.current) {
             (Ok(url), _) => url,
             (Err(error @ SecretError::Aws { .. }), Some((built_from, _))) => {
                 let error = error_chain(&error);
-                tracing::warn!(error, "the database URL read before is used on");
+                tracing::warn!(
+                    error,
+                    "Secrets Manager does not answer; the database URL read before is used"
+                );
                 built_from.clone()
             }
             (Err(error), _) => return Err(error.into()),
         };
-        let kept = self
-            .kept
+        let current = self
+            .current
             .take()
             .filter(|(built_from, _)| built_from.expose_secret() == url.expose_secret());
-        let source = match kept {
+        let source = match current {
             Some((_, source)) => source,
             None => self.connect_to(&url)?,
         };
-        Ok(&mut self.kept.insert((url, source)).1)
+        Ok(&mut self.current.insert((url, source)).1)
     }
 
     async fn url(&self, anew: bool) -> Result<SecretString, SecretError> {
@@ -77,6 +80,7 @@ impl KeptSource {
             .map_err(|problem| wrong(format!("DATABASE_CA: {problem}")))?;
         let names = Names::new(&self.queue.schema, &self.queue.name, REGISTRY)
             .map_err(|problem| wrong(problem.to_string()))?;
-        Ok(QueueSource::new(Database::new(url, trust), names))
+        Ok(QueueSource::new(Database::new(url, trust), names)
+            .with_group_limit(self.queue.group_limit))
     }
 }

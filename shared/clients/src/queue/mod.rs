@@ -1,0 +1,18 @@
+//! The queue as pg-boss keeps it in Postgres, and the worker registry beside it: read only, by one
+//! statement in a tick.
+//!
+//! pg-boss moves its tables between versions, often within a major one. What is there is looked up
+//! in the catalog ([`layout`]) and the statement is written for it ([`statement`]). pg-boss's own
+//! cached counters are never used: they are refreshed by workers, and a fleet at zero has none.
+
+mod access;
+mod document;
+mod layout;
+mod names;
+mod refused;
+mod source;
+mod statement;
+
+pub use access::QueueAccess;
+pub use names::{NameProblem, Names};
+pub use source::{LockedTick, QueueSource, QueueView, TickLock, lock_key};
