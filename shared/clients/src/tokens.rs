@@ -158,8 +158,8 @@ pub enum Tokens {
 }
 
 impl Tokens {
-    /// All tokens that are valid at this time, one of them an operator's. A token of the secret that cannot be
-    /// used is left out, with an error in the log that names its key.
+    /// All tokens that are valid at this time, one of them an operator's. A token of the secret
+    /// that cannot be used is left out, with an error in the log that names its key.
     ///
     /// # Errors
     /// Where the secret cannot be read, or has no operator's token that can be used.

@@ -10,9 +10,9 @@ pub const FORM: u32 = 1;
 /// A report's words are kept up to this length, in bytes.
 const WORDS: usize = 300;
 
-/// The line of JSON that `deploy-server drain --terminating --json` prints. Fields that this version
-/// does not need are passed over; what a cut would cost most comes first. The default says that
-/// nothing is known, and proves nothing.
+/// The line of JSON that `deploy-server drain --terminating --json` prints. Fields that this
+/// version does not need are passed over; what a cut would cost most comes first. The default says
+/// that nothing is known, and proves nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DrainReport {

@@ -12,8 +12,8 @@ macro_rules! name_type {
         pub struct $name(String);
 
         impl $name {
-            /// Takes a name that is known to be one: AWS's own answer, or a literal. What a client or
-            /// a host says is read with [`Self::parse`], and so is JSON.
+            /// Takes a name that is known to be one: AWS's own answer, or a literal. What a client
+            /// or a host says is read with [`Self::parse`], and so is JSON.
             pub fn new(name: impl Into<String>) -> Self {
                 Self(name.into())
             }

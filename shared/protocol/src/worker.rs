@@ -19,8 +19,8 @@ pub struct WorkerStatus {
     /// A drain was asked for.
     #[serde(default)]
     pub is_draining: bool,
-    /// `Some(false)`: no job will be taken, and none is being claimed, until a resume. `None` from a
-    /// worker that cannot say it; such a worker may go on fetching while it says that it drains.
+    /// `Some(false)`: no job will be taken, and none is being claimed, until a resume. `None` from
+    /// a worker that cannot say it; such a worker may go on fetching while it says that it drains.
     #[serde(default)]
     pub accepting: Option<bool>,
     #[serde(default)]

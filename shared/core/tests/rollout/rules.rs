@@ -365,8 +365,9 @@ proptest! {
             Status::TimedOut, Status::Cancelled, Status::NotStarted,
         ];
         let outcomes = [
-            ActionResult::Deployed, ActionResult::AlreadyCurrent, ActionResult::RolledBack, ActionResult::Down,
-            ActionResult::Failed, ActionResult::Busy, ActionResult::Refused, ActionResult::Leaving, ActionResult::Done,
+            ActionResult::Deployed, ActionResult::AlreadyCurrent, ActionResult::RolledBack,
+            ActionResult::Down, ActionResult::Failed, ActionResult::Busy, ActionResult::Refused,
+            ActionResult::Leaving, ActionResult::Done,
             ActionResult::Unknown,
         ];
         type Words = (usize, usize, bool, bool, bool);
