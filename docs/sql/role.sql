@@ -30,8 +30,9 @@ GRANT SELECT (heartbeat_on, heartbeat_seconds) ON pgboss.job TO fleet_reader;
 --   GRANT SELECT (blocked) ON pgboss.job TO fleet_reader;
 
 -- The worker registry: who is there, who has a job. `registered_at` is for the dashboard, which
--- shows no age without it.
+-- shows no age without it; in `metadata` a worker says whether it takes jobs.
 GRANT SELECT (worker_id, target_worker_id, ec2_instance_id, status, current_job_id, last_heartbeat,
-    registered_at) ON public.gh_worker_registry TO fleet_reader;
+              registered_at, metadata)
+    ON public.gh_worker_registry TO fleet_reader;
 
 -- Then run row-security.sql: where a table has row-level security, a grant alone shows no rows.

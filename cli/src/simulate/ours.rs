@@ -4,8 +4,9 @@
 use super::OurSettings;
 use super::world::{Action, Conditions, Fleet, Machine, Ms, Phase, Policy};
 use fleet_core::scaling::{
-    self, ActiveCounts, Group, Inputs, Instance, LossCause, Memory, Observation, QueueCounts,
-    QueueSnapshot, RefreshStatus, ScalingAction, Schema, WorkerRow, WorkerStatus, decide,
+    self, ActiveCounts, Group, HookStatus, Inputs, Instance, LossCause, Memory, Observation,
+    Omitted, QueueCounts, QueueSnapshot, RefreshStatus, ScalingAction, Schema, UnreadableRows,
+    WorkerRow, WorkerStatus, decide,
 };
 use fleet_protocol::ids::{GroupName, InstanceId, WorkerId};
 use fleet_protocol::lifecycle::LifecycleState;
@@ -33,8 +34,7 @@ impl Ours {
             jobs_per_worker: NonZeroU32::MIN,
             wait_value: settings.wait_value,
             boot_s: u32::try_from(boot).unwrap_or(u32::MAX),
-            hold_min_s: 60,
-            idle_confirm_s: 20,
+            ..scaling::Policy::default()
         };
         let memory = Memory::Lost { cause: LossCause::Absent, detail: "the first tick".to_owned() };
         Ours { settings, policy, memory, ids: Vec::new() }
@@ -54,6 +54,10 @@ impl Ours {
         let rows = members
             .filter_map(|&m| {
                 let (written, has_job) = fleet.machines[m].row(fleet.now, heartbeat)?;
+                // A worker that keeps the contract writes its row at each change.
+                let now_busy = matches!(fleet.machines[m].phase, Phase::Busy { .. });
+                let (written, has_job) =
+                    if now_busy == has_job { (written, has_job) } else { (fleet.now, now_busy) };
                 let id = &self.ids[m];
                 Some(WorkerRow {
                     worker: WorkerId::new(id.as_str()),
@@ -61,6 +65,9 @@ impl Ours {
                     instance: Some(id.clone()),
                     status: WorkerStatus::Active,
                     has_job,
+                    jobs: Some(u32::from(has_job)),
+                    accepting: Some(true),
+                    idle_since: None,
                     last_heartbeat: at(written),
                 })
             })
@@ -85,8 +92,12 @@ impl Ours {
                     newest_start: newest.map(at),
                 }),
             },
+            held_by_key: 0,
             targeted: Vec::new(),
             workers: Reading::Known(rows),
+            jobs_elsewhere: 0,
+            omitted: Omitted::default(),
+            unreadable: UnreadableRows::default(),
         };
         let group = Group {
             name: GroupName::new("simulated"),
@@ -96,12 +107,16 @@ impl Ours {
             instances,
             suspended: Vec::new(),
             tags: Vec::new(),
+            not_instances: None,
+            stopped: Vec::new(),
         };
         Observation {
             now,
             queue: Reading::Known(queue),
             group: Reading::Known(group),
             refresh: Some(Reading::Known(RefreshStatus::None)),
+            hook: Some(Reading::Known(HookStatus::Ours)),
+            launches: None,
         }
     }
 
@@ -133,12 +148,11 @@ impl Policy for Ours {
         let inputs = Inputs { policy: self.policy.clone(), memory, observation };
         let result = decide(&inputs);
         self.memory = Memory::Kept(result.state);
-        match result.decision.action {
-            ScalingAction::Nothing | ScalingAction::LookForRefresh => Vec::new(),
-            ScalingAction::SetDesired { desired } => vec![Action::SetDesired(desired)],
-            ScalingAction::Terminate { instance } => {
-                let machine = self.ids.iter().position(|id| *id == instance);
-                machine.map(Action::End).into_iter().collect()
+        match &result.decision.action {
+            ScalingAction::SetDesired { desired } => vec![Action::SetDesired(*desired)],
+            action => {
+                let machine = |id| self.ids.iter().position(|known| known == id);
+                action.terminated().filter_map(machine).map(Action::End).collect()
             }
         }
     }

@@ -1,7 +1,7 @@
 //! What wakes the function: its schedule, or somebody who wants a tick now. Both make the same one.
 
 use crate::app::App;
-use crate::tick::{TickReport, tick};
+use crate::tick::{TickReport, tick, ticks_of_a_minute};
 use fleet_lambda::{Access, Call, Event, Problem, Reply, Route, Scope, answer, is_schedule};
 use serde::Serialize;
 use serde_json::Value;
@@ -33,7 +33,7 @@ const ROUTES: [Route<Tick>; 1] = [Route {
 pub(crate) async fn handle(app: &App, event: Event, request_id: &str) -> Result<Value, String> {
     match &event {
         Event::Bus(bus) if is_schedule(bus) => {
-            Ok(tick(app, Trigger::Schedule, request_id).await.into_body())
+            Ok(ticks_of_a_minute(app, request_id).await.into_body())
         }
         Event::Http(request) => {
             let respond = async |_: &Tick, call: &mut Call<'_>| api_tick(app, call).await;

@@ -192,6 +192,11 @@ impl DecisionRecord {
                 .map(|queue| seconds(self.inputs.observation.now.since(queue.db_now))),
             source_down: queue.is_none() || group.is_none(),
             action_failed: self.effects.action.failed(),
+            spare: self.decision.levels.map(|levels| levels.spare),
+            unable_workers: queue.map(|_| self.decision.unable_workers()),
+            not_converging: self.decision.is_not_converging(),
+            wait_target_missed: self.decision.misses_wait_target(),
+            drain_missing: self.decision.misses_a_drain(),
             decision_ms: self.effects.decision_ms,
         }
     }
@@ -225,6 +230,12 @@ fn summary(decision: &Decision, action: &ActionResult) -> String {
         ActionResult::Done => format!("desired capacity {before} -> {after}: {because}"),
         ActionResult::DryRun => {
             format!("dry run, desired capacity {before} -> {after} not carried out: {because}")
+        }
+        ActionResult::Partly { made, refused, unanswered, not_sent, detail, .. } => {
+            let why = if detail.is_empty() { "the tick's time was over" } else { detail };
+            format!(
+                "desired capacity {before} -> {after}, of which {made} instances were terminated, {refused} refused, {unanswered} not answered and {not_sent} left to the next tick ({why}): {because}"
+            )
         }
         ActionResult::Failed { kind, detail } if kind.may_have_acted() => {
             format!(

@@ -15,7 +15,7 @@ use fleet_lambda::now;
 use fleet_protocol::reading::{Reading, Unknown};
 use serde_json::Value;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What became of a tick. Its record is on stdout already.
 pub(crate) enum TickReport {
@@ -37,6 +37,24 @@ impl TickReport {
     }
 }
 
+/// Makes the ticks from one scheduled event to the next, which comes within a minute: one at once,
+/// and further ones `AUTOSCALE_TICK_SECONDS` apart. Returns the last one's report.
+pub(crate) async fn ticks_of_a_minute(app: &App, request_id: &str) -> TickReport {
+    let began = Instant::now();
+    let mut report = tick(app, Trigger::Schedule, request_id).await;
+    let interval = app.config.tick_s.max(1);
+    for number in 1..60 / interval {
+        if let TickReport::Disabled(_) = report {
+            break;
+        }
+        let due = Duration::from_secs(u64::from(number * interval));
+        // A tick that took longer than the interval is followed at once.
+        tokio::time::sleep(due.saturating_sub(began.elapsed())).await;
+        report = tick(app, Trigger::Schedule, request_id).await;
+    }
+    report
+}
+
 /// Makes one tick.
 pub(crate) async fn tick(app: &App, trigger: Trigger, request_id: &str) -> TickReport {
     let began = Instant::now();
@@ -51,12 +69,24 @@ pub(crate) async fn tick(app: &App, trigger: Trigger, request_id: &str) -> TickR
     let useful = policy.max.saturating_mul(policy.jobs_per_worker.get());
     let read_queue = async {
         let source = queue.source(app.queue_failed.load(Ordering::Relaxed)).await?;
-        let begun = source.begin(lock_key(&app.config.group), policy.boot_s, useful).await;
+        let lock = lock_key(&app.config.group, &app.config.aws.region);
+        let begun = source.begin(lock, policy.boot_s, useful).await;
         begun.map(|begun| (begun, Instant::now()))
     };
-    let read_group = async { (app.auto_scaling.describe(&app.config.group).await, Instant::now()) };
+    let read_group = async {
+        let group = app.auto_scaling.describe(&app.config.group).await;
+        let at = Instant::now();
+        let launches = match &group {
+            Reading::Known(group) if group.has_missing_instances() => {
+                Some(app.auto_scaling.launches(&app.config.group).await)
+            }
+            _ => None,
+        };
+        (group, launches, at)
+    };
     let read_memory = app.parameters.get(&app.config.state_parameter);
-    let (begun, (group, mut group_at), stored) = tokio::join!(read_queue, read_group, read_memory);
+    let (begun, (group, launches, mut group_at), stored) =
+        tokio::join!(read_queue, read_group, read_memory);
     // The database's transaction, and with it the lock against a second tick, stays open until this
     // tick is done.
     let (running, snapshot, queue_at) = match begun {
@@ -80,7 +110,14 @@ pub(crate) async fn tick(app: &App, trigger: Trigger, request_id: &str) -> TickR
     let mut inputs = Inputs {
         policy: app.config.policy.clone(),
         memory: remembered(app, stored).await,
-        observation: Observation { now, queue: snapshot, group, refresh: None },
+        observation: Observation {
+            now,
+            queue: snapshot,
+            group,
+            refresh: None,
+            hook: None,
+            launches,
+        },
     };
     let mut outcome = decide(&inputs);
     if outcome.decision.action != ScalingAction::Nothing {
@@ -94,12 +131,12 @@ pub(crate) async fn tick(app: &App, trigger: Trigger, request_id: &str) -> TickR
     let TickResult { decision, mut state } = outcome;
     let dry_run = app.config.dry_run;
     let action = act(&app.auto_scaling, &app.config.group, &decision.action, dry_run).await;
-    state.after_call(&decision, action.for_memory());
+    state.after_calls(&decision, action.for_memory(decision.action.calls()));
     let memory_write = remember(app, &state).await;
     if let Some(tick) = running {
         tick.finish().await;
     }
-    inputs.observation.drop_strangers();
+    inputs.observation = inputs.observation.without_strangers();
     let record = DecisionRecord::new(
         TickRequest { trigger, request_id: request_id.to_owned(), dry_run },
         &app.config,
@@ -119,24 +156,30 @@ pub(crate) async fn tick(app: &App, trigger: Trigger, request_id: &str) -> TickR
 }
 
 /// Looks once more at what was read before the lock was held, and by now may be seconds old:
-/// another tick or a person may have changed it in between. `refresh`: whether to look for an
-/// instance refresh, too.
-async fn look_again(app: &App, inputs: &mut Inputs, refresh: bool) {
+/// another tick or a person may have changed it in between. `leave`: whether to look for what an
+/// instance may not leave without, or not leave beside, too.
+async fn look_again(app: &App, inputs: &mut Inputs, leave: bool) {
     let group = &app.config.group;
     let read_refresh = async {
-        match refresh {
-            true => Some(app.auto_scaling.refresh_status(group).await),
-            false => None,
+        match leave {
+            true => {
+                let refresh = app.auto_scaling.refresh_status(group);
+                let hook = app.auto_scaling.hook_status(group, &app.config.hook);
+                let (refresh, hook) = tokio::join!(refresh, hook);
+                (Some(refresh), Some(hook))
+            }
+            false => (None, None),
         }
     };
     let read_group = app.auto_scaling.describe(group);
     let read_memory = app.parameters.get(&app.config.state_parameter);
-    let (refresh, group, stored) = tokio::join!(read_refresh, read_group, read_memory);
+    let ((refresh, hook), group, stored) = tokio::join!(read_refresh, read_group, read_memory);
     if stored.known().is_some() {
         inputs.memory = remembered(app, stored).await;
     }
     inputs.observation.group = group;
     inputs.observation.refresh = refresh;
+    inputs.observation.hook = hook;
 }
 
 /// What earlier ticks left. Where the parameter cannot be read, this environment's own memory

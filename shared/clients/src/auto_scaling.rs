@@ -3,12 +3,24 @@
 use crate::aws::{Aws, AwsError, AwsErrorKind, explain};
 use aws_sdk_autoscaling::Client;
 use aws_sdk_autoscaling::config::Builder;
-use aws_sdk_autoscaling::types::{AutoScalingGroup, InstanceRefreshStatus};
+use aws_sdk_autoscaling::types::{
+    Activity, AutoScalingGroup, InstanceRefreshStatus, ScalingActivityStatusCode,
+};
 use aws_smithy_runtime_api::client::interceptors::context::InterceptorContext;
 use aws_smithy_runtime_api::client::retries::classifiers::{ClassifyRetry, RetryAction};
-use fleet_core::scaling::{Group, Instance, RefreshStatus, Tag};
+use fleet_core::scaling::{Group, HookStatus, Instance, Launch, RefreshStatus, Tag};
 use fleet_protocol::ids::{GroupName, InstanceId};
 use fleet_protocol::reading::{Reading, Unknown, UnknownCause};
+use fleet_protocol::time::UnixMs;
+
+/// The transition that a terminate hook holds.
+const TERMINATING: &str = "autoscaling:EC2_INSTANCE_TERMINATING";
+/// How an activity that launches an instance begins.
+const LAUNCHING: &str = "Launching a new EC2 instance";
+/// Activities that are looked through for the last launch.
+const ACTIVITIES: i32 = 20;
+/// What is kept of AWS's message about an activity, in characters.
+const MESSAGE: usize = 400;
 
 /// Tags that begin like this are addressed to us.
 const TAG_PREFIX: &str = "ghosthands:";
@@ -54,6 +66,45 @@ impl AutoScaling {
         }
     }
 
+    /// Whether the group has a terminate hook of this name.
+    pub async fn hook_status(&self, name: &GroupName, hook: &str) -> Reading<HookStatus> {
+        let answer = self
+            .client
+            .describe_lifecycle_hooks()
+            .auto_scaling_group_name(name.as_str())
+            .lifecycle_hook_names(hook)
+            .send()
+            .await;
+        match answer {
+            Ok(answer) => {
+                let hooks = answer.lifecycle_hooks.unwrap_or_default();
+                let ours = hooks.iter().any(|one| {
+                    one.lifecycle_hook_name.as_deref() == Some(hook)
+                        && one.lifecycle_transition.as_deref() == Some(TERMINATING)
+                });
+                Reading::Known(if ours { HookStatus::Ours } else { HookStatus::Missing })
+            }
+            Err(error) => Reading::Unknown(explain("DescribeLifecycleHooks", error).into()),
+        }
+    }
+
+    /// The group's last launches, newest first, as far as the newest activities tell.
+    pub async fn launches(&self, name: &GroupName) -> Reading<Vec<Launch>> {
+        let answer = self
+            .client
+            .describe_scaling_activities()
+            .auto_scaling_group_name(name.as_str())
+            .max_records(ACTIVITIES)
+            .send()
+            .await;
+        match answer {
+            Ok(page) => Reading::Known(
+                page.activities.unwrap_or_default().iter().filter_map(read_launch).collect(),
+            ),
+            Err(error) => Reading::Unknown(explain("DescribeScalingActivities", error).into()),
+        }
+    }
+
     /// Sets the desired capacity, cooldown or not. Asking twice is the same as asking once.
     ///
     /// # Errors
@@ -85,10 +136,22 @@ impl AutoScaling {
     /// # Errors
     /// `Invalid` where the group is at its minimum or has no such instance.
     pub async fn terminate_and_decrement(&self, instance: &InstanceId) -> Result<(), AwsError> {
+        self.terminate(instance, true).await
+    }
+
+    /// Ends this very instance and lets the group launch another in its place.
+    ///
+    /// # Errors
+    /// `Invalid` where the group has no such instance.
+    pub async fn replace(&self, instance: &InstanceId) -> Result<(), AwsError> {
+        self.terminate(instance, false).await
+    }
+
+    async fn terminate(&self, instance: &InstanceId, decrement: bool) -> Result<(), AwsError> {
         self.client
             .terminate_instance_in_auto_scaling_group()
             .instance_id(instance.as_str())
-            .should_decrement_desired_capacity(true)
+            .should_decrement_desired_capacity(decrement)
             .customize()
             .config_override(Builder::new().retry_classifier(OnlyIfRefused))
             .send()
@@ -155,6 +218,7 @@ fn read_group(name: &GroupName, group: AutoScalingGroup) -> Reading<Group> {
             ));
         }
     };
+    let not_instances = not_instances(&group);
     let mut instances = Vec::new();
     for instance in group.instances.unwrap_or_default() {
         let id = instance.instance_id.filter(|id| !id.is_empty());
@@ -189,7 +253,42 @@ fn read_group(name: &GroupName, group: AutoScalingGroup) -> Reading<Group> {
             .filter_map(|tag| Some(Tag { key: tag.key?, value: tag.value.unwrap_or_default() }))
             .filter(|tag| tag.key.starts_with(TAG_PREFIX))
             .collect(),
+        not_instances,
+        stopped: Vec::new(),
     })
+}
+
+/// Why the group's capacity is not a number of instances.
+fn not_instances(group: &AutoScalingGroup) -> Option<String> {
+    let kind = group.desired_capacity_type.as_deref().filter(|kind| *kind != "units");
+    if let Some(kind) = kind.filter(|kind| !kind.is_empty()) {
+        return Some(format!("DesiredCapacityType {kind}"));
+    }
+    let template = group.mixed_instances_policy.as_ref().and_then(|p| p.launch_template.as_ref());
+    let overrides = template.and_then(|template| template.overrides.as_ref());
+    let of_types = overrides.into_iter().flatten().map(|one| {
+        (one.instance_type.as_deref().unwrap_or("some type"), one.weighted_capacity.as_deref())
+    });
+    let of_instances = group.instances.iter().flatten().map(|one| {
+        (one.instance_id.as_deref().unwrap_or("an instance"), one.weighted_capacity.as_deref())
+    });
+    of_types.chain(of_instances).find_map(|(what, weight)| {
+        let weight = weight.filter(|weight| !weight.is_empty() && *weight != "1")?;
+        Some(format!("WeightedCapacity {weight} of {what}"))
+    })
+}
+
+fn read_launch(activity: &Activity) -> Option<Launch> {
+    use ScalingActivityStatusCode::{Cancelled, Failed, Successful};
+    activity.description.as_deref().filter(|text| text.starts_with(LAUNCHING))?;
+    let started = UnixMs(activity.start_time.as_ref()?.to_millis().ok()?);
+    let succeeded = match activity.status_code.as_ref()? {
+        Successful => Some(true),
+        Failed | Cancelled => Some(false),
+        _ => None,
+    };
+    let message = activity.status_message.as_deref().unwrap_or_default();
+    Some(Launch { started, succeeded, message: message.chars().take(MESSAGE).collect() })
 }
 
 /// A status this version does not know is an unknown one: it may be one more way of being in

@@ -5,7 +5,7 @@ macro_rules! reasons {
     ($(#[$doc:meta])* $name:ident {
         $(
             $(#[$vdoc:meta])*
-            $variant:ident $({ $($field:ident: $type:ty),* $(,)? })?
+            $variant:ident $({ $($(#[$fmeta:meta])* $field:ident: $type:ty),* $(,)? })?
                 => $text:literal $(, $arg:expr)*;
         )*
     }) => {
@@ -13,7 +13,7 @@ macro_rules! reasons {
         #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
         #[serde(tag = "rule", rename_all = "snake_case")]
         pub enum $name {
-            $($(#[$vdoc])* $variant $({ $($field: $type),* })?,)*
+            $($(#[$vdoc])* $variant $({ $($(#[$fmeta])* $field: $type),* })?,)*
         }
 
         impl std::fmt::Display for $name {

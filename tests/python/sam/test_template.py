@@ -187,18 +187,32 @@ def test_the_role_covers_every_call_of_the_function(function):
     assert allowed(function) - elsewhere - network == called
 
 
+def with_one_tick(value) -> int:
+    """What holds where an invocation makes one tick."""
+    return value["Fn::If"][2] if isinstance(value, dict) else value
+
+
 @pytest.mark.parametrize("function", ["autoscale", "drain"])
 def test_ticks_come_every_minute_and_end_within_it(function):
     properties = FUNCTIONS[function]
-    assert properties["Timeout"] <= 60
+    assert with_one_tick(properties["Timeout"]) <= 60
     assert properties["Events"]["EveryMinute"]["Properties"]["Schedule"] == "rate(1 minute)"
     assert properties["LoggingConfig"]["LogFormat"] == "JSON"
-    assert properties["ReservedConcurrentExecutions"] >= 1
+    assert with_one_tick(properties["ReservedConcurrentExecutions"]) >= 1
 
 
 def test_one_tick_of_autoscale_at_a_time():
-    assert FUNCTIONS["autoscale"]["ReservedConcurrentExecutions"] == 1
-    assert FUNCTIONS["autoscale"]["Timeout"] < 60
+    assert with_one_tick(FUNCTIONS["autoscale"]["ReservedConcurrentExecutions"]) == 1
+    assert with_one_tick(FUNCTIONS["autoscale"]["Timeout"]) < 60
+
+
+def test_an_invocation_that_makes_the_ticks_of_its_minute_has_the_time_and_a_place_beside_others():
+    _, places, _ = FUNCTIONS["autoscale"]["ReservedConcurrentExecutions"]["Fn::If"]
+    _, timeout, _ = FUNCTIONS["autoscale"]["Timeout"]["Fn::If"]
+    last_tick = 60 - min(PARAMETERS["TickSeconds"]["AllowedValues"])
+    assert timeout >= last_tick + 20
+    # It overlaps the next one's first tick, and a person or a job may ask for one beside both.
+    assert places == 3
 
 
 def test_every_alarm_watches_a_metric_that_exists():

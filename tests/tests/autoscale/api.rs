@@ -129,7 +129,7 @@ async fn already_running_is_a_clean_answer() {
     world.send(4);
     // The lock of another tick, held by hand.
     let other = world.postgres.connect(&world.database).await.expect("connects");
-    let key = lock_key(&GroupName::new(GROUP));
+    let key = lock_key(&GroupName::new(GROUP), "us-east-1");
     other.execute("SELECT pg_advisory_lock($1)", &[&key]).await.expect("locked");
     let running = post(&api, PATH, Some(TOKEN)).await;
     assert_eq!((running.status, &running.body["title"]), (409, &json!("Already Running")));

@@ -70,6 +70,53 @@ async fn a_targeted_job_keeps_its_worker() {
     );
 }
 
+/// All that may go leave in one tick; a call that AWS refuses leaves its instance for the next one.
+#[tokio::test(flavor = "multi_thread")]
+async fn several_leave_in_one_tick_and_the_next_one_goes_on_where_a_call_failed() {
+    let world = World::start(Setup::desired(6).env("AUTOSCALE_MAX_IN_PERCENT", "100")).await;
+    world.heartbeat(&world.in_service(), false);
+    assert_eq!(rule(&world.tick().await), "idle_unconfirmed");
+    past_confirmation().await;
+    world.double.faults().lose_reply("TerminateInstanceInAutoScalingGroup", 1);
+    let first = world.tick().await;
+    assert_eq!(plan(&first), "terminate");
+    assert_eq!(first["decision"]["plan"]["also"].as_array().map(Vec::len), Some(4), "{first}");
+    assert_eq!(first["action"]["result"], "partly", "{first}");
+    assert_eq!(first["action"]["unanswered"], 1, "{first}");
+    world.double.faults().clear();
+    world.heartbeat(&world.in_service(), false);
+    world.tick().await;
+    past_confirmation().await;
+    let second = world.tick().await;
+    let notes = second["decision"]["notes"].to_string();
+    assert!(!notes.contains("external_change"), "{second}");
+    assert_eq!(world.group().desired, 1);
+}
+
+/// A worker that keeps the contract says in its row that it takes jobs; the hook is looked at before
+/// it is taken at its word.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_is_taken_at_its_word_while_the_drain_hook_is_there() {
+    let mut world = World::start(Setup::desired(3)).await;
+    world.send(1);
+    world.boss.fetch(QUEUE, 1).expect("a job is taken just now");
+    world.heartbeat(&world.in_service(), false);
+    world.sql(
+        "UPDATE gh_worker_registry SET metadata = '{\"accepting\": true, \"active_jobs\": 0}'",
+    );
+    world.tick().await;
+    past_confirmation().await;
+    assert_eq!(rule(&world.tick().await), "none_idle", "without the hook it has to be proven");
+    let hook = [
+        ("LifecycleHookName", "ghosthands-drain-hook"),
+        ("LifecycleTransition", "autoscaling:EC2_INSTANCE_TERMINATING"),
+    ];
+    world.aws("PutLifecycleHook", &hook).await;
+    let record = world.tick().await;
+    assert_eq!((plan(&record), rule(&record)), ("terminate", "idle"), "{record}");
+    assert_eq!(record["decision"]["because"]["likely"], 1, "{record}");
+}
+
 /// What is printed is enough to decide again.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_printed_record_replays_bit_for_bit() {
@@ -119,7 +166,8 @@ async fn a_dry_run_goes_on_deciding_as_if_it_had_never_decided() {
         let record = world.tick().await;
         if plan(&record) == "terminate" {
             ended += 1;
-            assert_eq!(record["decision"]["notes"], json!([]), "{record}");
+            let notes = &record["decision"]["notes"];
+            assert_eq!(*notes, json!([{ "rule": "hook_missing" }]), "{record}");
         } else {
             assert_eq!(ended, 0, "what let a worker go lets it go the next time: {record}");
         }

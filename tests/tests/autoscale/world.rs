@@ -233,6 +233,8 @@ pub(crate) fn settings(postgres: &Postgres) -> Vec<(String, String)> {
         ("AUTOSCALE_MAX", "10"),
         ("WAIT_VALUE", "0"),
         ("AUTOSCALE_IDLE_CONFIRM_SECONDS", "1"),
+        // One instance a tick, so that a test can look in between.
+        ("AUTOSCALE_MAX_IN_PERCENT", "1"),
         ("GH_ENVIRONMENT", "test"),
         ("DATABASE_CA", postgres.ca_pem()),
     ];

@@ -32,8 +32,10 @@ fn ten_jobs(database: &str) -> String {
 fn the_lock_is_the_groups() {
     let (one, two) =
         (GroupName::new("ghosthands-production"), GroupName::new("ghosthands-staging"));
-    assert_eq!(lock_key(&one), lock_key(&one.clone()));
-    assert_ne!(lock_key(&one), lock_key(&two));
+    let key = |group: &GroupName, region| lock_key(group, region);
+    assert_eq!(key(&one, "us-east-1"), key(&one.clone(), "us-east-1"));
+    assert_ne!(key(&one, "us-east-1"), key(&two, "us-east-1"));
+    assert_ne!(key(&one, "us-east-1"), key(&one, "eu-west-1"), "one name in two regions");
 }
 
 #[tokio::test]

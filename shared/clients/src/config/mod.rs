@@ -9,6 +9,7 @@ mod deploy;
 mod drain;
 mod lookup;
 mod names;
+mod policy;
 mod reader;
 mod report;
 mod status;
@@ -26,6 +27,7 @@ use crate::postgres::{DatabaseUrl, Trust};
 use crate::tokens::{self, Scope, Token};
 use fleet_core::scaling::Policy;
 use fleet_protocol::ids::GroupName;
+use policy::read_policy;
 use reader::Reader;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
@@ -55,6 +57,10 @@ pub struct AutoscaleConfig {
     pub environment: String,
     pub group: GroupName,
     pub policy: Policy,
+    /// Seconds between two ticks; a scheduled invocation makes all of its minute.
+    pub tick_s: u32,
+    /// The terminate hook of the drain function, which stands behind an instance that leaves.
+    pub hook: String,
     /// The SSM parameter that holds the memory between ticks.
     pub state_parameter: String,
     pub queue: QueueConfig,
@@ -141,6 +147,12 @@ impl AutoscaleConfig {
         let secret_id =
             reader.text("DATABASE_SECRET_ID", format!("ghosthands/{name}"), checks::secret_id);
         let policy = read_policy(reader);
+        let tick_s = reader.number("AUTOSCALE_TICK_SECONDS", 60, 10..=60);
+        if tick_s.is_some_and(|seconds| 60 % seconds != 0) {
+            let fix = "Set 10, 20, 30 or 60";
+            reader.reject("AUTOSCALE_TICK_SECONDS", "does not divide a minute", fix);
+        }
+        let hook = reader.text("DRAIN_HOOK", "ghosthands-drain-hook".to_owned(), checks::hook);
         let schema = reader.text("PGBOSS_SCHEMA", "pgboss".to_owned(), checks::schema);
         let queue = reader.text("PGBOSS_QUEUE", "gh_apply_job".to_owned(), checks::queue);
         let group_limit = reader.number("PGBOSS_GROUP_CONCURRENCY", 0, 0..=1000);
@@ -154,6 +166,8 @@ impl AutoscaleConfig {
             environment: environment?,
             group: GroupName::new(group?),
             policy: policy?,
+            tick_s: tick_s?,
+            hook: hook?,
             state_parameter: state_parameter?,
             queue: QueueConfig {
                 schema: schema?,
@@ -244,34 +258,6 @@ const TOKENS_FIX: &str = "Set for example {\"alice\": {\"sha256\": \"…\", \"sc
 /// What is wrong with a token in clear, as what to do about it.
 pub(crate) fn token_fix(token: &str) -> Result<(), &'static str> {
     checks::token(token)
-}
-
-fn read_policy(reader: &mut Reader<'_, impl Lookup>) -> Option<Policy> {
-    let min = reader.number("AUTOSCALE_MIN", 1, 0..=1000);
-    let max = reader.number("AUTOSCALE_MAX", 10, 0..=1000);
-    if let (Some(min), Some(max)) = (min, max)
-        && min > max
-    {
-        reader.reject(
-            "AUTOSCALE_MIN",
-            format!("is {min}, above AUTOSCALE_MAX ({max})"),
-            "Lower AUTOSCALE_MIN or raise AUTOSCALE_MAX",
-        );
-    }
-    let jobs_per_worker = reader.number("JOBS_PER_WORKER", 1, 1..=1000);
-    let wait_value = reader.number("WAIT_VALUE", 5, 0..=100);
-    let boot_s = reader.number("AUTOSCALE_BOOT_SECONDS", 95, 1..=600);
-    let hold_min_s = reader.number("AUTOSCALE_HOLD_MIN_SECONDS", 60, 0..=3600);
-    let idle_confirm_s = reader.number("AUTOSCALE_IDLE_CONFIRM_SECONDS", 20, 1..=600);
-    Some(Policy {
-        min: min?,
-        max: max?,
-        jobs_per_worker: NonZeroU32::new(jobs_per_worker?)?,
-        wait_value: wait_value?,
-        boot_s: boot_s?,
-        hold_min_s: hold_min_s?,
-        idle_confirm_s: idle_confirm_s?,
-    })
 }
 
 fn read_aws(reader: &mut Reader<'_, impl Lookup>) -> Option<AwsConfig> {

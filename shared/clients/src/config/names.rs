@@ -5,14 +5,18 @@ use super::lookup::Lookup;
 use super::report::Problem;
 
 /// Every variable that the autoscale function knows.
-pub const NAMES: [&str; 33] = [
+pub const NAMES: [&str; 40] = [
     "AUTOSCALE_ASG_ENABLED",
     "AUTOSCALE_BOOT_SECONDS",
+    "AUTOSCALE_FLOORS",
     "AUTOSCALE_HOLD_MIN_SECONDS",
     "AUTOSCALE_IDLE_CONFIRM_SECONDS",
     "AUTOSCALE_MAX",
+    "AUTOSCALE_MAX_IN_PERCENT",
     "AUTOSCALE_MIN",
+    "AUTOSCALE_NO_SCALE_IN",
     "AUTOSCALE_STATE_PARAMETER",
+    "AUTOSCALE_TICK_SECONDS",
     "AWS_ACCESS_KEY_ID",
     "AWS_ASG_NAME",
     "AWS_CA_BUNDLE",
@@ -27,6 +31,8 @@ pub const NAMES: [&str; 33] = [
     "DATABASE_CA",
     "DATABASE_SECRET_ID",
     "DATABASE_URL",
+    "DRAIN_HOOK",
+    "DRAIN_JOB_LIMIT_SECONDS",
     "DRY_RUN",
     "FLEET_OPERATOR_TOKEN",
     "FLEET_READER_TOKEN",
@@ -37,6 +43,7 @@ pub const NAMES: [&str; 33] = [
     "PGBOSS_QUEUE",
     "PGBOSS_SCHEMA",
     "RUST_LOG",
+    "WAIT_TARGET_SECONDS",
     "WAIT_VALUE",
     // Not read: the migrations' own, often set beside ours, so it is let be.
     "DATABASE_DIRECT_URL",

@@ -40,10 +40,11 @@ fn the_defaults_are_the_documented_ones() {
         min: 1,
         max: 10,
         jobs_per_worker: NonZeroU32::MIN,
-        wait_value: 5,
+        wait_value: 6,
         boot_s: 95,
-        hold_min_s: 60,
+        hold_min_s: 30,
         idle_confirm_s: 20,
+        ..Policy::default()
     };
     assert_eq!(config.policy, policy);
     assert_eq!(config.state_parameter, "/ghosthands/staging/autoscale/state");
@@ -134,6 +135,8 @@ fn numbers_are_whole_numbers_in_range_and_nothing_else() {
     assert!(problem("AUTOSCALE_BOOT_SECONDS", "0").contains("from 1 to 600"));
     assert!(problem("AUTOSCALE_HOLD_MIN_SECONDS", "3601").contains("from 0 to 3600"));
     assert!(problem("AUTOSCALE_IDLE_CONFIRM_SECONDS", "0").contains("from 1 to 600"));
+    assert!(problem("AUTOSCALE_TICK_SECONDS", "25").contains("10, 20, 30 or 60"));
+    assert!(problem("AUTOSCALE_FLOORS", "2 * * * *").contains("cannot be read"));
 }
 
 #[test]
@@ -259,7 +262,14 @@ fn the_hash_changes_with_every_setting_and_with_no_secret() {
     for (name, value) in [
         ("AUTOSCALE_ASG_ENABLED", "true"),
         ("AUTOSCALE_BOOT_SECONDS", "96"),
+        ("AUTOSCALE_FLOORS", "2 * * * * * UTC"),
         ("AUTOSCALE_HOLD_MIN_SECONDS", "61"),
+        ("AUTOSCALE_MAX_IN_PERCENT", "99"),
+        ("AUTOSCALE_NO_SCALE_IN", "* * * * * UTC"),
+        ("AUTOSCALE_TICK_SECONDS", "20"),
+        ("DRAIN_HOOK", "another"),
+        ("DRAIN_JOB_LIMIT_SECONDS", "99"),
+        ("WAIT_TARGET_SECONDS", "99"),
         ("AUTOSCALE_IDLE_CONFIRM_SECONDS", "21"),
         ("AUTOSCALE_MAX", "11"),
         ("AUTOSCALE_MIN", "2"),
@@ -268,7 +278,7 @@ fn the_hash_changes_with_every_setting_and_with_no_secret() {
         ("JOBS_PER_WORKER", "2"),
         ("PGBOSS_QUEUE", "another"),
         ("PGBOSS_SCHEMA", "another"),
-        ("WAIT_VALUE", "6"),
+        ("WAIT_VALUE", "7"),
     ] {
         assert_ne!(config(&[(name, value)]).hash(), base, "{name}");
     }

@@ -89,6 +89,13 @@ struct Worker {
     instance: Option<String>,
     status: Option<String>,
     has_job: bool,
+    /// The worker's own words, of one that keeps the contract.
+    #[serde(default)]
+    accepting: Option<bool>,
+    #[serde(default)]
+    jobs: Option<u32>,
+    #[serde(default)]
+    idle_since: Option<String>,
     last_heartbeat_ms: Option<i64>,
     /// Whether the heartbeat is no moment.
     odd: bool,
@@ -177,6 +184,7 @@ impl Document {
                 }
             };
         Ok(QueueSnapshot {
+            jobs_elsewhere: 0,
             db_now: UnixMs(self.now_ms),
             schema: Schema { version: layout.version, tested: TESTED.contains(&layout.version) },
             general: self.general.into_counts(layout, detail),
@@ -255,10 +263,18 @@ impl Worker {
                 _ => WorkerStatus::Other,
             },
             has_job: self.has_job,
+            jobs: self.jobs,
+            accepting: self.accepting,
+            idle_since: self.idle_since.as_deref().and_then(moment),
             // A row that never reported is as old as can be.
             last_heartbeat: UnixMs(self.last_heartbeat_ms.unwrap_or(0)),
         }
     }
+}
+
+/// An RFC 3339 moment; one that is none says nothing.
+fn moment(text: &str) -> Option<UnixMs> {
+    text.parse::<jiff::Timestamp>().ok().map(|at| UnixMs(at.as_millisecond()))
 }
 
 /// `text` as an identifier that a log line can hold: of bounded size, without control characters.

@@ -34,6 +34,8 @@ pub(super) struct TableLayout {
     pub(super) registry: Result<(), Unknown>,
     /// When workers registered can be read too, which only people look at.
     pub(super) registered_at: bool,
+    /// What workers write into `metadata` can be read, too.
+    pub(super) metadata: bool,
 }
 
 /// The three spellings of the columns that matter.
@@ -236,6 +238,7 @@ impl Catalog {
         let readable =
             |table: Option<&Table>, column: &str| table.is_some_and(|table| table.shows(column));
         let registered_at = readable(self.registry.as_ref(), "registered_at");
+        let metadata = readable(self.registry.as_ref(), "metadata");
         let policy_readable = readable(self.queue.as_ref(), "policy");
         Ok(TableLayout {
             version,
@@ -252,6 +255,7 @@ impl Catalog {
             active,
             registry,
             registered_at,
+            metadata,
         })
     }
 }

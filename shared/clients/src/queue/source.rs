@@ -61,10 +61,10 @@ pub struct LockedTick<'a> {
     snapshot: Box<QueueSnapshot>,
 }
 
-/// The lock that keeps ticks on `group` apart: the first eight bytes of a hash, since Postgres
-/// names such locks by number.
-pub fn lock_key(group: &GroupName) -> i64 {
-    let hash = Sha256::digest(format!("ghosthands-fleet autoscale {group}"));
+/// The lock that keeps ticks on `group` in `region` apart: the first eight bytes of a hash, since
+/// Postgres names such locks by number. Groups of one name in two regions may share a database.
+pub fn lock_key(group: &GroupName, region: &str) -> i64 {
+    let hash = Sha256::digest(format!("ghosthands-fleet autoscale {group} in {region}"));
     let mut key = [0; 8];
     key.copy_from_slice(&hash[..8]);
     i64::from_be_bytes(key)

@@ -23,6 +23,14 @@ pub(super) const BEGIN: &str = "BEGIN READ ONLY; \
 /// says nothing about a living instance.
 const REGISTRY_WINDOW: &str = "1 hour";
 
+/// What a worker that keeps the contract writes into `metadata`, whatever else is in it and whatever
+/// type the column is of.
+const CONTRACT: &str = ", CASE to_jsonb(metadata) -> 'accepting' WHEN 'true'::jsonb THEN true \
+    WHEN 'false'::jsonb THEN false END AS accepting, \
+    CASE WHEN jsonb_typeof(to_jsonb(metadata) -> 'active_jobs') = 'number' \
+    THEN least(greatest((to_jsonb(metadata) ->> 'active_jobs')::numeric, 0), 1000)::int4 END AS jobs, \
+    left(to_jsonb(metadata) ->> 'idle_since', 40) AS idle_since";
+
 /// Moments outside these years are somebody's mistake. Arithmetic on the ends of the type fails,
 /// and would take the whole statement with it.
 const EARLIEST: &str = "timestamptz '2000-01-01 00:00:00+00'";
@@ -492,6 +500,9 @@ impl Text<'_> {
         let mut more = String::new();
         if self.scope.detail {
             more += &format!(", {} AS job", text("current_job_id"));
+        }
+        if self.layout.metadata {
+            more += CONTRACT;
         }
         if self.scope.detail && self.layout.registered_at {
             let registered = milliseconds("registered_at");

@@ -64,6 +64,17 @@ pub struct TickMetrics {
     pub source_down: bool,
     /// A change of capacity was asked for and failed.
     pub action_failed: bool,
+    /// Machines beyond the need that rises of the last hour ask for.
+    pub spare: Option<u32>,
+    /// Machines in service whose worker has been unable to take a job for longer than it may take
+    /// to boot.
+    pub unable_workers: Option<u32>,
+    /// The group does not follow its desired capacity, or its workers take no jobs.
+    pub not_converging: bool,
+    /// A job has waited for longer than `WAIT_TARGET_SECONDS`.
+    pub wait_target_missed: bool,
+    /// Instances leave without a drain behind them: the hook is missing, or no drain reaches them.
+    pub drain_missing: bool,
     /// From the tick's beginning to its decision.
     pub decision_ms: u32,
 }
@@ -91,6 +102,11 @@ impl TickMetrics {
             ("ScaleInBlocked", "Count", flag(self.scale_in_blocked)),
             ("SourceDown", "Count", flag(self.source_down)),
             ("ActionFailed", "Count", flag(self.action_failed)),
+            ("Spare", "Count", self.spare),
+            ("UnableWorkers", "Count", self.unable_workers),
+            ("NotConverging", "Count", flag(self.not_converging)),
+            ("WaitTargetMissed", "Count", flag(self.wait_target_missed)),
+            ("DrainMissing", "Count", flag(self.drain_missing)),
             ("DecisionMs", "Milliseconds", Some(self.decision_ms)),
         ];
         embedded(self.at, &self.group, &metrics)
@@ -119,7 +135,12 @@ mod tests {
             scale_in_blocked: true,
             source_down: false,
             action_failed: false,
-            decision_ms: 11,
+            spare: Some(11),
+            unable_workers: Some(12),
+            not_converging: true,
+            wait_target_missed: false,
+            drain_missing: false,
+            decision_ms: 13,
         }
     }
 
@@ -157,7 +178,12 @@ mod tests {
                 ("ScaleInBlocked", "Count", 1),
                 ("SourceDown", "Count", 0),
                 ("ActionFailed", "Count", 0),
-                ("DecisionMs", "Milliseconds", 11),
+                ("Spare", "Count", 11),
+                ("UnableWorkers", "Count", 12),
+                ("NotConverging", "Count", 1),
+                ("WaitTargetMissed", "Count", 0),
+                ("DrainMissing", "Count", 0),
+                ("DecisionMs", "Milliseconds", 13),
             ]
         );
     }

@@ -1,17 +1,23 @@
 //! The decision itself.
 
-use super::idle::Fleet;
+use super::demand::expired;
+use super::hold::HoldTimes;
+use super::workers::{Fleet, InstanceWork};
 use super::{
-    Bounds, Decision, Demand, Group, Memory, NAMES, Note, Observation, Overrides, Policy,
-    QueueCounts, QueueSnapshot, Reason, RefreshStatus, Sample, ScalingAction, State,
-    UnreadableRows, demand,
+    Bounds, Decision, Demand, Group, Levels, Memory, NAMES, Note, Observation, Overrides, Policy,
+    QueueCounts, QueueSnapshot, Reason, Sample, ScalingAction, State, UnreadableRows, launches,
+    unable,
 };
 use fleet_protocol::reading::Reading;
 use fleet_protocol::time::UnixMs;
 use serde::{Deserialize, Serialize};
 
 /// Clocks further apart than this make ages meaningless.
-const SKEW_LIMIT_MS: i64 = 30_000;
+pub(super) const SKEW_LIMIT_MS: i64 = 30_000;
+/// Beyond this the last tick says nothing about what happened in between.
+const CONTINUITY_MS: i64 = 180_000;
+/// A worker that polls takes a ready job within seconds.
+const POLL_LIMIT_MS: i64 = 60_000;
 
 /// Everything a decision depends on: with the same inputs it is made again, bit for bit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +37,7 @@ pub struct TickResult {
 /// Decides one tick.
 pub fn decide(inputs: &Inputs) -> TickResult {
     let Inputs { policy, memory, observation } = inputs;
+    let observation = &observation.clone().without_strangers();
     let now = observation.now;
     let mut state = memory.state();
     let mut notes = Vec::new();
@@ -39,12 +46,20 @@ pub fn decide(inputs: &Inputs) -> TickResult {
     }
     let decision = match &observation.group {
         Reading::Unknown(source) => {
-            // Without the group nobody can be proven idle.
-            state.idle.clear();
+            // Without the group nobody can be proven idle, and nobody be missed.
+            state.forget_workers();
+            state.short_since = None;
             let because = Reason::GroupUnknown { source: source.clone() };
             BoundAction::nothing(because).into_decision(notes, None)
         }
-        Reading::Known(group) => Tick { policy, observation, group, now }.decide(&mut state, notes),
+        Reading::Known(group) => {
+            let unbroken = (0..=CONTINUITY_MS).contains(&now.since(state.at));
+            let boot_s = state.boot.boot_s(policy);
+            let times = HoldTimes::of(policy, boot_s);
+            let overrides = Overrides::read(&group.tags, now);
+            let tick = Tick { policy, observation, group, overrides, now, unbroken, boot_s, times };
+            tick.decide(&mut state, notes)
+        }
     };
     state.seq = state.seq.wrapping_add(1);
     state.at = now;
@@ -60,6 +75,7 @@ struct BoundAction {
     demand: Option<Demand>,
     need: Option<u32>,
     bounds: Option<Bounds>,
+    levels: Option<Levels>,
 }
 
 impl BoundAction {
@@ -70,259 +86,255 @@ impl BoundAction {
             demand: None,
             need: None,
             bounds: None,
+            levels: None,
         }
     }
 
     fn into_decision(self, notes: Vec<Note>, desired_before: Option<u32>) -> Decision {
-        let desired = match &self.action {
-            ScalingAction::Nothing | ScalingAction::LookForRefresh => desired_before,
-            ScalingAction::SetDesired { desired } => Some(*desired),
-            ScalingAction::Terminate { .. } => desired_before.map(|before| before - 1),
-        };
-        let BoundAction { action, because, demand, need, bounds } = self;
-        Decision { action, because, notes, demand, need, bounds, desired_before, desired }
+        let desired = desired_before.map(|before| self.action.desired_after(before));
+        let BoundAction { action, because, demand, need, bounds, levels } = self;
+        Decision { action, because, notes, demand, need, bounds, desired_before, desired, levels }
     }
 }
 
 /// One tick over a known group.
-struct Tick<'a> {
-    policy: &'a Policy,
-    observation: &'a Observation,
-    group: &'a Group,
-    now: UnixMs,
+pub(super) struct Tick<'a> {
+    pub policy: &'a Policy,
+    pub observation: &'a Observation,
+    pub group: &'a Group,
+    pub overrides: Overrides,
+    pub now: UnixMs,
+    /// The last tick was not long ago.
+    pub unbroken: bool,
+    pub boot_s: u32,
+    pub times: HoldTimes,
+}
+
+/// What one tick knows of queue and workers.
+pub(super) struct Seen<'a> {
+    pub queue: &'a QueueSnapshot,
+    pub fleet: Fleet<'a>,
+    pub demand: Demand,
+}
+
+/// The levels of capacity of one tick.
+#[derive(Clone, Copy)]
+pub(super) struct Target {
+    pub bounds: Bounds,
+    /// The need inside the bounds, and with the spare.
+    pub needed: u32,
+    pub wanted: u32,
+    /// Machines in service that are no capacity and are made up for.
+    pub made_up: u32,
 }
 
 impl Tick<'_> {
     fn decide(&self, state: &mut State, mut notes: Vec<Note>) -> Decision {
-        let overrides = Overrides::read(&self.group.tags, self.now);
         self.accept_what_others_did(state, &mut notes);
-        if self.is_suspended("Launch") {
-            notes.push(Note::LaunchSuspended);
-        }
-        let bound = match Bounds::of(self.policy, self.group, &overrides) {
-            None => BoundAction::nothing(Reason::BoundsConflict {
+        let bounds = Bounds::of(self.policy, self.group, &self.overrides);
+        let bound = match (&self.group.not_instances, bounds) {
+            (Some(detail), _) => {
+                BoundAction::nothing(Reason::NotInstances { detail: detail.clone() })
+            }
+            (None, None) => BoundAction::nothing(Reason::BoundsConflict {
                 min: self.policy.min.max(self.group.min),
                 max: self.policy.max.min(self.group.max),
             }),
-            Some(bounds) => self.within(bounds, &overrides, state, &mut notes),
+            (None, Some(bounds)) => {
+                let bounds = self.raise_to_floor_windows(bounds, &mut notes);
+                self.within(bounds, state, &mut notes)
+            }
         };
-        state.hold.prune(self.policy, self.now);
+        self.note_what_is_missing(state, &mut notes);
+        state.hold.prune(self.times, self.now);
         let decision = bound.into_decision(notes, Some(self.group.desired));
         state.desired = decision.desired;
+        if let ScalingAction::Replace { .. } = decision.action {
+            state.replaced_at = Some(self.now);
+        }
         decision
     }
 
-    /// Capacity that somebody else raised, and all of it when the memory is lost, counts as needed
+    /// Capacity that something else raised, and all of it when the memory is lost, counts as needed
     /// now: it is held for a full hold.
     fn accept_what_others_did(&self, state: &mut State, notes: &mut Vec<Note>) {
         let desired = self.group.desired;
         let unanswered = state.unanswered.take();
-        match state.desired {
-            Some(ours) if ours == desired || unanswered == Some(desired) => return,
-            Some(ours) => notes.push(Note::ExternalChange { from: ours, to: desired }),
-            None => {}
-        }
-        if state.desired.is_none_or(|ours| desired > ours) {
+        let Some(ours) = state.desired else {
             state.hold.touch(desired, self.now);
+            return;
+        };
+        let other = unanswered.unwrap_or(ours);
+        if !(ours.min(other)..=ours.max(other)).contains(&desired) {
+            notes.push(Note::ExternalChange { from: ours, to: desired });
+            if desired > ours {
+                state.hold.touch(desired, self.now);
+            }
         }
     }
 
-    fn within(
-        &self,
-        bounds: Bounds,
-        overrides: &Overrides,
-        state: &mut State,
-        notes: &mut Vec<Note>,
-    ) -> BoundAction {
+    /// A floor holds from one boot time before its window on, so that it is met when it begins.
+    fn raise_to_floor_windows(&self, bounds: Bounds, notes: &mut Vec<Note>) -> Bounds {
+        let ahead = self.now.plus_seconds(self.boot_s);
+        let in_force = self
+            .policy
+            .floors
+            .iter()
+            .filter(|floor| floor.window.contains(self.now) || floor.window.contains(ahead));
+        match in_force.max_by_key(|floor| floor.min) {
+            Some(floor) if floor.min > bounds.min => {
+                let window = floor.window.to_string();
+                notes.push(Note::FloorWindow { window, min: floor.min });
+                Bounds { min: floor.min.min(bounds.max), ..bounds }
+            }
+            _ => bounds,
+        }
+    }
+
+    fn within(&self, bounds: Bounds, state: &mut State, notes: &mut Vec<Note>) -> BoundAction {
         let desired = self.group.desired;
-        if let Some(floor) = overrides.floor.filter(|floor| floor.value > bounds.max) {
+        if let Some(floor) = self.overrides.floor.filter(|floor| floor.value > bounds.max) {
             notes.push(Note::FloorAboveMax { floor: floor.value, max: bounds.max });
         }
         if desired > bounds.max {
             notes.push(Note::AboveMax { desired, max: bounds.max });
         }
-        let (demand, fleet) = match &self.observation.queue {
-            Reading::Unknown(_) => {
-                state.idle.clear();
-                (None, None)
-            }
-            Reading::Known(queue) => {
-                let fleet = Fleet::of(self.group, queue);
-                let demand = Demand::of(self.policy, queue, &fleet);
-                self.note_oddities(queue, &fleet, &demand, notes);
-                state.idle = fleet.idle(&state.idle, state.at, self.now);
-                (Some(demand), Some(fleet))
-            }
+        let Reading::Known(queue) = &self.observation.queue else {
+            return self.without_the_queue(bounds, state);
         };
-        let need = demand.map(|demand| demand.need(self.policy));
-        let target = bounds.clamp(need.unwrap_or(desired));
-        if need.is_some() {
-            state.hold.touch(target, self.now);
-        }
-        let (action, because) = if let Some(until) = overrides.paused_until() {
+        let fleet = Fleet::of(self.group, queue);
+        let demand = Demand::of(self.policy, queue, &fleet);
+        let seen = Seen { queue, fleet, demand };
+        let made_up = self.observe_workers(&seen, state, notes);
+        let need = demand.need(self.policy);
+        let needed = bounds.clamp(need);
+        state.hold.touch(needed, self.now);
+        state.spare.observe(needed, self.policy.provision_s(self.boot_s), self.now);
+        let spare = state.spare.spare(self.policy);
+        let wanted = bounds.clamp(needed.saturating_add(spare));
+        let target = Target { bounds, needed, wanted, made_up };
+        let levels = self.levels(&target, spare, state);
+        let goal = wanted.saturating_add(made_up).min(bounds.max);
+        let (action, because) = if let Some(until) = self.overrides.paused_until() {
             (ScalingAction::Nothing, Reason::Paused { until })
-        } else if target > desired {
-            let because =
-                self.why_target(need.unwrap_or(desired), demand.as_ref(), bounds, overrides);
-            (ScalingAction::SetDesired { desired: target }, because)
+        } else if goal > desired {
+            (ScalingAction::SetDesired { desired: goal }, self.why_target(need, &demand, bounds))
         } else {
-            match (&self.observation.queue, &fleet, need) {
-                (Reading::Known(queue), Some(fleet), Some(_)) if target < desired => {
-                    self.scale_in(queue, fleet, target, bounds, overrides, state, notes)
-                }
-                (Reading::Unknown(source), _, _) => {
-                    (ScalingAction::Nothing, Reason::QueueUnknown { source: source.clone() })
-                }
-                (_, _, need) => {
-                    let need = need.unwrap_or(desired);
-                    (
-                        ScalingAction::Nothing,
-                        self.why_target(need, demand.as_ref(), bounds, overrides),
-                    )
-                }
-            }
+            self.take_away(&seen, &target, state, notes)
+                .unwrap_or_else(|| (ScalingAction::Nothing, self.why_target(need, &demand, bounds)))
         };
-        BoundAction { action, because, demand, need, bounds: Some(bounds) }
+        BoundAction {
+            action,
+            because,
+            demand: Some(demand),
+            need: Some(need),
+            bounds: Some(bounds),
+            levels: Some(levels),
+        }
     }
 
-    fn why_target(
-        &self,
-        need: u32,
-        demand: Option<&Demand>,
-        bounds: Bounds,
-        overrides: &Overrides,
-    ) -> Reason {
-        match (bounds.floor, overrides.floor) {
+    /// At most the minimum is seen to.
+    fn without_the_queue(&self, bounds: Bounds, state: &mut State) -> BoundAction {
+        let desired = self.group.desired;
+        state.forget_workers();
+        let (action, because) = match &self.observation.queue {
+            _ if self.overrides.paused_until().is_some() => {
+                let until = self.overrides.paused_until().unwrap_or_default();
+                (ScalingAction::Nothing, Reason::Paused { until })
+            }
+            _ if bounds.min > desired => {
+                let because = match (bounds.floor, self.overrides.floor) {
+                    (Some(_), Some(floor)) => {
+                        Reason::Floor { floor: floor.value, until: floor.until }
+                    }
+                    _ => Reason::Min { min: bounds.min },
+                };
+                (ScalingAction::SetDesired { desired: bounds.min }, because)
+            }
+            Reading::Unknown(source) => {
+                (ScalingAction::Nothing, Reason::QueueUnknown { source: source.clone() })
+            }
+            Reading::Known(_) => (ScalingAction::Nothing, Reason::Min { min: bounds.min }),
+        };
+        let nothing = BoundAction::nothing(because);
+        BoundAction { action, bounds: Some(bounds), ..nothing }
+    }
+
+    /// Brings the memory of each worker up to date. Returns how many machines in service are no
+    /// capacity and are made up for: never more than there are others, so that a bad image does not
+    /// buy machines without end.
+    fn observe_workers(&self, seen: &Seen<'_>, state: &mut State, notes: &mut Vec<Note>) -> u32 {
+        let Seen { queue, fleet, demand } = seen;
+        self.note_oddities(queue, fleet, demand, notes);
+        if queue.workers.known().is_none() {
+            state.forget_workers();
+            return 0;
+        }
+        let busy = fleet.sum(|work| work.fresh_jobs).saturating_add(queue.jobs_elsewhere);
+        let known = demand.active.saturating_add(expired(queue, fleet));
+        let excess = if demand.exact { busy.saturating_sub(known) } else { 0 };
+        state.idle = self.idle_since(fleet, state);
+        let before = if self.unbroken { &state.unable[..] } else { &[] };
+        state.unable = unable::observe(before, fleet, excess, self.now);
+        state.boot.observe(fleet, self.now);
+        self.observe_leaving(fleet, state);
+        let past = state.unable.iter().filter(|one| self.is_past_grace(one));
+        let past: Vec<_> = past.cloned().collect();
+        let lost = fleet.count(|work| {
+            work.jobs == 0 && past.iter().any(|one| one.instance == work.instance.id)
+        });
+        if !past.is_empty() {
+            notes.push(Note::UnableWorkers { workers: past });
+        }
+        let others = fleet.count(|work| work.serves() && (work.takes_jobs || work.jobs > 0));
+        lost.min(others.max(1))
+    }
+
+    /// An instance on its way out whose worker still takes jobs: no drain has reached it yet.
+    fn observe_leaving(&self, fleet: &Fleet<'_>, state: &mut State) {
+        let takes_jobs = |work: &&InstanceWork<'_>| work.leaving && work.takes_jobs;
+        let before = state.not_told.take().filter(|_| self.unbroken);
+        let mut not_told = fleet.iter().filter(takes_jobs).map(|work| &work.instance.id).peekable();
+        let Some(first) = not_told.peek().copied() else { return };
+        let same = before.filter(|(known, _)| not_told.any(|instance| instance == known));
+        state.not_told = Some(same.unwrap_or_else(|| (first.clone(), self.now)));
+    }
+
+    fn levels(&self, target: &Target, spare: u32, state: &State) -> Levels {
+        let Target { bounds, needed, wanted, made_up } = *target;
+        let desired = self.group.desired.saturating_sub(made_up);
+        let kept = |times, out| {
+            let held = state.hold.held(times, needed, out, desired.min(bounds.max), self.now);
+            held.map_or(out, |held| held.level)
+        };
+        let reached = |out: u32, kept: u32| out.max(kept).saturating_add(made_up).min(bounds.max);
+        let without_stopped_tier = self.policy.stopped_tier.then(|| {
+            let policy = Policy { stopped_tier: false, ..self.policy.clone() };
+            let times = HoldTimes::of(&policy, self.boot_s);
+            reached(wanted, kept(times, wanted))
+        });
+        Levels {
+            needed,
+            spare,
+            wanted,
+            kept: kept(self.times, wanted),
+            made_up,
+            boot_s: self.boot_s,
+            without_spare: reached(needed, kept(self.times, needed)),
+            without_hold: reached(wanted, wanted),
+            without_stopped_tier,
+        }
+    }
+
+    fn why_target(&self, need: u32, demand: &Demand, bounds: Bounds) -> Reason {
+        match (bounds.floor, self.overrides.floor) {
             (Some(floor), Some(wish)) if need < floor => {
                 Reason::Floor { floor: wish.value, until: wish.until }
             }
             _ if need < bounds.min => Reason::Min { min: bounds.min },
             _ if need > bounds.max => Reason::Max { need, max: bounds.max },
-            _ => Reason::Need { jobs: demand.map_or(0, |demand| demand.jobs), workers: need },
+            _ => Reason::Need { jobs: demand.jobs, workers: need },
         }
-    }
-
-    /// Fewer are needed than there are: may one go, and which?
-    #[expect(clippy::too_many_arguments, reason = "one call, and each is a different fact")]
-    fn scale_in(
-        &self,
-        queue: &QueueSnapshot,
-        fleet: &Fleet<'_>,
-        target: u32,
-        bounds: Bounds,
-        overrides: &Overrides,
-        state: &State,
-        notes: &mut Vec<Note>,
-    ) -> (ScalingAction, Reason) {
-        let mut obstacles = self.obstacles(queue, fleet, overrides);
-        // What was asked for and has not come cannot take over from who works now.
-        let in_service =
-            fleet.count(|work| work.instance.lifecycle.is_capacity() && work.instance.healthy);
-        if in_service <= target {
-            let desired = self.group.desired;
-            obstacles.push(Reason::Unfulfilled { in_service, desired, needed: target });
-        }
-        // Above the maximum nothing is held: the bound is the operator's will.
-        let level = self.group.desired;
-        let held = state.hold.held(self.policy, target, level, self.now);
-        if let Some(held) = held.filter(|_| level <= bounds.max) {
-            obstacles.push(Reason::Held {
-                level,
-                unneeded_s: held.unneeded_ms / 1000,
-                hold_s: held.hold_ms / 1000,
-            });
-        }
-        let victim = match state.idle.first() {
-            None => Err(Reason::NoneIdle { why: fleet.count_not_idle() }),
-            Some(idle) => {
-                let idle_s = self.now.since(idle.since) / 1000;
-                let instance = idle.instance.clone();
-                let confirm_s = self.policy.idle_confirm_s;
-                if idle.since < self.now && idle_s >= i64::from(confirm_s) {
-                    Ok((instance, idle_s))
-                } else {
-                    Err(Reason::IdleUnconfirmed { instance, idle_s, confirm_s })
-                }
-            }
-        };
-        let refresh = &self.observation.refresh;
-        match refresh {
-            Some(Reading::Known(RefreshStatus::InProgress)) => {
-                obstacles.push(Reason::RefreshInProgress);
-            }
-            Some(Reading::Unknown(source)) => {
-                obstacles.push(Reason::RefreshUnknown { source: source.clone() });
-            }
-            Some(Reading::Known(RefreshStatus::None)) | None => {}
-        }
-        match (victim, obstacles.is_empty()) {
-            (Ok(_), true) if refresh.is_none() => {
-                (ScalingAction::LookForRefresh, Reason::RefreshUnlooked)
-            }
-            (Ok((instance, idle_s)), true) => {
-                let because = Reason::Idle { instance: instance.clone(), idle_s, needed: target };
-                (ScalingAction::Terminate { instance }, because)
-            }
-            (victim, _) => {
-                obstacles.extend(victim.err());
-                let because = obstacles.remove(0);
-                notes.extend(
-                    obstacles.into_iter().map(|reason| Note::Also { reason: Box::new(reason) }),
-                );
-                (ScalingAction::Nothing, because)
-            }
-        }
-    }
-
-    /// What forbids scaling in whichever worker it would be, worst first.
-    fn obstacles(
-        &self,
-        queue: &QueueSnapshot,
-        fleet: &Fleet<'_>,
-        overrides: &Overrides,
-    ) -> Vec<Reason> {
-        let mut obstacles = Vec::new();
-        if !queue.schema.tested {
-            obstacles.push(Reason::SchemaUntested { version: queue.schema.version });
-        }
-        let unknown_active = std::iter::once(&queue.general)
-            .chain(queue.targeted.iter().map(|targeted| &targeted.counts))
-            .find_map(|counts| match &counts.active {
-                Reading::Unknown(source) => Some(source),
-                Reading::Known(_) => None,
-            });
-        if let Some(source) = unknown_active {
-            obstacles.push(Reason::ActiveUnknown { detail: source.detail.clone() });
-        }
-        if queue.omitted.active_jobs {
-            let detail = "there are more than are counted".to_owned();
-            obstacles.push(Reason::ActiveUnknown { detail });
-        }
-        if let Reading::Unknown(source) = &queue.workers {
-            obstacles.push(Reason::RegistryUnknown { source: source.clone() });
-        }
-        if queue.omitted.workers > 0 {
-            obstacles.push(Reason::RegistryPartlyRead { rows: queue.omitted.workers });
-        }
-        let demand = Demand::of(self.policy, queue, fleet);
-        let busy = fleet.count(|work| work.busy);
-        if demand.exact && busy > demand.active {
-            obstacles.push(Reason::BusyElsewhere { busy, active: demand.active });
-        }
-        if !overrides.problems.is_empty() {
-            obstacles.push(Reason::OverrideUnreadable { detail: overrides.problems.join("; ") });
-        }
-        let skew = queue.db_now.since(self.now);
-        if skew.saturating_abs() > SKEW_LIMIT_MS {
-            obstacles.push(Reason::ClockSkew { seconds: skew / 1000 });
-        }
-        if self.is_suspended("Terminate") {
-            obstacles.push(Reason::TerminateSuspended);
-        }
-        if queue.general.ready > 0 {
-            obstacles.push(Reason::JobsReady { ready: queue.general.ready });
-        }
-        obstacles
     }
 
     fn note_oddities(
@@ -332,7 +344,7 @@ impl Tick<'_> {
         demand: &Demand,
         notes: &mut Vec<Note>,
     ) {
-        let expired = demand::expired(queue, fleet);
+        let expired = expired(queue, fleet);
         if expired > 0 {
             notes.push(Note::ExpiredActive { jobs: expired });
         }
@@ -343,10 +355,19 @@ impl Tick<'_> {
         if skew.saturating_abs() > SKEW_LIMIT_MS {
             notes.push(Note::Skew { seconds: skew / 1000 });
         }
-        self.note_limits(queue, notes);
+        let waited_ms = queue.general.oldest_wait_ms;
+        let waited_s = waited_ms / 1000;
+        if queue.general.ready > 0 && waited_s > i64::from(self.policy.wait_target_s) {
+            notes.push(Note::WaitTargetMissed { waited_s, target_s: self.policy.wait_target_s });
+        }
+        let idle = fleet.count(|work| work.serves() && work.takes_jobs && work.jobs == 0);
+        if queue.general.ready > 0 && waited_ms > POLL_LIMIT_MS && idle > 0 {
+            notes.push(Note::NotPolling { ready: queue.general.ready, waited_s, idle });
+        }
         // Without the registry the workers' names are unknown, and every pin would look orphaned.
         if queue.workers.known().is_some() {
-            let orphans = queue.targeted.iter().filter(|pin| !fleet.has_worker(&pin.worker));
+            let names = fleet.names(true);
+            let orphans = queue.targeted.iter().filter(|pin| !names.contains(&pin.worker));
             let waits = |counts: &QueueCounts| counts.ready.saturating_add(counts.due_soon);
             let waiting = orphans.filter(|pin| waits(&pin.counts) > 0);
             let jobs = waiting.clone().map(|pin| waits(&pin.counts)).fold(0, u32::saturating_add);
@@ -358,6 +379,7 @@ impl Tick<'_> {
                 notes.push(Note::OrphanedPins { jobs, workers, more });
             }
         }
+        self.note_limits(queue, notes);
     }
 
     /// What of the database was left out or could not be read.
@@ -380,7 +402,31 @@ impl Tick<'_> {
         }
     }
 
-    fn is_suspended(&self, process: &str) -> bool {
+    /// Whether the group has the instances that it is to have, and why not.
+    fn note_what_is_missing(&self, state: &mut State, notes: &mut Vec<Note>) {
+        let suspended = self.is_suspended("Launch");
+        if suspended {
+            notes.push(Note::LaunchSuspended);
+        }
+        let exist = self.group.instances_that_count();
+        let booting = self.group.instances.iter().any(|i| i.lifecycle.is_booting());
+        if exist >= self.group.desired {
+            state.short_since = None;
+            return;
+        }
+        if booting {
+            return;
+        }
+        let since = state.short_since.filter(|_| self.unbroken).unwrap_or(self.now);
+        state.short_since = Some(since);
+        if let Some((cause, message)) = launches::failure(self.observation).filter(|_| !suspended) {
+            let missing = self.group.desired - exist;
+            let short_s = self.now.since(since) / 1000;
+            notes.push(Note::LaunchFailed { cause, missing, short_s, message });
+        }
+    }
+
+    pub(super) fn is_suspended(&self, process: &str) -> bool {
         self.group.suspended.iter().any(|suspended| suspended == process)
     }
 }

@@ -1,52 +1,61 @@
-//! How many jobs want a worker.
+//! How many jobs need a worker of this group.
+//!
+//! A job is counted where it runs. The registry says it first: a row with a job occupies its
+//! machine whatever pg-boss says of that job, and a row of an instance outside the group takes its
+//! job out of the count. Active jobs that no row shows were taken a moment ago by a worker of the
+//! group that has not said so yet, or run somewhere else; they count as far as such workers exist.
 
-use super::idle::{Fleet, InstanceWork};
-use super::{Policy, QueueCounts, QueueSnapshot};
+use super::workers::{Fleet, InstanceWork};
+use super::{Policy, QueueCounts, QueueSnapshot, TargetedQueue};
 use serde::{Deserialize, Serialize};
 
-/// The jobs that want a worker, by kind. `jobs` is what capacity is computed from.
+/// The jobs that need a worker, by kind. `jobs` is what capacity is computed from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Demand {
     /// Due in the general queue.
     pub ready: u32,
     /// Due in the general queue within one boot time: a worker launched now is there just in time.
     pub due_soon: u32,
-    /// Running, in the general queue and the targeted queues of the group's workers, as pg-boss
-    /// says.
+    /// Active in the general queue and the targeted queues of the group's workers, as pg-boss says.
     pub active: u32,
-    /// Waiting or running in targeted queues of workers outside the group, such as desktop workers:
-    /// no capacity is kept for them.
-    #[serde(default)]
-    pub elsewhere: u32,
-    /// How many of `active` can really be running: the rest is more than all machines together
-    /// could hold, so it belongs to dead workers whose jobs have not expired, or to workers outside
-    /// the group.
+    /// Jobs on instances of the group: those that the registry shows, and of the other active ones
+    /// as many as may have been taken by workers that have not reported since.
     pub running: u32,
     /// How many of `running` are on instances that are on their way out and finish them there.
     pub draining: u32,
+    /// Active jobs that run outside the group or whose worker is gone, and all jobs in targeted
+    /// queues of workers outside the group, such as desktop workers: no capacity is kept for them.
+    #[serde(default)]
+    pub elsewhere: u32,
     /// Jobs waiting for one particular idle worker: they keep it, and never ask for another.
     pub pinned: u32,
     pub jobs: u32,
-    /// Whether `active` is what pg-boss says. Otherwise it is the number of busy workers in the
-    /// registry: a lower bound.
+    /// Whether `active` is what pg-boss says. Otherwise it is the number of jobs in the registry:
+    /// a lower bound.
     pub exact: bool,
 }
 
 impl Demand {
     pub(super) fn of(policy: &Policy, queue: &QueueSnapshot, fleet: &Fleet<'_>) -> Demand {
         let jobs_per_worker = policy.jobs_per_worker.get();
+        let staying = fleet.sum(|work| if work.leaving { 0 } else { work.jobs });
+        let draining = fleet.sum(|work| if work.leaving { work.jobs } else { 0 });
+        let shown = staying.saturating_add(draining);
         let (active, exact) = match active(queue, fleet) {
             Some(active) => (active, true),
-            None => (fleet.count(|work| work.busy), false),
+            None => (shown, false),
         };
-        let running = active.min(fleet.machines().saturating_mul(jobs_per_worker));
-        // Who stays runs its own: a leaving worker whose job is not counted as running must not
-        // cover one of theirs.
-        let staying = fleet.count(|work| !work.leaving && work.busy);
-        let draining =
-            fleet.count(|work| work.leaving && work.busy).min(running.saturating_sub(staying));
+        let unattributed = active.saturating_sub(shown).saturating_sub(queue.jobs_elsewhere);
+        let room = fleet.sum(|work| match work {
+            InstanceWork { leaving: false, may_have_taken: true, jobs, .. } => {
+                jobs_per_worker.saturating_sub(*jobs)
+            }
+            _ => 0,
+        });
+        let unnoticed = unattributed.min(room);
+        let running = shown.saturating_add(unnoticed);
         let pinned = fleet.sum(|work| match work {
-            InstanceWork { leaving: false, busy: false, waiting_for_it, .. } => {
+            InstanceWork { leaving: false, jobs: 0, waiting_for_it, .. } => {
                 (*waiting_for_it).min(jobs_per_worker)
             }
             _ => 0,
@@ -54,8 +63,17 @@ impl Demand {
         let (ready, due_soon) = (queue.general.ready, queue.general.due_soon);
         let jobs =
             [ready, due_soon, running - draining, pinned].into_iter().fold(0, u32::saturating_add);
-        let elsewhere = elsewhere(queue, fleet);
-        Demand { ready, due_soon, active, elsewhere, running, draining, pinned, jobs, exact }
+        Demand {
+            ready,
+            due_soon,
+            active,
+            running,
+            draining,
+            elsewhere: active.saturating_sub(running).saturating_add(of_strangers(queue, fleet)),
+            pinned,
+            jobs,
+            exact,
+        }
     }
 
     /// The seed's formula: workers needed for these jobs.
@@ -70,8 +88,10 @@ fn ours<'a>(
     queue: &'a QueueSnapshot,
     fleet: &'a Fleet<'_>,
 ) -> impl Iterator<Item = &'a QueueCounts> {
-    let known = queue.workers.known().is_some();
-    let targeted = queue.targeted.iter().filter(move |pin| !known || fleet.owns(&pin.worker));
+    let owned = queue.workers.known().map(|_| fleet.names(false));
+    let is_owned =
+        move |pin: &&TargetedQueue| owned.as_ref().is_none_or(|all| all.contains(&pin.worker));
+    let targeted = queue.targeted.iter().filter(is_owned);
     std::iter::once(&queue.general).chain(targeted.map(|targeted| &targeted.counts))
 }
 
@@ -83,11 +103,12 @@ fn active(queue: &QueueSnapshot, fleet: &Fleet<'_>) -> Option<u32> {
 }
 
 /// Jobs in the queues of workers outside the group.
-fn elsewhere(queue: &QueueSnapshot, fleet: &Fleet<'_>) -> u32 {
+fn of_strangers(queue: &QueueSnapshot, fleet: &Fleet<'_>) -> u32 {
     if queue.workers.known().is_none() {
         return 0;
     }
-    let strangers = queue.targeted.iter().filter(|pin| !fleet.owns(&pin.worker));
+    let owned = fleet.names(false);
+    let strangers = queue.targeted.iter().filter(|pin| !owned.contains(&pin.worker));
     strangers
         .map(|pin| {
             let active = pin.counts.active.known().map_or(0, |active| active.live);

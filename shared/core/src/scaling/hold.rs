@@ -1,9 +1,7 @@
 //! For how long capacity that is no longer needed is kept, level by level.
 //!
-//! The first spare worker is likely to be needed again soon, the tenth is not: level `k` is held
-//! for `max(hold_min, boot * (1 + wait_value) / 2^(k - needed - 1))`, which is the ski-rental
-//! break-even for the first spare level and decays with depth (`autoscaling.md` 6.2 with g = 1/2,
-//! in integers).
+//! The first spare worker is likely to be needed again soon, the tenth is not: the `n`-th level
+//! above the need is kept for `max(hold_min, run_hold / 2^(n-1))` after it was last needed.
 
 use super::Policy;
 use fleet_protocol::time::UnixMs;
@@ -18,9 +16,42 @@ pub struct HoldMemory(Vec<(u32, UnixMs)>);
 /// A level that is still kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Held {
+    pub level: u32,
     /// For how long it has not been needed.
     pub unneeded_ms: i64,
     pub hold_ms: i64,
+}
+
+/// The lengths of holds at one tick.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HoldTimes {
+    /// Of the first level above the need.
+    run_hold_s: u32,
+    min_s: u32,
+    /// Of a stopped machine of any level; 0 without the stopped tier.
+    stop_hold_s: u32,
+}
+
+impl HoldTimes {
+    /// `boot_s`: how long a machine takes to boot.
+    pub fn of(policy: &Policy, boot_s: u32) -> HoldTimes {
+        let run_hold_s = policy.run_hold_s(boot_s);
+        HoldTimes {
+            run_hold_s,
+            min_s: if run_hold_s == 0 { 0 } else { policy.hold_min_s },
+            stop_hold_s: if policy.stopped_tier { policy.stop_hold_s(boot_s) } else { 0 },
+        }
+    }
+
+    /// How long the `depth`-th level above what is needed is kept; depth counts from 1.
+    fn hold_ms(self, depth: u32) -> i64 {
+        let decayed = (i64::from(self.run_hold_s) * 1000) >> depth.saturating_sub(1).min(62);
+        decayed.max(i64::from(self.min_s) * 1000)
+    }
+
+    fn longest_ms(self) -> i64 {
+        self.hold_ms(1).max(i64::from(self.stop_hold_s) * 1000)
+    }
 }
 
 impl HoldMemory {
@@ -40,17 +71,33 @@ impl HoldMemory {
         self.0.iter().find(|(top, _)| *top >= level).map(|(_, at)| *at)
     }
 
-    /// Whether `level`, which is above the `needed` ones, is still held.
-    pub fn held(&self, policy: &Policy, needed: u32, level: u32, now: UnixMs) -> Option<Held> {
-        let unneeded_ms = now.since(self.last_needed(level)?).max(0);
-        let hold_ms = hold_ms(policy, level.saturating_sub(needed));
-        (unneeded_ms < hold_ms).then_some(Held { unneeded_ms, hold_ms })
+    /// The highest level above `out` and up to `level` that is still held. `need`: the levels that
+    /// are needed, from which depths count.
+    pub fn held(
+        &self,
+        times: HoldTimes,
+        need: u32,
+        out: u32,
+        level: u32,
+        now: UnixMs,
+    ) -> Option<Held> {
+        (out.saturating_add(1)..=level).rev().find_map(|level| {
+            let unneeded_ms = now.since(self.last_needed(level)?).max(0);
+            let hold_ms = times.hold_ms(level.saturating_sub(need));
+            (unneeded_ms < hold_ms).then_some(Held { level, unneeded_ms, hold_ms })
+        })
+    }
+
+    /// The highest level that is worth a stopped machine.
+    pub fn prepared(&self, times: HoldTimes, now: UnixMs) -> u32 {
+        let stop_hold_ms = i64::from(times.stop_hold_s) * 1000;
+        let kept = self.0.iter().filter(|(_, at)| now.since(*at) < stop_hold_ms);
+        kept.map(|(top, _)| *top).max().unwrap_or(0)
     }
 
     /// Forgets levels that no hold could reach any more, so that the memory stays small.
-    pub fn prune(&mut self, policy: &Policy, now: UnixMs) {
-        let longest = hold_ms(policy, 1);
-        self.0.retain(|(_, at)| now.since(*at) < longest);
+    pub fn prune(&mut self, times: HoldTimes, now: UnixMs) {
+        self.0.retain(|(_, at)| now.since(*at) < times.longest_ms());
     }
 
     /// Merges the oldest steps until at most `steps` are left; a merged level counts as needed at
@@ -66,50 +113,49 @@ impl HoldMemory {
     }
 }
 
-/// How long the `depth`-th level above what is needed is kept; depth counts from 1.
-fn hold_ms(policy: &Policy, depth: u32) -> i64 {
-    if policy.wait_value == 0 {
-        return 0;
-    }
-    let first = i64::from(policy.boot_s) * (1 + i64::from(policy.wait_value)) * 1000;
-    let decayed = first >> depth.saturating_sub(1).min(62);
-    decayed.max(i64::from(policy.hold_min_s) * 1000)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::num::NonZeroU32;
 
-    fn policy(wait_value: u32) -> Policy {
-        Policy {
-            min: 1,
-            max: 10,
-            jobs_per_worker: NonZeroU32::MIN,
-            wait_value,
-            boot_s: 95,
-            hold_min_s: 60,
-            idle_confirm_s: 20,
-        }
+    fn times(wait_value: u32) -> HoldTimes {
+        HoldTimes::of(&Policy { wait_value, hold_min_s: 60, ..Policy::default() }, 95)
+    }
+
+    /// Until when each level above the one that is needed is held, in seconds.
+    fn released_after_s(memory: &HoldMemory, level: u32) -> i64 {
+        (0..1000)
+            .find(|s| memory.held(times(5), 1, level - 1, level, UnixMs(s * 1000)).is_none())
+            .expect("every hold ends")
     }
 
     #[test]
     fn the_first_spare_level_is_held_for_the_break_even_and_deeper_ones_for_half_as_long_each() {
-        let holds: Vec<i64> = (1..=6).map(|depth| hold_ms(&policy(5), depth) / 1000).collect();
+        let holds: Vec<i64> = (1..=6).map(|depth| times(5).hold_ms(depth) / 1000).collect();
         assert_eq!(holds, [570, 285, 142, 71, 60, 60]);
-        assert_eq!(hold_ms(&policy(0), 1), 0, "0 keeps to the seed's formula");
+        assert_eq!(times(0).hold_ms(1), 0, "0 keeps to the seed's formula");
+    }
+
+    #[test]
+    fn with_a_stopped_tier_a_level_runs_for_the_wake_time_and_is_stopped_for_hours() {
+        let policy = Policy { stopped_tier: true, ..Policy::default() };
+        let times = HoldTimes::of(&policy, 95);
+        assert_eq!(times.hold_ms(1) / 1000, 210);
+        assert_eq!(times.stop_hold_s, 8584, "policy.md, section 3");
+        let mut memory = HoldMemory::default();
+        memory.touch(7, UnixMs(0));
+        memory.touch(3, UnixMs(1_000_000));
+        memory.prune(times, UnixMs(8_583_000));
+        assert_eq!(memory.prepared(times, UnixMs(8_583_000)), 7);
+        assert_eq!(memory.prepared(times, UnixMs(8_584_000)), 3);
     }
 
     #[test]
     fn levels_are_released_from_the_top() {
         let mut memory = HoldMemory::default();
         memory.touch(5, UnixMs(0));
-        let released_after_s = |level: u32| {
-            (0..1000)
-                .find(|s| memory.held(&policy(5), 1, level, UnixMs(s * 1000)).is_none())
-                .expect("every hold ends")
-        };
-        assert_eq!([5, 4, 3, 2].map(released_after_s), [72, 143, 285, 570]);
+        assert_eq!([5, 4, 3, 2].map(|level| released_after_s(&memory, level)), [72, 143, 285, 570]);
+        let held = memory.held(times(5), 1, 1, 5, UnixMs(100_000)).expect("4 is held");
+        assert_eq!((held.level, held.hold_ms), (4, 142_500), "the highest that is still held");
     }
 
     #[test]
@@ -120,7 +166,7 @@ mod tests {
         assert_eq!(memory.last_needed(2), Some(UnixMs(100_000)));
         assert_eq!(memory.last_needed(3), Some(UnixMs(0)));
         assert_eq!(memory.last_needed(5), None);
-        memory.prune(&policy(5), UnixMs(570_000));
+        memory.prune(times(5), UnixMs(570_000));
         assert_eq!(memory.last_needed(3), None, "no hold reaches back to it");
     }
 
@@ -128,7 +174,7 @@ mod tests {
     fn a_clock_that_went_back_releases_nothing() {
         let mut memory = HoldMemory::default();
         memory.touch(3, UnixMs(1_000_000));
-        let held = memory.held(&policy(5), 1, 3, UnixMs(0)).expect("still held");
+        let held = memory.held(times(5), 1, 1, 3, UnixMs(0)).expect("still held");
         assert_eq!(held.unneeded_ms, 0);
     }
 

@@ -6,7 +6,6 @@ use fleet_protocol::lifecycle::LifecycleState;
 use fleet_protocol::reading::Reading;
 use fleet_protocol::time::UnixMs;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
 
 /// Everything one decision depends on besides the policy and the memory.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,19 +17,25 @@ pub struct Observation {
     /// Whether an instance refresh is in progress. Looked at only when a scale-in would follow,
     /// because it costs a call.
     pub refresh: Option<Reading<RefreshStatus>>,
+    /// Whether the terminate hook of the drain function stands behind an instance that leaves.
+    /// Looked at together with `refresh`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hook: Option<Reading<HookStatus>>,
+    /// The group's last launches, newest first. Looked at only while the group has fewer instances
+    /// than it is to have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub launches: Option<Reading<Vec<Launch>>>,
 }
 
-impl Observation {
-    /// Leaves out the registry rows of workers outside the group, of which there may be any number.
-    /// The same is decided without them.
-    pub fn drop_strangers(&mut self) {
-        if let (Reading::Known(queue), Reading::Known(group)) = (&mut self.queue, &self.group)
-            && let Reading::Known(rows) = &mut queue.workers
-        {
-            let here: BTreeSet<_> = group.instances.iter().map(|instance| &instance.id).collect();
-            rows.retain(|row| row.instance.as_ref().is_some_and(|id| here.contains(id)));
-        }
-    }
+/// One scaling activity that launched, or tried to launch, an instance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Launch {
+    pub started: UnixMs,
+    /// `None` while it is under way.
+    pub succeeded: Option<bool>,
+    /// AWS's own words, at most some hundred characters of them.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
 }
 
 /// The queue and the worker registry, read by one SQL statement, so that a job moving from ready to
@@ -49,6 +54,9 @@ pub struct QueueSnapshot {
     /// the registry, and some hundreds of others.
     pub targeted: Vec<TargetedQueue>,
     pub workers: Reading<Vec<WorkerRow>>,
+    /// Jobs of workers outside the group whose rows are left out of `workers`.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub jobs_elsewhere: u32,
     #[serde(default, skip_serializing_if = "Omitted::is_nothing")]
     pub omitted: Omitted,
     #[serde(default, skip_serializing_if = "UnreadableRows::is_empty")]
@@ -172,6 +180,16 @@ pub struct WorkerRow {
     pub status: WorkerStatus,
     /// Whether `current_job_id` is set.
     pub has_job: bool,
+    /// Jobs in hand, as a worker that keeps the contract writes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jobs: Option<u32>,
+    /// Whether it takes jobs, in the word of a worker that keeps the contract
+    /// (`docs/WORKER-CONTRACT.md`). The old worker says nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accepting: Option<bool>,
+    /// Since when it has had no job, in the word of a worker that keeps the contract.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle_since: Option<UnixMs>,
     pub last_heartbeat: UnixMs,
 }
 
@@ -197,6 +215,29 @@ pub struct Group {
     pub suspended: Vec<String>,
     /// Only the tags whose key begins with `ghosthands:`.
     pub tags: Vec<Tag>,
+    /// Why its capacity is not a number of instances: weights, or a desired capacity of vCPUs or
+    /// memory. `None` for every other group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_instances: Option<String>,
+    /// Instances of the stopped tier, which are not among `instances`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stopped: Vec<InstanceId>,
+}
+
+impl Group {
+    /// Instances that count as part of the desired capacity.
+    pub fn instances_that_count(&self) -> u32 {
+        let counted = self
+            .instances
+            .iter()
+            .filter(|instance| instance.lifecycle.is_capacity() || instance.lifecycle.is_booting());
+        u32::try_from(counted.count()).unwrap_or(u32::MAX)
+    }
+
+    /// Whether it is to have more instances than it has, so that its last launches tell why.
+    pub fn has_missing_instances(&self) -> bool {
+        self.instances_that_count() < self.desired
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -218,4 +259,14 @@ pub struct Instance {
 pub enum RefreshStatus {
     None,
     InProgress,
+}
+
+/// What stands behind an instance that leaves the group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HookStatus {
+    /// The terminate hook that the drain function completes.
+    Ours,
+    /// No hook of that name for terminating instances.
+    Missing,
 }

@@ -2,7 +2,8 @@
 //! hold.
 
 use super::summary::{DecisionSummary, SUMMARIES_KEPT};
-use super::{Decision, HoldMemory, IdleSince};
+use super::{BootMemory, Decision, HoldMemory, IdleMemory, SpareMemory, UnableWorker};
+use fleet_protocol::ids::InstanceId;
 use fleet_protocol::time::UnixMs;
 use serde::{Deserialize, Serialize};
 
@@ -12,14 +13,12 @@ pub const STATE_LIMIT_BYTES: usize = 4096;
 const LAYOUT: u32 = 1;
 /// One sample a minute, for the page's last hour.
 const RING_SAMPLES: usize = 60;
-/// Idle workers remembered at a time; one worker is ended a tick, so the rest can wait for its
-/// turn.
-const IDLE_REMEMBERED: usize = 40;
 const HOLD_STEPS: usize = 32;
 
 /// The memory as it was found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "a tick has one of it")]
 pub enum Memory {
     Kept(State),
     Lost { cause: LossCause, detail: String },
@@ -68,22 +67,23 @@ impl Memory {
     }
 }
 
-/// What became of the call that carries a decision out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CallResult {
-    /// AWS did it, or there was nothing to do.
-    Made,
-    /// It was on purpose not sent: a dry run.
-    NotMade,
-    /// AWS refused it.
-    Refused,
-    /// No answer came: it may have been done or not.
-    Unanswered,
+/// What became of the calls that carry a decision out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CallResults {
+    /// AWS did them.
+    pub made: u32,
+    /// AWS refused them.
+    pub refused: u32,
+    /// No answer came: they may have been done or not.
+    pub unanswered: u32,
 }
 
 #[derive(Serialize, Deserialize)]
 struct Encoded {
     v: u32,
+    /// The version before cannot do without this field; what it remembers there is confirmed anew.
+    #[serde(default, skip_deserializing, rename = "idle")]
+    idle_before: [u8; 0],
     #[serde(flatten)]
     state: State,
 }
@@ -101,7 +101,24 @@ pub struct State {
     pub unanswered: Option<u32>,
     pub hold: HoldMemory,
     /// Instances whose worker was proven idle at the last tick, and since when.
-    pub idle: Vec<IdleSince>,
+    #[serde(default, rename = "idle_since", skip_serializing_if = "IdleMemory::is_empty")]
+    pub idle: IdleMemory,
+    /// Instances whose worker cannot take a job.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unable: Vec<UnableWorker>,
+    /// Since when the group has had fewer instances than it is to have, and none of them booting.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub short_since: Option<UnixMs>,
+    /// When the last instance was replaced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaced_at: Option<UnixMs>,
+    /// An instance on its way out whose worker takes jobs, and since when.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_told: Option<(InstanceId, UnixMs)>,
+    #[serde(default, skip_serializing_if = "SpareMemory::is_empty")]
+    pub spare: SpareMemory,
+    #[serde(default, skip_serializing_if = "BootMemory::is_empty")]
+    pub boot: BootMemory,
     /// The last hour, oldest first.
     pub ring: Vec<Sample>,
     /// The last decisions that changed something or were bound by another rule than the one
@@ -141,8 +158,7 @@ impl State {
     /// The memory as text of at most [`STATE_LIMIT_BYTES`]. Where it would be longer, what people
     /// only look at goes first: all but the newest decision, then the oldest samples.
     pub fn encode(&self) -> String {
-        let mut encoded = Encoded { v: LAYOUT, state: self.clone() };
-        encoded.state.idle.truncate(IDLE_REMEMBERED);
+        let mut encoded = Encoded { v: LAYOUT, idle_before: [], state: self.clone() };
         encoded.state.hold.shorten(HOLD_STEPS);
         loop {
             let text = serde_json::to_string(&encoded).expect("numbers and strings always encode");
@@ -153,10 +169,19 @@ impl State {
                 encoded.state.decisions.remove(0);
             } else if !encoded.state.ring.is_empty() {
                 encoded.state.ring.remove(0);
+            } else if !encoded.state.idle.is_empty() {
+                encoded.state.idle.shorten();
             } else if encoded.state.decisions.pop().is_none() {
-                encoded.state.idle.pop();
+                encoded.state.unable.pop();
             }
         }
+    }
+
+    /// What is known of workers does not outlive a reading that gave no answer.
+    pub(super) fn forget_workers(&mut self) {
+        self.idle = IdleMemory::default();
+        self.unable.clear();
+        self.not_told = None;
     }
 
     /// Adds a sample; a later one of the same minute replaces it, and those older than an hour go.
@@ -180,22 +205,28 @@ impl State {
         }
     }
 
-    /// Corrects the expectation by what became of the decision's call, so that the next tick does
-    /// not take a change that was not made for one that something else took back.
+    /// Corrects the expectation by what became of the decision's calls, so that the next tick does
+    /// not take a change that was not made for one that something else took back. Calls that were
+    /// not sent, as in a dry run, are in none of the numbers.
     ///
-    /// After [`CallResult::Unanswered`] both the capacity before and the one asked for are
-    /// expected.
-    pub fn after_call(&mut self, decision: &Decision, result: CallResult) {
-        match result {
-            CallResult::Made => return,
-            CallResult::NotMade => {}
-            CallResult::Refused => self.mark_failed(),
-            CallResult::Unanswered => {
-                self.unanswered = decision.desired;
-                self.mark_failed();
-            }
+    /// Where a call was not answered, both the capacity with and without it are expected.
+    pub fn after_calls(&mut self, decision: &Decision, results: CallResults) {
+        let CallResults { made, refused, unanswered } = results;
+        if let Some(before) = decision.desired_before {
+            let after = decision.action.desired_after(before);
+            let calls = decision.action.calls();
+            // Each call changes the capacity by its share: one instance, or all of it.
+            let changed = |calls_made: u32| match calls_made {
+                0 => before,
+                made if made >= calls => after,
+                made => before.saturating_sub(made),
+            };
+            self.desired = Some(changed(made));
+            self.unanswered = (unanswered > 0).then(|| changed(made.saturating_add(unanswered)));
         }
-        self.desired = decision.desired_before;
+        if refused > 0 || unanswered > 0 {
+            self.mark_failed();
+        }
     }
 
     fn mark_failed(&mut self) {
@@ -210,7 +241,7 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fleet_protocol::ids::InstanceId;
+    use crate::scaling::Unable;
 
     fn summary(n: u32) -> DecisionSummary {
         DecisionSummary {
@@ -233,12 +264,17 @@ mod tests {
         for level in (1..=200).rev() {
             state.hold.touch(level, UnixMs(4_000_000_000_000 - i64::from(level)));
         }
-        state.idle = (0..200)
-            .map(|n| IdleSince {
-                instance: InstanceId::new(format!("i-{n:017x}")),
-                since: UnixMs(4_000_000_000_000),
-            })
+        let ids: Vec<InstanceId> =
+            (0..2_000).map(|n| InstanceId::new(format!("i-{n:017x}"))).collect();
+        state.idle = ids.iter().map(|id| (id, UnixMs(4_000_000_000_000))).collect();
+        state.unable = ids
+            .iter()
+            .take(24)
+            .map(|id| UnableWorker { instance: id.clone(), since: state.at, why: Unable::NoRow })
             .collect();
+        for tick in 0..500 {
+            state.spare.observe(tick * 7919 % 1000, 95, UnixMs(i64::from(tick) * 10_000));
+        }
         for n in 0..20 {
             state.decisions.push(summary(n));
         }
@@ -260,8 +296,8 @@ mod tests {
         let text = crowded().encode();
         assert!(text.len() <= STATE_LIMIT_BYTES, "{} bytes", text.len());
         let Memory::Kept(read) = Memory::decode(&text) else { panic!("{text}") };
-        assert!(read.ring.len() > 20, "{} samples left", read.ring.len());
-        assert_eq!(read.idle.len(), IDLE_REMEMBERED);
+        assert_eq!(read.unable, crowded().unable);
+        assert!(read.idle.len() > 40, "{} idle instances left", read.idle.len());
         assert_eq!(read.decisions.len(), 1, "the newest decision is the last to go");
     }
 
@@ -288,11 +324,12 @@ mod tests {
     fn memory_of_the_version_before_is_read_and_the_version_before_reads_ours() {
         let before = r#"{"v":1,"seq":7,"at":5,"desired":3,"hold":[[3,5]],"idle":[],"ring":[]}"#;
         let Memory::Kept(mut state) = Memory::decode(before) else { panic!("lost") };
-        assert_eq!((state.seq, state.decisions.len()), (7, 0));
+        assert_eq!((state.seq, state.decisions.len(), state.idle.is_empty()), (7, 0, true));
         // The version before passes over fields that it does not know, so the layout keeps its
         // number.
         state.decisions.push(summary(1));
-        assert!(state.encode().starts_with("{\"v\":1,"));
+        let ours = state.encode();
+        assert!(ours.starts_with("{\"v\":1,\"idle\":[],"), "{ours}");
     }
 
     #[test]

@@ -70,7 +70,7 @@ impl DecisionSummary {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scaling::{CallResult, Reason, ScalingAction, State};
+    use crate::scaling::{CallResults, Reason, ScalingAction, State};
     use fleet_protocol::reading::{Unknown, UnknownCause};
 
     fn decision(because: Reason, from: u32, to: u32) -> Decision {
@@ -83,6 +83,7 @@ mod tests {
             bounds: None,
             desired_before: Some(from),
             desired: Some(to),
+            levels: None,
         }
     }
 
@@ -122,12 +123,12 @@ mod tests {
         let mut state = State { at: UnixMs(1_764_000_000_123), ..State::default() };
         let refused = decision(need(4), 2, 4);
         state.summarize(&refused, state.at);
-        state.after_call(&refused, CallResult::Refused);
+        state.after_calls(&refused, CallResults { refused: 1, ..CallResults::default() });
         assert!(state.decisions[0].failed);
         // A later failure is not this decision's.
         state.decisions[0].failed = false;
         state.at = UnixMs(1_764_000_060_123);
-        state.after_call(&refused, CallResult::Refused);
+        state.after_calls(&refused, CallResults { refused: 1, ..CallResults::default() });
         assert!(!state.decisions[0].failed);
     }
 

@@ -17,6 +17,7 @@ pub(crate) fn policy() -> Policy {
         boot_s: 95,
         hold_min_s: 60,
         idle_confirm_s: 20,
+        ..Policy::default()
     }
 }
 
@@ -41,6 +42,8 @@ pub(crate) fn group(desired: u32) -> Group {
             .collect(),
         suspended: vec![],
         tags: vec![],
+        not_instances: None,
+        stopped: vec![],
     }
 }
 
@@ -66,6 +69,7 @@ pub(crate) fn queue(ready: u32, active: u32, workers: u32) -> QueueSnapshot {
         schema: Schema { version: 30, tested: true },
         general: counts(ready, active),
         held_by_key: 0,
+        jobs_elsewhere: 0,
         targeted: vec![],
         workers: Reading::Known((0..workers).map(|n| row(n, n < active)).collect()),
         omitted: Omitted::default(),
@@ -80,6 +84,9 @@ pub(crate) fn row(n: u32, has_job: bool) -> WorkerRow {
         instance: Some(instance(n)),
         status: WorkerStatus::Active,
         has_job,
+        jobs: None,
+        accepting: None,
+        idle_since: None,
         last_heartbeat: UnixMs(NOW.0 - 10_000),
     }
 }
@@ -90,14 +97,12 @@ pub(crate) fn released(desired: u32) -> State {
         seq: 7,
         at: UnixMs(NOW.0 - 60_000),
         desired: Some(desired),
-        idle: (0..desired)
-            .map(|n| IdleSince { instance: instance(n), since: UnixMs(NOW.0 - 60_000) })
-            .collect(),
+        idle: idle_since((0..desired).map(|n| (instance(n), UnixMs(NOW.0 - 60_000)))),
         ..State::default()
     }
 }
 
-/// Everything known, and no instance refresh.
+/// Everything known, no instance refresh, and the terminate hook in place.
 pub(crate) fn inputs(state: State, queue: QueueSnapshot, group: Group) -> Inputs {
     Inputs {
         policy: policy(),
@@ -107,10 +112,29 @@ pub(crate) fn inputs(state: State, queue: QueueSnapshot, group: Group) -> Inputs
             queue: Reading::Known(queue),
             group: Reading::Known(group),
             refresh: Some(Reading::Known(RefreshStatus::None)),
+            hook: Some(Reading::Known(HookStatus::Ours)),
+            launches: None,
         },
     }
 }
 
 pub(crate) fn unknown<T>(cause: UnknownCause) -> Reading<T> {
     Reading::Unknown(Unknown { cause, detail: "tried, and it did not work".into() })
+}
+
+pub(crate) fn idle_since(idle: impl Iterator<Item = (InstanceId, UnixMs)>) -> IdleMemory {
+    let idle: Vec<_> = idle.collect();
+    idle.iter().map(|(instance, since)| (instance, *since)).collect()
+}
+
+/// A worker that keeps the contract.
+pub(crate) fn contract_row(n: u32, has_job: bool) -> WorkerRow {
+    WorkerRow { jobs: Some(u32::from(has_job)), accepting: Some(true), ..row(n, has_job) }
+}
+
+/// These instances are terminated, with decrement.
+pub(crate) fn terminate(numbers: impl IntoIterator<Item = u32>) -> ScalingAction {
+    let mut instances = numbers.into_iter().map(instance);
+    let instance = instances.next().expect("at least one");
+    ScalingAction::Terminate { instance, also: instances.collect() }
 }

@@ -51,7 +51,7 @@ fn more_busy_workers_than_active_jobs_forbid_scaling_in() {
 #[test]
 fn a_heartbeat_of_the_future_proves_nobody_idle() {
     let mut queue = queue(0, 0, 2);
-    for (ahead, idle) in [(20_000, true), (31_000, false), (i64::MAX / 4, false)] {
+    for (ahead, idle) in [(1_000, true), (3_000, false), (31_000, false), (i64::MAX / 4, false)] {
         let rows =
             (0..2).map(|n| WorkerRow { last_heartbeat: UnixMs(NOW.0 + ahead), ..row(n, false) });
         queue.workers = Reading::Known(rows.collect());
@@ -109,7 +109,7 @@ proptest! {
             }
         }
         let before = decide(&inputs);
-        inputs.observation.drop_strangers();
+        inputs.observation = inputs.observation.without_strangers();
         prop_assert_eq!(decide(&inputs), before);
     }
 }

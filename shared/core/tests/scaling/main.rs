@@ -1,6 +1,8 @@
-//! `decide`, from outside: rule by rule, and for every input.
+//! `decide`, from outside: rule by rule, for every input, and over whole lives of a fleet.
 
+mod capacity;
 mod fleet;
+mod life;
 mod limits;
 mod near;
 mod properties;

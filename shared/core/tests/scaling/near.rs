@@ -32,6 +32,8 @@ enum Change {
     Suspended(&'static str),
     Tag(&'static str, &'static str),
     Refresh(Option<Reading<RefreshStatus>>),
+    Hook(Option<Reading<HookStatus>>),
+    Contract,
 }
 
 fn any_change() -> impl Strategy<Value = Change> {
@@ -39,6 +41,11 @@ fn any_change() -> impl Strategy<Value = Change> {
     let refresh = select(vec![
         None,
         Some(Reading::Known(RefreshStatus::InProgress)),
+        Some(unknown(UnknownCause::Failed)),
+    ]);
+    let hook = select(vec![
+        None,
+        Some(Reading::Known(HookStatus::Missing)),
         Some(unknown(UnknownCause::Failed)),
     ]);
     let tag = select(vec![
@@ -69,13 +76,15 @@ fn any_change() -> impl Strategy<Value = Change> {
         select(vec!["Terminate", "Launch"]).prop_map(Change::Suspended),
         tag.prop_map(|(key, value)| Change::Tag(key, value)),
         refresh.prop_map(Change::Refresh),
+        hook.prop_map(Change::Hook),
+        Just(Change::Contract),
     ]
 }
 
 impl Change {
     fn make(self, inputs: &mut Inputs) {
         let Inputs { policy, memory, observation } = inputs;
-        let Observation { queue, group, refresh, .. } = observation;
+        let Observation { queue, group, refresh, hook, .. } = observation;
         match (self, memory, queue, group) {
             (Change::JobsPerWorker(jobs), ..) => {
                 policy.jobs_per_worker = jobs.try_into().expect("not zero");
@@ -85,8 +94,9 @@ impl Change {
             (Change::MemoryLost, memory, ..) => {
                 *memory = Memory::Lost { cause: LossCause::Corrupt, detail: "rubbish".into() };
             }
-            (Change::NotIdleBefore(n), Memory::Kept(state), ..) if n < state.idle.len() => {
-                state.idle.remove(n);
+            (Change::NotIdleBefore(n), Memory::Kept(state), ..) => {
+                let ids = (0..8).filter(|id| *id != u32::try_from(n).expect("few"));
+                state.idle = idle_since(ids.map(|id| (instance(id), UnixMs(NOW.0 - 60_000))));
             }
             (Change::QueueUnknown, _, queue, _) => *queue = unknown(UnknownCause::TimedOut),
             (Change::General(counts), _, Reading::Known(queue), _) => queue.general = counts,
@@ -128,6 +138,14 @@ impl Change {
                 group.tags.push(Tag { key: key.into(), value: value.into() });
             }
             (Change::Refresh(status), ..) => *refresh = status,
+            (Change::Hook(status), ..) => *hook = status,
+            (Change::Contract, _, Reading::Known(queue), _) => {
+                if let Reading::Known(rows) = &mut queue.workers {
+                    for row in rows {
+                        row.accepting = Some(true);
+                    }
+                }
+            }
             // What it would change is unknown already.
             _ => {}
         }

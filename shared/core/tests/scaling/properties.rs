@@ -23,6 +23,16 @@ pub(crate) fn moment() -> impl Strategy<Value = UnixMs> {
     (-200_000_i64..40_000).prop_map(|offset| UnixMs(NOW.0 + offset))
 }
 
+fn long_ago() -> impl Strategy<Value = UnixMs> {
+    (-20_000_000_i64..40_000).prop_map(|offset| UnixMs(NOW.0 + offset))
+}
+
+fn any_unable() -> impl Strategy<Value = Unable> {
+    let all =
+        [Unable::NoRow, Unable::Silent, Unable::Draining, Unable::NotAccepting, Unable::Stuck];
+    select(all.to_vec())
+}
+
 pub(crate) fn any_counts() -> impl Strategy<Value = QueueCounts> {
     let active = (0..15_u32, 0..3_u32, proptest::option::of(moment()))
         .prop_map(|(live, expired, newest_start)| ActiveCounts { live, expired, newest_start });
@@ -46,9 +56,15 @@ pub(crate) fn any_row() -> impl Strategy<Value = WorkerRow> {
         WorkerStatus::Offline,
         WorkerStatus::Other,
     ]);
-    (0..14_u32, status, any::<bool>(), moment()).prop_map(|(n, status, has_job, last_heartbeat)| {
-        WorkerRow { status, last_heartbeat, ..row(n, has_job) }
-    })
+    let word = select(vec![None, None, Some(true), Some(true), Some(false)]);
+    (0..14_u32, status, any::<bool>(), moment(), word).prop_map(
+        |(n, status, has_job, last_heartbeat, accepting)| WorkerRow {
+            status,
+            last_heartbeat,
+            accepting,
+            ..row(n, has_job)
+        },
+    )
 }
 
 prop_compose! {
@@ -112,14 +128,24 @@ prop_compose! {
         desired in proptest::option::of(0..16_u32),
         touches in proptest::collection::vec((0..16_u32, moment()), 0..4),
         idle in proptest::collection::vec((0..14_u32, moment()), 0..6),
+        unable in proptest::collection::vec((0..14_u32, long_ago(), any_unable()), 0..4),
+        short_since in proptest::option::of(long_ago()),
+        not_told in proptest::option::weighted(0.1, (0..14_u32, long_ago())),
+        replaced_at in proptest::option::of(long_ago()),
+        needs in proptest::collection::vec(0..16_u32, 0..40),
         at in moment(),
     ) -> State {
-        let mut state = State { at, desired, ..State::default() };
+        let mut state = State { at, desired, short_since, replaced_at, ..State::default() };
+        state.not_told = not_told.map(|(n, since)| (instance(n), since));
+        let unable_worker = |(n, since, why)| UnableWorker { instance: instance(n), since, why };
+        state.unable = unable.into_iter().map(unable_worker).collect();
+        for (tick, need) in (1..).zip(needs.into_iter().rev()) {
+            state.spare.observe(need, 30, UnixMs(NOW.0 - 600_000 + tick * 10_000));
+        }
         for (level, at) in touches {
             state.hold.touch(level, at);
         }
-        let since = |(n, since)| IdleSince { instance: instance(n), since };
-        state.idle = idle.into_iter().map(since).collect();
+        state.idle = idle_since(idle.into_iter().map(|(n, since)| (instance(n), since)));
         state
     }
 }
@@ -138,6 +164,11 @@ prop_compose! {
             RefreshStatus::None,
             RefreshStatus::InProgress,
         ]))),
+        hook in proptest::option::of(reading(select(vec![
+            HookStatus::Ours,
+            HookStatus::Ours,
+            HookStatus::Missing,
+        ]))),
     ) -> Inputs {
         let jobs_per_worker = jobs_per_worker.try_into().expect("not zero");
         let policy = Policy { min, max, jobs_per_worker, wait_value, ..policy() };
@@ -146,7 +177,8 @@ prop_compose! {
         } else {
             Memory::Kept(state)
         };
-        Inputs { policy, memory, observation: Observation { now: NOW, queue, group, refresh } }
+        let observation = Observation { now: NOW, queue, group, refresh, hook, launches: None };
+        Inputs { policy, memory, observation }
     }
 }
 
@@ -161,7 +193,7 @@ fn near_scale_in_ends_somebody_often_and_not_always() {
     let mut runner = TestRunner::deterministic();
     let gone = (0..1_000).filter(|_| {
         let case = near_scale_in().new_tree(&mut runner).expect("a case");
-        victim(&decide(&case.current()).decision).is_some()
+        !victims(&decide(&case.current()).decision).is_empty()
     });
     let gone = gone.count();
     assert!((200..800).contains(&gone), "{gone} of 1,000 end somebody");
@@ -171,9 +203,19 @@ fn known_group(inputs: &Inputs) -> Option<&Group> {
     inputs.observation.group.known()
 }
 
-fn victim(decision: &Decision) -> Option<&InstanceId> {
-    match &decision.action {
-        ScalingAction::Terminate { instance } => Some(instance),
+/// The instances that go because they are idle.
+fn victims(decision: &Decision) -> Vec<&InstanceId> {
+    match &decision.because {
+        Reason::Idle { .. } => decision.action.terminated().collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// The instance that goes because its worker cannot take a job.
+fn replaced(decision: &Decision) -> Option<&InstanceId> {
+    match (&decision.because, &decision.action) {
+        (Reason::Replace { .. }, ScalingAction::Replace { instance }) => Some(instance),
+        (Reason::Replace { .. }, action) => action.terminated().next(),
         _ => None,
     }
 }
@@ -205,7 +247,8 @@ proptest! {
         prop_assert!(decide(&with_more).decision.desired >= decide(&inputs).decision.desired);
     }
 
-    /// Capacity is never set outside the bounds, nor lowered other than by one named worker.
+    /// Capacity is never set outside the bounds, nor lowered other than by named workers and by
+    /// what was never launched.
     #[test]
     fn inside_bounds(inputs in any_or_near()) {
         let decision = decide(&inputs).decision;
@@ -213,18 +256,36 @@ proptest! {
             prop_assert_eq!(decision.action, ScalingAction::Nothing);
             return Ok(());
         };
-        match decision.action {
+        let least = inputs.policy.min.max(group.min);
+        match &decision.action {
             ScalingAction::SetDesired { desired } => {
-                prop_assert!(desired > group.desired);
-                prop_assert!(desired <= inputs.policy.max.min(group.max));
+                prop_assert!(*desired > group.desired);
+                prop_assert!(*desired <= inputs.policy.max.min(group.max));
             }
-            ScalingAction::Terminate { .. } => {
-                prop_assert_eq!(decision.desired, Some(group.desired - 1));
-                prop_assert!(group.desired > inputs.policy.min.max(group.min));
+            ScalingAction::Terminate { also, .. } => {
+                let gone = 1 + u32::try_from(also.len()).expect("few");
+                prop_assert_eq!(decision.desired, Some(group.desired - gone));
+                prop_assert!(decision.desired >= Some(least));
+                let mut named: Vec<_> = decision.action.terminated().collect();
+                named.sort();
+                named.dedup();
+                prop_assert_eq!(named.len(), usize::try_from(gone).expect("few"));
             }
-            ScalingAction::Nothing | ScalingAction::LookForRefresh => {
+            ScalingAction::GiveBack { desired } => {
+                prop_assert!(*desired < group.desired && *desired >= least);
+                let there = |i: &&Instance| i.lifecycle.is_capacity() || i.lifecycle.is_booting();
+                let there = group.instances.iter().filter(there).count();
+                prop_assert!(*desired >= u32::try_from(there).expect("few"));
+                let bounds = decision.bounds.expect("known");
+                prop_assert!(*desired >= bounds.clamp(decision.need.expect("known")));
+            }
+            ScalingAction::Nothing
+            | ScalingAction::LookForRefresh
+            | ScalingAction::Replace { .. }
+            | ScalingAction::EndStopped { .. } => {
                 prop_assert_eq!(decision.desired, Some(group.desired));
             }
+            ScalingAction::Stop { .. } => prop_assert!(false, "the stopped tier is off"),
         }
     }
 
@@ -233,11 +294,12 @@ proptest! {
     #[test]
     fn never_below_live_active(inputs in any_or_near()) {
         let decision = decide(&inputs).decision;
-        if victim(&decision).is_some() {
+        let gone = victims(&decision).len();
+        if gone > 0 {
             let target = decision.bounds.expect("known").clamp(decision.need.expect("known"));
             let in_service = known_group(&inputs).expect("known").instances.iter();
             let in_service = in_service.filter(|i| i.lifecycle.is_capacity() && i.healthy);
-            prop_assert!(in_service.count() > usize::try_from(target).expect("few"));
+            prop_assert!(in_service.count() >= usize::try_from(target).expect("few") + gone);
             let demand = decision.demand.expect("nobody goes without a known demand");
             prop_assert!(demand.exact);
             let running = demand.running - demand.draining;
@@ -247,11 +309,11 @@ proptest! {
         }
     }
 
-    /// Any unknown input forbids taking a worker away.
+    /// Any unknown input forbids taking anything away.
     #[test]
     fn never_in_on_unknown(inputs in any_or_near()) {
         let decision = decide(&inputs).decision;
-        if victim(&decision).is_some() {
+        if decision.action.takes_away() {
             let queue = inputs.observation.queue.known().expect("the queue is known");
             prop_assert!(queue.schema.tested);
             prop_assert!(queue.workers.known().is_some());
@@ -260,23 +322,48 @@ proptest! {
             let none = Some(Reading::Known(RefreshStatus::None));
             prop_assert_eq!(&inputs.observation.refresh, &none);
             prop_assert!(queue.db_now.since(NOW).abs() <= 30_000);
+            let suspended = &known_group(&inputs).expect("known").suspended;
+            prop_assert!(!suspended.contains(&"Terminate".to_owned()));
         }
     }
 
-    /// The one that goes is in service, said it has no job, and is wanted by no job.
+    /// Whoever goes is in service, said it has no job, and is wanted by no job. Who said so before
+    /// the last start of a job keeps the contract, and the terminate hook is in place.
     #[test]
     fn only_idle_ones_go(inputs in any_or_near()) {
         let decision = decide(&inputs).decision;
-        if let Some(victim) = victim(&decision) {
+        for victim in victims(&decision) {
             let group = known_group(&inputs).expect("known");
             let queue = inputs.observation.queue.known().expect("known");
             let rows = queue.workers.known().expect("known");
             let mut instances = group.instances.iter();
             prop_assert!(instances.any(|i| &i.id == victim && i.lifecycle.is_capacity()));
-            let mut own = rows.iter().filter(|row| row.instance.as_ref() == Some(victim));
-            prop_assert!(own.clone().any(|row| row.status == WorkerStatus::Active));
-            prop_assert!(own.all(|row| !row.has_job || row.status == WorkerStatus::Offline));
+            let own = rows.iter().filter(|row| row.instance.as_ref() == Some(victim));
+            let own: Vec<_> = own.filter(|row| row.status != WorkerStatus::Offline).collect();
+            let fresh = own.iter().filter(|row| queue.db_now.since(row.last_heartbeat) <= 90_000);
+            prop_assert!(fresh.clone().any(|row| row.status == WorkerStatus::Active));
+            prop_assert!(own.iter().all(|row| !row.has_job));
             prop_assert!(queue.targeted.iter().all(|pin| pin.worker.as_str() != victim.as_str()));
+            let start = queue.general.active.known().and_then(|active| active.newest_start);
+            let proven = fresh.clone().all(|row| {
+                start.is_none_or(|start| row.last_heartbeat.since(start) >= 5_000)
+            });
+            let hook = inputs.observation.hook == Some(Reading::Known(HookStatus::Ours));
+            prop_assert!(proven || (hook && fresh.clone().all(|r| r.accepting == Some(true))));
+        }
+    }
+
+    /// Whoever is replaced was seen unable to take a job for the whole grace, and leaves with the
+    /// drain behind it.
+    #[test]
+    fn only_who_cannot_take_a_job_is_replaced(inputs in any_or_near()) {
+        let decision = decide(&inputs).decision;
+        if let Some(gone) = replaced(&decision) {
+            let Memory::Kept(state) = &inputs.memory else { panic!("it was never seen before") };
+            let before = state.unable.iter().filter(|one| &one.instance == gone);
+            prop_assert!(before.clone().any(|one| NOW.since(one.since) >= 190_000));
+            let hook = Some(Reading::Known(HookStatus::Ours));
+            prop_assert_eq!(&inputs.observation.hook, &hook);
         }
     }
 
@@ -289,22 +376,28 @@ proptest! {
         let Reading::Known(group) = &mut again.observation.group else { unreachable!() };
         group.desired = desired;
         again.memory = Memory::Kept(first.state);
-        prop_assert_eq!(decide(&again).decision.action, ScalingAction::Nothing);
+        let second = decide(&again).decision.action;
+        let grows = matches!(second, ScalingAction::SetDesired { .. });
+        prop_assert!(!grows);
     }
 
-    /// The same tick twice in one moment, as two triggers would make it, ends at most one worker.
+    /// The same tick twice in one moment, as two triggers would make it, ends nobody twice.
     #[test]
     fn a_doubled_tick_ends_nobody_more(inputs in any_or_near()) {
         let first = decide(&inputs);
-        let Some(victim) = victim(&first.decision).cloned() else { return Ok(()) };
+        let victims: Vec<_> = first.decision.action.terminated().cloned().collect();
+        if victims.is_empty() {
+            return Ok(());
+        }
         let mut again = inputs.clone();
         let Reading::Known(group) = &mut again.observation.group else { unreachable!() };
-        group.desired -= 1;
-        group.instances.iter_mut().filter(|i| i.id == victim).for_each(|i| i.lifecycle = "Terminating:Wait".into());
-        again.memory = Memory::Kept(first.state);
-        if let ScalingAction::Terminate { instance } = decide(&again).decision.action {
-            prop_assert_ne!(instance, victim);
+        group.desired = first.decision.desired.expect("known");
+        for gone in group.instances.iter_mut().filter(|i| victims.contains(&i.id)) {
+            gone.lifecycle = "Terminating:Wait".into();
         }
+        again.memory = Memory::Kept(first.state);
+        let second = decide(&again).decision.action;
+        prop_assert!(second.terminated().all(|instance| !victims.contains(instance)));
     }
 
     /// The memory survives its parameter: what is encoded is read back, and losing it never takes a
@@ -318,6 +411,6 @@ proptest! {
         prop_assert_eq!(state, outcome.state);
         let lost = Memory::Lost { cause: LossCause::Absent, detail: String::new() };
         let decision = decide(&Inputs { memory: lost, ..inputs }).decision;
-        prop_assert_eq!(victim(&decision), None);
+        prop_assert!(!decision.action.takes_away());
     }
 }

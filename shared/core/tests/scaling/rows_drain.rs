@@ -30,7 +30,7 @@ fn row_32_a_busy_instance_is_never_the_one_that_goes() {
         let mut workers = queue(0, 3, 4);
         workers.workers = Reading::Known((0..4).map(|n| row(n, n != idle)).collect());
         let decision = decide(&inputs(released(4), workers, group(4))).decision;
-        assert_eq!(decision.action, ScalingAction::Terminate { instance: instance(idle) });
+        assert_eq!(decision.action, terminate([idle]));
     }
 }
 

@@ -20,7 +20,7 @@ fn the_seeds_own_story_nobody_is_ended_while_their_jobs_run() {
     let mut one_done = queue(0, 4, 5);
     one_done.workers = Reading::Known((0..5).map(|n| row(n, n != 3)).collect());
     let decision = decided(&inputs(released(5), one_done, group(5)));
-    assert_eq!(decision.action, ScalingAction::Terminate { instance: instance(3) });
+    assert_eq!(decision.action, terminate([3]));
     assert_eq!(decision.desired, Some(4));
 }
 
@@ -69,7 +69,7 @@ fn an_unknown_queue_takes_nothing_away_and_still_raises_to_the_minimum() {
     let outcome = decide(&idle);
     assert_eq!(outcome.decision.action, ScalingAction::Nothing);
     assert!(matches!(outcome.decision.because, Reason::QueueUnknown { .. }));
-    assert_eq!(outcome.state.idle, [], "an idle reading does not outlive an unknown one");
+    assert!(outcome.state.idle.is_empty(), "an idle reading does not outlive an unknown one");
     idle.observation.group = Reading::Known(group(0));
     idle.memory = Memory::Kept(released(0));
     assert_eq!(decided(&idle).action, ScalingAction::SetDesired { desired: 1 });
@@ -147,7 +147,7 @@ fn only_a_proven_idle_worker_goes() {
         // Worker 0 is busy, worker 1 the only one that could go.
         let (mut queue, mut group) = (queue(0, 1, 2), group(2));
         let unchanged = decided(&inputs(released(2), queue.clone(), group.clone()));
-        assert_eq!(unchanged.action, ScalingAction::Terminate { instance: instance(1) });
+        assert_eq!(unchanged.action, terminate([1]));
         change(&mut queue, &mut group);
         let decision = decided(&inputs(released(2), queue, group));
         assert_eq!(decision.action, ScalingAction::Nothing, "{name}: {}", decision.because);
@@ -181,22 +181,24 @@ fn a_job_that_started_after_the_workers_last_word_may_be_its() {
 
 #[test]
 fn idle_is_confirmed_by_a_second_reading_some_time_later() {
-    let first = decide(&inputs(State { idle: vec![], ..released(2) }, queue(0, 1, 2), group(2)));
+    let first = decide(&inputs(
+        State { idle: IdleMemory::default(), ..released(2) },
+        queue(0, 1, 2),
+        group(2),
+    ));
     assert!(matches!(first.decision.because, Reason::IdleUnconfirmed { .. }));
     let mut second = inputs(first.state, queue(0, 1, 2), group(2));
     second.observation.now = UnixMs(NOW.0 + 19_999);
     assert_eq!(decided(&second).action, ScalingAction::Nothing);
     second.observation.now = UnixMs(NOW.0 + 20_000);
-    assert_eq!(decided(&second).action, ScalingAction::Terminate { instance: instance(1) });
+    assert_eq!(decided(&second).action, terminate([1]));
 }
 
 #[test]
 fn an_idle_reading_from_before_a_gap_proves_nothing() {
     let mut state = released(2);
     state.at = UnixMs(NOW.0 - 181_000);
-    for idle in &mut state.idle {
-        idle.since = state.at;
-    }
+    state.idle = idle_since((0..2).map(|n| (instance(n), state.at)));
     let decision = decided(&inputs(state, queue(0, 1, 2), group(2)));
     assert!(matches!(decision.because, Reason::IdleUnconfirmed { idle_s: 0, .. }));
 }
@@ -246,7 +248,7 @@ fn the_last_that_are_needed_stay_while_others_have_not_come() {
         let because = Reason::Unfulfilled { in_service: 1, desired, needed: 1 };
         assert_eq!((decision.action, decision.because), (ScalingAction::Nothing, because));
     }
-    assert_eq!(missing(2, 0, 10).action, ScalingAction::Terminate { instance: instance(0) });
+    assert_eq!(missing(2, 0, 10).action, terminate([0]));
     // One that its group is about to replace is no worker to rely on.
     let mut unhealthy = group(2);
     unhealthy.instances[1].healthy = false;
@@ -296,7 +298,7 @@ fn a_change_without_an_answer_is_nobody_elses_whatever_became_of_it() {
         let mut state = released(3);
         let raise = decided(&inputs(released(3), queue(1, 3, 3), group(3)));
         assert_eq!((raise.desired_before, raise.desired), (Some(3), Some(4)));
-        state.after_call(&raise, CallResult::Unanswered);
+        state.after_calls(&raise, CallResults { unanswered: 1, ..CallResults::default() });
         let Memory::Kept(state) = Memory::decode(&state.encode()) else { panic!("lost") };
         let outcome = decide(&inputs(state, queue(0, 3, desired), group(desired)));
         let changed = Note::ExternalChange { from: 3, to: desired };
@@ -346,7 +348,7 @@ fn a_targeted_job_keeps_its_worker_and_asks_for_no_other() {
     pin(&mut queue, counts(5, 0));
     let decision = decided(&inputs(released(2), queue.clone(), group(2)));
     assert_eq!(decision.need, Some(1), "five jobs for one worker are one worker's work");
-    assert_eq!(decision.action, ScalingAction::Terminate { instance: instance(0) });
+    assert_eq!(decision.action, terminate([0]));
     // The same jobs for a worker that is gone ask for nothing, and are told.
     queue.targeted[0].worker = WorkerId::new("i-gone");
     let orphaned = decided(&inputs(released(2), queue, group(2)));
@@ -367,7 +369,8 @@ fn a_worker_on_its_way_out_covers_its_own_job() {
 
 #[test]
 fn a_worker_on_its_way_out_covers_no_other_workers_job() {
-    // Three that stay run the three live jobs; the fourth leaves with one that is past its expiry.
+    // Three that stay run the three live jobs; the fourth leaves with one that is past its expiry
+    // and occupies it, whatever pg-boss says of that job.
     let mut leaving = group(4);
     leaving.desired = 3;
     leaving.instances[3].lifecycle = "Terminating:Wait".into();
@@ -377,7 +380,7 @@ fn a_worker_on_its_way_out_covers_no_other_workers_job() {
         active.expired = 1;
     }
     let decision = decided(&inputs(released(3), queue, leaving));
-    assert_eq!(decision.demand.map(|demand| demand.draining), Some(0));
+    assert_eq!(decision.demand.map(|demand| demand.draining), Some(1));
     assert_eq!(decision.action, ScalingAction::SetDesired { desired: 4 });
 }
 

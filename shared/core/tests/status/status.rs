@@ -46,6 +46,9 @@ fn row(n: u32, status: WorkerStatus, has_job: bool, age_s: i64) -> WorkerRow {
         instance: Some(InstanceId::new(format!("i-{n}"))),
         status,
         has_job,
+        jobs: None,
+        accepting: None,
+        idle_since: None,
         last_heartbeat: UnixMs(NOW.0 - age_s * 1000),
     }
 }
@@ -65,12 +68,15 @@ fn readings() -> Inputs {
         instances: (1..).zip(states).map(|(n, state)| instance(n, state)).collect(),
         suspended: vec![],
         tags: vec![],
+        not_instances: None,
+        stopped: vec![],
     };
     let queue = QueueSnapshot {
         db_now: NOW,
         schema: Schema { version: 30, tested: true },
         general: counts(4, 2),
         held_by_key: 0,
+        jobs_elsewhere: 0,
         omitted: Omitted::default(),
         unreadable: UnreadableRows::default(),
         targeted: vec![TargetedQueue { worker: WorkerId::new("i-2"), counts: counts(1, 1) }],
