@@ -1,7 +1,7 @@
 //! The shell that all functions have in common. Each function is its configuration, its `App`, its
 //! routes and its handler; everything between Lambda and the handler is here, once:
 //!
-//! - [`run`] starts the function: log, configuration, runtime.
+//! - [`run()`] starts the function: log, configuration, runtime.
 //! - [`Event`] is what Lambda delivered: an HTTP request, an EventBridge event, or neither.
 //! - [`answer`] takes an HTTP request through the same steps in every function: size, route, token,
 //!   body, handler, audit line, response.
