@@ -276,6 +276,13 @@ def check_width(files: list[Path]) -> None:
     check(f"no line of code, comment or prose is wider than {documents.WIDTH} characters", wrong)
 
 
+def check_imports(files: list[Path]) -> None:
+    wrong = [
+        f"{shown(file)}: {line}" for file in files for line in documents.imports(file.read_text())
+    ]
+    check("imports are one block, or standard library, other crates, own modules", wrong)
+
+
 def check_links(files: list[Path]) -> None:
     wrong = [
         f"{shown(file)}: {link}"
@@ -322,6 +329,7 @@ def main() -> int:
     check_sources_text(tracked("*.rs"))
     check_guarantees(members)
     check_width(tracked(*(f"*{suffix}" for suffix in documents.CHECKED)))
+    check_imports(tracked("*.rs"))
     check_links(tracked("*.md"))
     check_paths(tracked())
     return 1 if failed else 0

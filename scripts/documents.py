@@ -120,3 +120,29 @@ def links(text: str) -> list[str]:
     targets = re.findall(r"\[[^\]]*\]\(([^)\s]+)\)", prose)
     targets += re.findall(r"^\[[^\]]+\]: (\S+)", prose, re.MULTILINE)
     return [t.split("#")[0] for t in targets if not re.match(r"[a-z]+:|#", t)]
+
+
+MODULE = re.compile(r"^(?:pub(?:\([a-z]+\))? )?mod \w+;\n", re.MULTILINE)
+RANKS = {"std": 0, "core": 0, "alloc": 0, "crate": 2, "super": 2, "self": 2}
+USES = re.compile(r"^use ([\w:]+)", re.MULTILINE)
+
+
+def imports(text: str) -> list[str]:
+    """What is wrong with the imports at the head of a Rust file.
+
+    They are one block, which rustfmt sorts, or blocks in the order standard library, other crates,
+    own modules, each of them once.
+    """
+    text = MODULE.sub("", text)
+    head = re.split(r"^(?!use |pub use |pub\(|//|#|\s|\}|$)", text, maxsplit=1, flags=re.MULTILINE)
+    kinds = []
+    for block in re.split(r"\n\s*\n", head[0]):
+        roots = [name.split("::")[0] for name in USES.findall(block)]
+        if roots:
+            kinds.append({RANKS.get(root, 1) for root in roots})
+    if len(kinds) < 2:
+        return []
+    if any(len(ranks) > 1 for ranks in kinds):
+        return ["a block of imports mixes standard library, other crates and own modules"]
+    order = [next(iter(ranks)) for ranks in kinds]
+    return [] if order == sorted(set(order)) else ["blocks of imports are out of order"]

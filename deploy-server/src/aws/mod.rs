@@ -29,8 +29,8 @@ use aws_types::sdk_config::SharedAsyncSleep;
 
 pub use imds::{Identity, Imds};
 
-use credentials::HostCredentials;
-use transport::Transport;
+use self::credentials::HostCredentials;
+use self::transport::Transport;
 pub(crate) use transport::chain;
 
 /// Why AWS could not be asked, or what it answered. No message holds a credential or a secret.

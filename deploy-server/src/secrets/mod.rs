@@ -18,8 +18,8 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 
+use self::document::{Stage, Variables};
 use crate::aws::{self, Aws};
-use document::{Stage, Variables};
 
 pub use pull::{PullArgs, PullReport, pull};
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use fleet_core::drain::Finding;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
@@ -10,7 +11,6 @@ use crate::support::host::Host;
 use crate::support::http;
 use crate::support::metadata::Metadata;
 use crate::support::until;
-use fleet_core::drain::Finding;
 
 const STATE: &str = "autoscaling/target-lifecycle-state";
 const SPOT: &str = "spot/instance-action";

@@ -89,3 +89,17 @@ def test_comments_are_checked_where_something_else_holds_the_code():
 def test_prose_is_wrapped_and_tables_and_examples_are_not():
     text = [LONG, f"- {LONG}", f"| {LONG} |", "```", LONG, "```", f"# {LONG}", f"- <{'x' * 120}>"]
     assert wide(".md", *text) == [1, 2, 7]
+
+
+STD, OTHER, OWN = "use std::fs;", "use serde::Serialize;", "use crate::a::B;"
+
+
+def test_imports_are_one_block_or_three_in_their_order():
+    assert documents.imports(f"mod a;\n\n{OWN}\n{OTHER}\n{STD}\n\nfn f() {{}}\n") == []
+    assert documents.imports(f"//! Doc.\n\n{STD}\n\n{OTHER}\n\n{OWN}\n\nfn f() {{}}\n") == []
+    assert documents.imports(f"{STD}\n\npub use a::C;\n\n{OWN}\n") == []
+    mixed = ["a block of imports mixes standard library, other crates and own modules"]
+    assert documents.imports(f"{STD}\n\n{OWN}\n{OTHER}\n") == mixed
+    order = ["blocks of imports are out of order"]
+    assert documents.imports(f"{OTHER}\n\n{STD}\n") == order
+    assert documents.imports(f"{STD}\n\n{OWN}\n\n{OWN}\n") == order

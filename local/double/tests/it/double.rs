@@ -3,12 +3,13 @@
 
 use std::time::Duration;
 
-use crate::common::{alive, eventually, invoke, probe};
 use aws_double::{
     ClockError, ClockMode, Double, DoubleConfig, Function, GroupSpec, HookSpec, LifecycleState,
     Route, TransitionKind,
 };
 use serde_json::{Value, json};
+
+use crate::common::{alive, eventually, invoke, probe};
 
 async fn virtual_double() -> Double {
     let clock = ClockMode::Manual("2026-01-01T00:00:00Z".parse().expect("a time"));

@@ -3,13 +3,14 @@
 
 use std::time::Duration;
 
-use crate::aws::{http, ssm};
-use crate::common::{eventually, probe};
 use aws_double::{
     ClockMode, CommandOutput, Disturbance, Double, DoubleConfig, Function, GroupSpec, HookSpec,
     LifecycleState, scripted,
 };
 use serde_json::{Value, json};
+
+use crate::aws::{http, ssm};
+use crate::common::{eventually, probe};
 
 const TERMINATE: &str = "EC2 Instance-terminate Lifecycle Action";
 const INVOCATION: &str = "EC2 Command Invocation Status-change Notification";

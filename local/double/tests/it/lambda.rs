@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::common::{alive, eventually, invoke, probe};
 use aws_double::{Function, FunctionConfig, InvokeError};
 use serde_json::json;
+
+use crate::common::{alive, eventually, invoke, probe};
 
 #[tokio::test]
 async fn an_event_goes_in_and_the_response_comes_out() {

@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::aws::{send_shell, ssm};
-use crate::common::{alive, eventually};
 use aws_double::{Double, DoubleConfig, GroupSpec, InvocationState, LifecycleState, ShellRunner};
 use serde_json::{Value, json};
+
+use crate::aws::{send_shell, ssm};
+use crate::common::{alive, eventually};
 
 /// A double on the machine's clock with one instance in service, whose agent has a shell.
 async fn host() -> (Double, String) {

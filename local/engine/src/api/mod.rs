@@ -15,8 +15,8 @@ use axum::response::{IntoResponse, Response};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use self::query::Query;
 use crate::state::Shared;
-use query::Query;
 
 /// That of Docker 20.10, whose words these are.
 const VERSION: (u32, u32) = (1, 41);

@@ -14,7 +14,6 @@ use crate::paths::Scratch;
 use crate::process::{
     Process, Signal, User, children_of, command, free_port, give_to_unprivileged, signal_pid,
 };
-
 use crate::{Error, random};
 
 pub use binaries::Build;

@@ -15,11 +15,12 @@ use fleet_local::Error;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
+use self::hosts::{Site, Tally};
+use self::stage::{AUTOSCALE, DRAIN, Stage};
+use self::tell::Narrator;
 use crate::USAGE;
-use hosts::{Site, Tally};
+
 pub(crate) use options::Options;
-use stage::{AUTOSCALE, DRAIN, Stage};
-use tell::Narrator;
 
 /// As in sysexits.h: something that this needs is not there.
 const UNAVAILABLE: u8 = 69;

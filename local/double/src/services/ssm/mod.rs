@@ -8,10 +8,11 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use self::parameters::Put;
 use super::decode;
 use crate::error::ApiError;
+
 pub(crate) use parameters::Parameters;
-use parameters::Put;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
