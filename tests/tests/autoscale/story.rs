@@ -93,8 +93,8 @@ async fn several_leave_in_one_tick_and_the_next_one_goes_on_where_a_call_failed(
     assert_eq!(world.group().desired, 1);
 }
 
-/// A worker that keeps the contract says in its row that it takes jobs; the hook is looked at before
-/// it is taken at its word.
+/// A worker that keeps the contract says in its row that it takes jobs; the hook is looked at
+/// before it is taken at its word.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_is_taken_at_its_word_while_the_drain_hook_is_there() {
     let mut world = World::start(Setup::desired(3)).await;

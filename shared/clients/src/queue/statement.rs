@@ -23,8 +23,8 @@ pub(super) const BEGIN: &str = "BEGIN READ ONLY; \
 /// says nothing about a living instance.
 const REGISTRY_WINDOW: &str = "1 hour";
 
-/// What a worker that keeps the contract writes into `metadata`, whatever else is in it and whatever
-/// type the column is of.
+/// What a worker that keeps the contract writes into `metadata`, whatever else is in it and
+/// whatever type the column is of.
 const CONTRACT: &str = ", CASE to_jsonb(metadata) -> 'accepting' WHEN 'true'::jsonb THEN true \
     WHEN 'false'::jsonb THEN false END AS accepting, \
     CASE WHEN jsonb_typeof(to_jsonb(metadata) -> 'active_jobs') = 'number' \

@@ -211,9 +211,20 @@ reasons! {
         NotInstances { detail: String } => "the group does not count its capacity in instances ({detail}), so nothing is changed; remove the weights, or use another group";
         BusyElsewhere { busy: u32, active: u32 } => "{busy} workers of the group have a job and pg-boss has {active} active jobs in this queue, so no instance is terminated; check that PGBOSS_SCHEMA, PGBOSS_QUEUE and DATABASE_URL are the ones that the workers use";
         DrainNotTold { instance: InstanceId, waited_s: i64 } => "{instance} has been terminating for {waited_s} s and its worker still takes jobs: no drain reached it, so no further instance is terminated; see the drain function's log";
-        Idle { instance: InstanceId, idle_s: i64, needed: u32, #[serde(default)] also: u32, #[serde(default)] likely: u32 } => "{needed} workers are needed, and the worker of {instance} has been idle for {idle_s} s{}", others(*also, *likely);
+        Idle {
+            instance: InstanceId,
+            idle_s: i64,
+            needed: u32,
+            #[serde(default)] also: u32,
+            #[serde(default)] likely: u32,
+        } => "{needed} workers are needed, and the worker of {instance} has been idle for {idle_s} s{}", others(*also, *likely);
         Replace { instance: InstanceId, unable: Unable, unable_s: i64 } => "the worker of {instance} has not been able to take a job for {unable_s} s ({unable}): the instance is drained and replaced";
-        NeverLaunched { exist: u32, desired: u32, short_s: i64, needed: u32 } => "{needed} workers are needed, and the group has not launched {} of its {desired} desired instances for {short_s} s: these are given back", desired - exist;
+        NeverLaunched {
+            exist: u32,
+            desired: u32,
+            short_s: i64,
+            needed: u32,
+        } => "{needed} workers are needed, and the group has not launched {} of its {desired} desired instances for {short_s} s: these are given back", desired - exist;
         StoppedUnneeded { stopped: u32, prepared: u32 } => "{stopped} instances are stopped and {prepared} instances in all were needed within the stopped tier's hold";
     }
 }
@@ -231,7 +242,9 @@ reasons! {
         HeldByKey { jobs: u32 } => "{jobs} due jobs wait until another job of their key has ended, as the queue's policy or PGBOSS_GROUP_CONCURRENCY says, and do not count as demand";
         CountStopped { jobs: u32 } => "at least {jobs} jobs are waiting: more than these are not counted";
         WorkersOmitted { rows: u32 } => "gh_worker_registry has {rows} more rows of the last hour than are read";
-        RowsUnreadable { rows: u32, examples: Vec<String> } => "{rows} rows hold no date between 2000 and 2100 and count as unknown: {}", listed(examples, beyond(*rows, examples.len()));
+        RowsUnreadable { rows: u32, examples: Vec<String> } =>
+            "{rows} rows hold no date between 2000 and 2100 and count as unknown: {}",
+            listed(examples, beyond(*rows, examples.len()));
         LaunchSuspended => "the group's Launch process is suspended: it launches no instance until the process is resumed";
         FloorAboveMax { floor: u32, max: u32 } => "the tag ghosthands:floor asks for {floor} workers, above the maximum of {max}";
         Skew { seconds: i64 } => "the database's clock is {seconds} s ahead of the function's";
