@@ -11,7 +11,7 @@
 //! | `GH_DEPLOY_SOCKET` | /run/ghosthands-deploy/control.sock | root-only socket for the local commands; `ListenStream=` of deploy-server.socket says the same |
 //! | `GH_DEPLOY_STATE_DIR` | /var/lib/ghosthands-deploy | journal, history, terminating marker |
 //! | `DOCKER_SOCKET` | /var/run/docker.sock | Docker Engine |
-//! | `GH_ENVIRONMENT` | from `NODE_ENV`, else staging | the environment's name, such as `staging`; at most 64 letters, digits, `_`, `-` and `.` |
+//! | `GH_ENVIRONMENT` | from `NODE_ENV`, else staging | the environment's name, such as `staging`; 1 to 32 lower-case letters, digits and hyphens |
 //! | `ECR_REGISTRY`, `ECR_REPOSITORY` | none, ghosthands | where images come from; a request cannot name another place |
 //! | `GH_API_HOST`, `GH_API_PORT` | 127.0.0.1, 3100 | where the API answers |
 //! | `GH_WORKER_HOST`, `GH_WORKER_PORT` | 127.0.0.1, 3101 | where the worker answers |
@@ -39,8 +39,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::secrets::{document, dotenv};
+use crate::secrets::dotenv;
 use crate::service::{self, Confinement, Place, Service, ServiceKind};
+use fleet_protocol::{environment, variable};
 
 /// A shorter secret can be guessed over the network in reasonable time.
 const SHORTEST_SECRET: usize = 16;
@@ -162,9 +163,10 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// An empty variable counts as absent: compose and systemd both write `NAME=` for "not set".
+    /// The value, without blanks around it; an empty variable counts as not set.
     fn given(&self, name: &str) -> Option<String> {
-        self.env.get(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
+        let value = self.env.get(name).filter(|value| !variable::is_empty(value));
+        value.map(|value| value.trim().to_owned())
     }
 
     fn text(&self, name: &str, default: &str) -> String {
@@ -228,9 +230,10 @@ impl Reader<'_> {
             _ => "staging",
         };
         let name = self.text("GH_ENVIRONMENT", default);
-        if !document::is_environment(&name) {
+        if !environment::is_name(&name) {
             self.errors.push(format!(
-                "GH_ENVIRONMENT={name:?} is not an environment: use at most 64 letters, digits, _, - and ."
+                "GH_ENVIRONMENT={name:?} is not an environment. {}",
+                environment::RULE
             ));
         }
         name
@@ -414,7 +417,7 @@ mod tests {
           GH_DEPLOY_SECRET is shorter than 16 characters
           GH_DEPLOY_PORT="80000" is not a TCP port (0 to 65535)
           GH_DEPLOY_STATE_DIR="state" is not an absolute path
-          GH_ENVIRONMENT="../prod" is not an environment: use at most 64 letters, digits, _, - and .
+          GH_ENVIRONMENT="../prod" is not an environment. Use 1 to 32 lower-case letters, digits and hyphens, such as production
           GH_WORKER_MEMORY_MB="2g" is not a number of megabytes
           GH_DEPLOY_HEALTHY_SECONDS="-1" is not between 0 and 86400 seconds
           GH_API_PORT and GH_WORKER_PORT are both 3101

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
+use fleet_protocol::drain_report::{DrainReport, FORM};
+use fleet_protocol::ids::InstanceId;
 
 use crate::clock::now_ms;
 use crate::deploy::decide::Life;
@@ -18,12 +19,6 @@ use crate::worker;
 /// The predecessor's time for a drain by HTTP.
 pub const HTTP_WAIT: Duration = Duration::from_secs(60);
 
-/// The form of the reply, as the fleet's drain function knows it.
-const FORM: u32 = 1;
-/// Longer words are cut, so that the reply is never cut by the 2,500 characters that Run Command
-/// keeps.
-const WORDS: usize = 200;
-
 /// What a drain is asked to do.
 #[derive(Debug, Clone, Copy)]
 pub struct DrainWish {
@@ -35,36 +30,15 @@ pub struct DrainWish {
     pub stop: bool,
 }
 
-/// What a drain saw.
-#[derive(Debug, Clone, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct DrainReply {
-    pub v: u32,
-    pub success: bool,
-    pub message: String,
-    pub drained: bool,
-    /// `null` when the worker could not be asked: unknown is not zero.
-    pub active_jobs: Option<u64>,
-    /// What the worker says about its intake; `null` from one that cannot say it.
-    pub accepting: Option<bool>,
-    pub waited_ms: u64,
-    /// There is no running worker: it was stopped by this drain, or there was none.
-    pub worker_stopped: bool,
-    /// Jobs that an old worker took between its last idle answer and its end.
-    pub caught_jobs: u64,
-    /// Jobs that ran when the worker was told to end because its time was up; `null` when it could
-    /// not be asked.
-    pub stopped_jobs: Option<u64>,
-    pub terminating: bool,
-    pub instance_id: Option<String>,
-    pub boot_id: Option<String>,
-    pub observed_at: String,
-    #[serde(skip)]
-    pub verdict: DrainVerdict,
+/// What a drain came to: what it reports, and what that means for whoever asked.
+#[derive(Debug, Clone)]
+pub struct DrainEnd {
+    pub report: DrainReport,
+    pub result: DrainResult,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DrainVerdict {
+pub enum DrainResult {
     Drained,
     /// A job runs, or another operation does.
     Busy,
@@ -74,20 +48,20 @@ pub enum DrainVerdict {
 
 /// What was seen, before it is put into words.
 struct Finding {
-    verdict: DrainVerdict,
-    active_jobs: Option<u64>,
+    result: DrainResult,
+    active_jobs: Option<u32>,
     accepting: Option<bool>,
     worker_stopped: bool,
-    caught_jobs: u64,
-    stopped_jobs: Option<u64>,
+    caught_jobs: u32,
+    stopped_jobs: Option<u32>,
     message: String,
 }
 
 impl Finding {
-    fn plain(verdict: DrainVerdict, message: impl Into<String>) -> Self {
+    fn plain(result: DrainResult, message: impl Into<String>) -> Self {
         let (active_jobs, accepting, message) = (None, None, message.into());
         let (worker_stopped, caught_jobs, stopped_jobs) = (false, 0, Some(0));
-        Self { verdict, active_jobs, accepting, worker_stopped, caught_jobs, stopped_jobs, message }
+        Self { result, active_jobs, accepting, worker_stopped, caught_jobs, stopped_jobs, message }
     }
 
     fn no_worker(message: &str, cost: Cost) -> Self {
@@ -97,14 +71,14 @@ impl Finding {
             worker_stopped: true,
             caught_jobs: cost.caught,
             stopped_jobs: cost.stopped,
-            ..Self::plain(DrainVerdict::Drained, message)
+            ..Self::plain(DrainResult::Drained, message)
         }
     }
 }
 
 /// Drains the host. A terminating drain leaves its marker first of all, and waits for whatever else
 /// runs.
-pub async fn drain_host(server: &'static Server, wish: DrainWish) -> DrainReply {
+pub async fn drain_host(server: &'static Server, wish: DrainWish) -> DrainEnd {
     let began = Instant::now();
     let mut finding = attempt(server, wish, began).await;
     server.readings.forget();
@@ -115,24 +89,24 @@ pub async fn drain_host(server: &'static Server, wish: DrainWish) -> DrainReply 
             finding.message
         );
     }
-    let drained = finding.verdict == DrainVerdict::Drained;
-    DrainReply {
-        v: FORM,
-        success: drained,
+    let drained = finding.result == DrainResult::Drained;
+    let report = DrainReport {
+        v: Some(FORM),
         drained,
-        message: finding.message.chars().take(WORDS).collect(),
         active_jobs: finding.active_jobs,
         accepting: finding.accepting,
-        waited_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+        terminating,
+        instance_id: server.config.instance_id.as_deref().map(InstanceId::new),
         worker_stopped: finding.worker_stopped,
         caught_jobs: finding.caught_jobs,
         stopped_jobs: finding.stopped_jobs,
-        terminating,
-        instance_id: server.config.instance_id.clone(),
+        waited_ms: Some(u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)),
         boot_id: boot_id(),
-        observed_at: rfc3339(now_ms()),
-        verdict: finding.verdict,
-    }
+        observed_at: Some(rfc3339(now_ms())),
+        success: Some(drained),
+        message: finding.message,
+    };
+    DrainEnd { report, result: finding.result }
 }
 
 async fn attempt(server: &'static Server, wish: DrainWish, began: Instant) -> Finding {
@@ -159,7 +133,7 @@ async fn attempt(server: &'static Server, wish: DrainWish, began: Instant) -> Fi
             Err(_) if wish.terminating && began.elapsed() < wish.within => {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
-            Err(running) => return Finding::plain(DrainVerdict::Busy, running.describe()),
+            Err(running) => return Finding::plain(DrainResult::Busy, running.describe()),
         }
     };
 
@@ -212,7 +186,7 @@ async fn attempt(server: &'static Server, wish: DrainWish, began: Instant) -> Fi
     match idle {
         Ok(Idle::Proven) => {
             if let Err(stranger) = is_answered_by(server, id).await {
-                return Finding::plain(DrainVerdict::Unknown, format!("Not drained: {stranger}"));
+                return Finding::plain(DrainResult::Unknown, format!("Not drained: {stranger}"));
             }
             if let (true, Some(id)) = (wish.terminating, id)
                 && let Err(error) = server.engine.set_restart_policy(id, "no").await
@@ -222,7 +196,7 @@ async fn attempt(server: &'static Server, wish: DrainWish, began: Instant) -> Fi
             Finding {
                 active_jobs: Some(0),
                 accepting: Some(false),
-                ..Finding::plain(DrainVerdict::Drained, "Drain complete")
+                ..Finding::plain(DrainResult::Drained, "Drain complete")
             }
         }
         Ok(Idle::ThisInstant) => stop_at_this_instant(server, id, wish.terminating).await,
@@ -232,11 +206,11 @@ async fn attempt(server: &'static Server, wish: DrainWish, began: Instant) -> Fi
                 return stop_at_work(server, id, reading.map(|reading| reading.active_jobs)).await;
             }
             let busy = reading.is_some_and(|reading| reading.active_jobs > 0);
-            let verdict = if busy { DrainVerdict::Busy } else { DrainVerdict::Unknown };
+            let result = if busy { DrainResult::Busy } else { DrainResult::Unknown };
             Finding {
                 active_jobs: reading.map(|reading| reading.active_jobs),
                 accepting: reading.and_then(|reading| reading.accepting),
-                ..Finding::plain(verdict, format!("Not drained: {}", not_idle.reason))
+                ..Finding::plain(result, format!("Not drained: {}", not_idle.reason))
             }
         }
     }
@@ -275,7 +249,7 @@ async fn stop_at_this_instant(server: &Server, id: Option<&str>, terminating: bo
         return Finding {
             active_jobs: Some(0),
             ..Finding::plain(
-                DrainVerdict::Unknown,
+                DrainResult::Unknown,
                 "Not drained: the worker cannot say whether it takes more work, and it runs in no container of ours",
             )
         };
@@ -300,7 +274,7 @@ async fn stop_at_this_instant(server: &Server, id: Option<&str>, terminating: bo
 
 /// Sees to it that the engine does not start again what has just gone down, and returns how many
 /// jobs that cost; `None` when it has started it already.
-async fn keep_down(server: &Server, id: &str, terminating: bool) -> Result<Option<u64>, String> {
+async fn keep_down(server: &Server, id: &str, terminating: bool) -> Result<Option<u32>, String> {
     let text = |error: crate::docker::Error| error.to_string();
     let Some(detail) = server.engine.inspect_container(id).await.map_err(text)? else {
         return Ok(Some(0));
@@ -334,29 +308,29 @@ fn note_cost(server: &Server, id: &str, cost: Cost) -> Cost {
 async fn ended(message: &str, cost: Cost, server: &Server) -> Finding {
     match worker_container(server).await {
         Ok(Some(container)) if find::life(&container) != Life::Down => Finding::plain(
-            DrainVerdict::Unknown,
+            DrainResult::Unknown,
             format!("Not drained: the container {} runs again", container.name()),
         ),
         Ok(_) if !listener::on_port(server.config.worker.place.port).sockets.is_empty() => {
             let port = server.config.worker.place.port;
             let text = format!("Not drained: something still listens on the worker's port {port}");
-            Finding::plain(DrainVerdict::Unknown, text)
+            Finding::plain(DrainResult::Unknown, text)
         }
         Ok(_) => Finding::no_worker(message, cost),
         Err(error) => Finding::plain(
-            DrainVerdict::Unknown,
+            DrainResult::Unknown,
             format!("Not drained: whether the worker has ended cannot be seen: {error}"),
         ),
     }
 }
 
-fn cannot_be_stopped(active_jobs: Option<u64>, reason: &str) -> Finding {
+fn cannot_be_stopped(active_jobs: Option<u32>, reason: &str) -> Finding {
     let text = format!("Not drained: the worker cannot be stopped: {reason}");
-    Finding { active_jobs, ..Finding::plain(DrainVerdict::Unknown, text) }
+    Finding { active_jobs, ..Finding::plain(DrainResult::Unknown, text) }
 }
 
 /// The time is up: the worker is told to end, and has its own grace to release its job.
-async fn stop_at_work(server: &Server, id: &str, jobs: Option<u64>) -> Finding {
+async fn stop_at_work(server: &Server, id: &str, jobs: Option<u32>) -> Finding {
     let engine = &server.engine;
     // First, so that a reboot in between does not start it again.
     if let Err(error) = engine.set_restart_policy(id, "no").await {

@@ -4,21 +4,23 @@
 use std::time::Duration;
 
 use crate::deploy::decide::Life;
-use crate::deploy::{find, steps};
+use crate::deploy::{find, foreign, steps};
 use crate::host_drain::{DrainWish, drain_host, worker_container};
 use crate::ops::What;
 use crate::server::Server;
 use crate::state::{Cost, UNDRAIN};
 use crate::unasked_drain::UnaskedDrain;
 use crate::worker;
+use fleet_protocol::worker::WorkerStatus;
 
 const BETWEEN_LOOKS: Duration = Duration::from_secs(2);
 /// Long: an old worker is caught idle only while it is watched.
 const DRAIN_FOR: Duration = Duration::from_secs(300);
 const BETWEEN_SAMPLES: Duration = Duration::from_secs(10);
 
-/// Looks after the host until the process ends.
-pub async fn keep(server: &'static Server) {
+/// Looks after the host until the process ends. `looked`: whether it was seen that no container of
+/// another machine runs.
+pub async fn keep(server: &'static Server, mut looked: bool) {
     let mut sampled = tokio::time::Instant::now();
     let mut unasked = UnaskedDrain::default();
     loop {
@@ -29,6 +31,9 @@ pub async fn keep(server: &'static Server) {
         }
         if server.ops.running().is_some() {
             continue;
+        }
+        if !looked {
+            looked = foreign::stop(server).await;
         }
         if server.is_terminating() {
             keep_drained(server).await;
@@ -52,10 +57,10 @@ async fn keep_drained(server: &'static Server) {
     };
     if !drained {
         let wish = DrainWish { within: DRAIN_FOR, terminating: true, stop: false };
-        let reply = drain_host(server, wish).await;
+        let report = drain_host(server, wish).await.report;
         tracing::info!(
-            drained = reply.drained,
-            message = reply.message,
+            drained = report.drained,
+            message = report.message,
             "a worker ran on a terminating host"
         );
     }
@@ -81,12 +86,12 @@ async fn restart_when_idle(server: &'static Server) {
 }
 
 /// Returns false where there is nothing to restart yet.
-async fn restart(server: &Server, reading: Option<worker::Reading>) -> Result<bool, String> {
+async fn restart(server: &Server, reading: Option<WorkerStatus>) -> Result<bool, String> {
     let text = |error: crate::docker::Error| error.to_string();
     let container = worker_container(server).await.map_err(text)?;
     match (reading, container) {
         (Some(reading), Some(container))
-            if reading.draining || reading.accepting == Some(false) =>
+            if reading.is_draining || reading.accepting == Some(false) =>
         {
             server
                 .state

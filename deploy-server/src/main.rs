@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use deploy_server::cli::{self, Command, EXIT_USAGE, Instead};
+use deploy_server::cli::{self, Command, Instead};
 use deploy_server::serve::serve;
+use fleet_protocol::exit_code::ExitCode as Code;
 
 fn main() -> ExitCode {
     let parsed = match cli::parse(std::env::args_os().skip(1)) {
@@ -19,7 +20,7 @@ fn main() -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
-        Err(error) => return complain(&format!("cannot start: {error}"), 1),
+        Err(error) => return complain(&format!("cannot start: {error}"), Code::Failed.code()),
     };
     if !matches!(parsed.command, Command::Serve) {
         return ExitCode::from(runtime.block_on(cli::run(parsed, &env)));
@@ -27,9 +28,10 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt().json().flatten_event(true).with_writer(io::stderr).init();
     match runtime.block_on(serve(env)) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            complain(&error.to_string(), if error.is_configuration() { EXIT_USAGE } else { 1 })
-        }
+        Err(error) => complain(
+            &error.to_string(),
+            if error.is_configuration() { Code::Usage.code() } else { Code::Failed.code() },
+        ),
     }
 }
 
@@ -37,7 +39,9 @@ fn say_instead(instead: &Instead) -> ExitCode {
     match instead {
         Instead::Help => say(cli::USAGE),
         Instead::Version => say(concat!("deploy-server ", env!("CARGO_PKG_VERSION"), "\n")),
-        Instead::Wrong(text) => complain(&format!("{text}\nSee deploy-server --help"), EXIT_USAGE),
+        Instead::Wrong(text) => {
+            complain(&format!("{text}\nSee deploy-server --help"), Code::Usage.code())
+        }
     }
 }
 

@@ -79,15 +79,16 @@ pub async fn watch(server: &'static Server) {
 }
 
 async fn drain(server: &'static Server, within: Duration, stop: bool) -> bool {
-    let reply = drain_host(server, DrainWish { within, terminating: true, stop }).await;
+    let wish = DrainWish { within, terminating: true, stop };
+    let report = drain_host(server, wish).await.report;
     tracing::warn!(
-        drained = reply.drained,
-        active_jobs = reply.active_jobs,
-        stopped_jobs = reply.stopped_jobs,
-        message = reply.message,
+        drained = report.drained,
+        active_jobs = report.active_jobs,
+        stopped_jobs = report.stopped_jobs,
+        message = report.message,
         "this machine goes away"
     );
-    reply.drained
+    report.drained
 }
 
 /// Reads both notices. The harder one counts.

@@ -68,6 +68,8 @@ pub async fn serve(process: Strings) -> Result<(), ServeError> {
 
     let bound = tcp.local_addr().map_err(failed)?;
     tracing::info!(address = %bound, socket = %path.display(), from_systemd, "listening");
+    // Before any request is heard: no deploy shall build on another machine's container.
+    let looked = deploy::foreign::stop(server).await;
     // Recovery takes the lock before the first request can: it has no await before that.
     let recovery = tokio::spawn(deploy::recover(server));
     tokio::task::yield_now().await;
@@ -79,7 +81,7 @@ pub async fn serve(process: Strings) -> Result<(), ServeError> {
     tokio::spawn(async move {
         // A failed recovery is logged where it happens.
         drop(recovery.await);
-        keeper::keep(server).await;
+        keeper::keep(server, looked).await;
     });
     tokio::spawn(notice::watch(server));
     tell_systemd("READY=1");

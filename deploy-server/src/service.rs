@@ -197,6 +197,18 @@ impl Service {
         format!("{}.prev", self.container)
     }
 
+    /// The name of a dead container that the engine cannot remove: out of the way, until it can.
+    #[must_use]
+    pub fn leftover_name(&self, id: &str) -> String {
+        format!("{}{}", self.leftover_prefix(), id.chars().take(12).collect::<String>())
+    }
+
+    /// How the names of such containers begin.
+    #[must_use]
+    pub fn leftover_prefix(&self) -> String {
+        format!("{}.leftover-", self.container)
+    }
+
     /// The variables its container gets, sorted by name.
     ///
     /// Only names with a known prefix pass, and those that the host's settings add; empty values do

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use crate::ops::What;
 use crate::server::Server;
-use crate::worker::{self, Reading};
+use crate::worker;
+use fleet_protocol::worker::WorkerStatus;
 
 /// Two looks this far apart: a worker that is just ending closes its intake too.
 const CLOSED_FOR: Duration = Duration::from_secs(3);
@@ -67,14 +68,14 @@ impl UnaskedDrain {
         }
     }
 
-    fn judge(&mut self, reading: &Reading, now: Instant) -> Step {
-        let closed = reading.accepting.map_or(reading.draining, |accepting| !accepting);
+    fn judge(&mut self, reading: &WorkerStatus, now: Instant) -> Step {
+        let closed = reading.accepting.map_or(reading.is_draining, |accepting| !accepting);
         if !closed {
             self.closed_since = None;
             return Step::Nothing;
         }
         // A worker that does not say it drains ends, or waits for its queue: no order closed it.
-        if !reading.draining {
+        if !reading.is_draining {
             return Step::Nothing;
         }
         let since = *self.closed_since.get_or_insert(now);
@@ -85,7 +86,7 @@ impl UnaskedDrain {
         if reading.accepting.is_some() { Step::Resume } else { Step::Report }
     }
 
-    fn say(&mut self, outcome: &str, reading: &Reading) {
+    fn say(&mut self, outcome: &str, reading: &WorkerStatus) {
         if self.said.is_some_and(|said| said.elapsed() < BETWEEN_WORDS) {
             return;
         }
@@ -104,12 +105,12 @@ impl UnaskedDrain {
 #[cfg(test)]
 mod tests {
     use super::{CLOSED_FOR, Step, UnaskedDrain};
-    use crate::worker::Reading;
+    use fleet_protocol::worker::WorkerStatus;
     use std::time::Instant;
 
-    fn reading(draining: bool, accepting: Option<bool>) -> Reading {
+    fn reading(is_draining: bool, accepting: Option<bool>) -> WorkerStatus {
         let (worker_id, uptime_ms, deploy_id) = (None, None, None);
-        Reading { active_jobs: 0, draining, accepting, worker_id, uptime_ms, deploy_id }
+        WorkerStatus { active_jobs: 0, is_draining, accepting, worker_id, uptime_ms, deploy_id }
     }
 
     #[test]

@@ -11,8 +11,11 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::deploy::decide::Life;
+use fleet_protocol::worker::WorkerStatus;
+
 use crate::deploy::find;
 use crate::deploy::gate;
+use crate::deploy::model::{Outcome, Version};
 use crate::docker::{ContainerSummary, Error};
 use crate::listener;
 use crate::ops::{Running, What};
@@ -49,7 +52,7 @@ pub struct Health {
     /// `ok` or `degraded`.
     pub status: &'static str,
     /// Jobs in hand. `null` when the worker cannot be asked: unknown is not zero.
-    pub active_workers: Option<u64>,
+    pub active_workers: Option<u32>,
     /// True only when a fresh reading says that nothing runs.
     pub deploy_safe: bool,
     pub api_healthy: bool,
@@ -82,7 +85,7 @@ pub struct WorkerView {
     pub container_name: String,
     pub status: WorkerState,
     /// `null` when the worker cannot be asked.
-    pub active_jobs: Option<u64>,
+    pub active_jobs: Option<u32>,
     pub status_port: u16,
     /// Seconds, which is what every client of it reads; the worker says milliseconds.
     pub uptime: Option<u64>,
@@ -120,7 +123,7 @@ impl Look {
     fn takes_work(&self) -> bool {
         self.worker
             .as_ref()
-            .is_ok_and(|reading| !reading.draining && reading.accepting != Some(false))
+            .is_ok_and(|reading| !reading.is_draining && reading.accepting != Some(false))
     }
 }
 
@@ -235,7 +238,7 @@ fn worker_view(server: &Server, look: &Look) -> WorkerView {
         && container.is_none_or(|container| find::life(container) == Life::Down)
         && listener::on_port(service.place.port).sockets.is_empty();
     let status = match &look.worker {
-        Ok(reading) => reading.state(),
+        Ok(reading) => WorkerState::of(reading),
         Err(_) if stopped => WorkerState::Stopped,
         Err(_) => WorkerState::Unknown,
     };
@@ -311,15 +314,19 @@ pub async fn version(server: &Server) -> Value {
         .filter(|reply| reply.status == 200)
         .and_then(|reply| serde_json::from_slice(&reply.body).ok());
     let containers = look.containers.as_deref().unwrap_or_default();
+    let last = last_deployed(server);
     let services: Vec<Value> = ServiceKind::ALL
         .into_iter()
         .filter_map(|kind| {
             let service = server.config.service(kind);
             let container = find::current(&server.config, service, containers, None)?;
             let labels = &container.labels;
+            let same = last.as_ref().filter(|last| last.image_id == container.image_id);
             Some(json!({
                 "service": kind.name(),
-                "imageTag": find::image_tag_of(container),
+                "imageTag": same
+                    .map_or_else(|| find::image_tag_of(container), |last| last.image_tag.clone()),
+                "digest": same.and_then(|last| last.digest.as_deref()),
                 "imageId": container.image_id,
                 "deployId": labels.get(label::DEPLOY),
                 "state": container.state,
@@ -342,7 +349,7 @@ pub async fn drain(server: &Server) -> Value {
     let look = server.readings.look(server).await;
     let worker = worker_view(server, &look);
     let stopped = worker.status == WorkerState::Stopped;
-    let drained = stopped || look.worker.as_ref().is_ok_and(worker::Reading::is_drained);
+    let drained = stopped || look.worker.as_ref().is_ok_and(WorkerStatus::is_drained);
     let in_progress = server.ops.running().is_some_and(|running| running.what == What::Drain);
     json!({
         "drained": drained,
@@ -357,6 +364,14 @@ pub async fn drain(server: &Server) -> Value {
         "reason": worker.reason,
         "observedAt": crate::server::rfc3339(crate::clock::now_ms()),
     })
+}
+
+/// The version that the newest successful deploy put into service or found there. A second tag of
+/// the same image is proven without a new container, so the container's label may have an older
+/// name.
+fn last_deployed(server: &Server) -> Option<Version> {
+    let history = server.state.history().ok()?;
+    history.iter().rev().find(|entry| entry.status == Outcome::Deployed)?.version()
 }
 
 fn short(id: &str) -> String {

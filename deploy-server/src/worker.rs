@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use fleet_protocol::worker::{DRAIN_PATH, RESUME_PATH, STATUS_PATH, WorkerStatus};
 use hyper::body::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -12,22 +13,8 @@ use crate::service::Place;
 /// A worker answers within this time or counts as unreachable; well below every caller's own limit.
 pub const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
-/// One reading of `/worker/status`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reading {
-    pub active_jobs: u64,
-    pub draining: bool,
-    /// `None` from a worker that does not know the field: it may go on fetching while it says that
-    /// it drains.
-    pub accepting: Option<bool>,
-    pub worker_id: Option<String>,
-    pub uptime_ms: Option<u64>,
-    /// The deploy that made its container, if it echoes it.
-    pub deploy_id: Option<String>,
-}
-
 /// A reading, or why there is none. Unknown is never idle.
-pub type Seen = Result<Reading, Unknown>;
+pub type Seen = Result<WorkerStatus, Unknown>;
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -44,23 +31,12 @@ pub enum WorkerState {
     Unknown,
 }
 
-#[derive(Deserialize)]
-struct StatusBody {
-    active_jobs: u64,
-    #[serde(default)]
-    is_draining: bool,
-    accepting: Option<bool>,
-    worker_id: Option<String>,
-    uptime_ms: Option<u64>,
-    deploy_id: Option<String>,
-}
-
 /// Asks for a reading.
 ///
 /// # Errors
 /// Why the worker could not be asked, or what it answered instead.
 pub async fn read(place: &Place) -> Seen {
-    let reply = probe::get(place, "/worker/status", ANSWER_WITHIN).await;
+    let reply = probe::get(place, STATUS_PATH, ANSWER_WITHIN).await;
     parse_status(&reply.map_err(|error| Unknown(error.to_string()))?)
 }
 
@@ -69,7 +45,7 @@ pub async fn read(place: &Place) -> Seen {
 /// # Errors
 /// When it does not answer, or not with a 2xx: then nothing was closed.
 pub async fn close_intake(place: &Place) -> Result<(), Unknown> {
-    order(place, "/worker/drain").await
+    order(place, DRAIN_PATH).await
 }
 
 /// Opens the worker's intake again, where the worker can.
@@ -77,7 +53,7 @@ pub async fn close_intake(place: &Place) -> Result<(), Unknown> {
 /// # Errors
 /// As for [`close_intake`]; a 404 means that it has no such thing.
 pub async fn open_intake(place: &Place) -> Result<(), Unknown> {
-    order(place, "/worker/resume").await
+    order(place, RESUME_PATH).await
 }
 
 async fn order(place: &Place, path: &'static str) -> Result<(), Unknown> {
@@ -97,35 +73,22 @@ async fn order(place: &Place, path: &'static str) -> Result<(), Unknown> {
 /// Says what is wrong with the answer.
 pub fn parse_status(reply: &Reply) -> Seen {
     if !matches!(reply.status, 200 | 503) {
-        return Err(Unknown(format!("the worker answers {} to GET /worker/status", reply.status)));
+        return Err(Unknown(format!("the worker answers {} to GET {STATUS_PATH}", reply.status)));
     }
-    let body: StatusBody = serde_json::from_slice(&reply.body)
-        .map_err(|error| Unknown(format!("the worker's status cannot be read: {error}")))?;
-    Ok(Reading {
-        active_jobs: body.active_jobs,
-        draining: body.is_draining,
-        accepting: body.accepting,
-        worker_id: body.worker_id,
-        uptime_ms: body.uptime_ms,
-        deploy_id: body.deploy_id,
-    })
+    serde_json::from_slice(&reply.body)
+        .map_err(|error| Unknown(format!("the worker's status cannot be read: {error}")))
 }
 
-impl Reading {
-    /// The only proof of "drained": nothing runs, and nothing more will be taken.
+impl WorkerState {
+    /// How a worker that answers is.
     #[must_use]
-    pub fn is_drained(&self) -> bool {
-        self.active_jobs == 0 && self.accepting == Some(false)
-    }
-
-    #[must_use]
-    pub fn state(&self) -> WorkerState {
-        if self.active_jobs > 0 {
-            WorkerState::Busy
-        } else if self.draining || self.accepting == Some(false) {
-            WorkerState::Draining
+    pub fn of(status: &WorkerStatus) -> Self {
+        if status.active_jobs > 0 {
+            Self::Busy
+        } else if status.is_draining || status.accepting == Some(false) {
+            Self::Draining
         } else {
-            WorkerState::Idle
+            Self::Idle
         }
     }
 }
@@ -142,7 +105,7 @@ mod tests {
     #[test]
     fn a_503_with_a_body_is_a_reading() {
         let reading = seen(503, r#"{"active_jobs":1,"is_draining":true}"#).unwrap();
-        assert_eq!(reading.state(), WorkerState::Busy);
+        assert_eq!(WorkerState::of(&reading), WorkerState::Busy);
         assert!(!reading.is_drained());
     }
 

@@ -20,7 +20,7 @@ use proptest::prelude::*;
 proptest! {
     #[test]
     fn a_worker_reading_is_what_was_written(
-        jobs in 0u64..9,
+        jobs in 0u32..9,
         accepting in any::<Option<bool>>(),
         status in prop_oneof![Just(200u16), Just(503), Just(500)],
     ) {

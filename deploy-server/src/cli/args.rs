@@ -18,7 +18,8 @@ Usage: deploy-server <command> [options]
   status                      what runs here, and how it is
   deploy TAG                  put a version into service      [--force] [--no-wait]
   rollback                    go back to the version before   [--force] [--no-wait]
-  bootstrap                   the first deploy of a new host: the fleet's stable version  [--tag TAG | --environment NAME]
+  bootstrap                   the first deploy of a new host: the fleet's stable version, tried until it runs
+                              [--tag TAG | --environment NAME] [--timeout SECONDS]
   drain                       stop taking work, wait for the job  [--timeout SECONDS] [--terminating [--stop]]
   resume                      take work again
   cleanup                     free disk space                 [--dry-run]
@@ -39,31 +40,26 @@ Exit codes: 0 done, 1 failed, 10 rolled back, 11 down, 12 refused, 13 nothing to
 pub enum Command {
     Serve,
     Status,
-    Deploy {
-        tag: String,
-        force: bool,
-        wait: bool,
-    },
-    /// Without a tag, the version that the fleet has proven.
-    Bootstrap {
-        tag: Option<String>,
-        environment: Option<String>,
-    },
-    Rollback {
-        force: bool,
-        wait: bool,
-    },
-    Drain {
-        within: Option<f64>,
-        terminating: bool,
-        stop: bool,
-    },
+    Deploy { tag: String, force: bool, wait: bool },
+    Bootstrap(BootstrapArgs),
+    Rollback { force: bool, wait: bool },
+    Drain { within: Option<f64>, terminating: bool, stop: bool },
     Resume,
-    Cleanup {
-        dry_run: bool,
-    },
+    Cleanup { dry_run: bool },
     RefreshSecrets,
     PullSecrets(PullArgs),
+}
+
+/// The first deploy of a new host.
+#[derive(Debug, Clone)]
+pub struct BootstrapArgs {
+    /// `None`: the version that the fleet has proven.
+    pub tag: Option<String>,
+    /// What the tag means, where the stable pointer says it.
+    pub digest: Option<String>,
+    pub environment: Option<String>,
+    /// How long it is tried again.
+    pub patience: Option<Duration>,
 }
 
 #[derive(Debug, Clone)]
@@ -108,7 +104,9 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Parsed, In
             let tag = given.values.remove("tag");
             // A tag needs no environment to look it up in.
             let environment = tag.is_none().then(|| given.values.remove("environment")).flatten();
-            Command::Bootstrap { tag, environment }
+            let seconds = given.seconds("timeout")?;
+            let patience = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+            Command::Bootstrap(BootstrapArgs { tag, environment, patience, digest: None })
         }
         Some("rollback") => {
             Command::Rollback { force: given.flag("force"), wait: !given.flag("no-wait") }
@@ -226,7 +224,7 @@ impl Given {
 
 #[cfg(test)]
 mod tests {
-    use super::{Command, Instead, parse};
+    use super::{BootstrapArgs, Command, Instead, parse};
 
     fn read(line: &str) -> Result<Command, String> {
         let words = line.split_whitespace().map(Into::into);
@@ -250,11 +248,12 @@ mod tests {
         assert!(matches!(read("deploy v1 --fleet"), Ok(Command::Deploy { .. })));
         assert!(matches!(
             read("bootstrap"),
-            Ok(Command::Bootstrap { tag: None, environment: None })
+            Ok(Command::Bootstrap(BootstrapArgs { tag: None, environment: None, .. }))
         ));
         assert!(matches!(
             read("bootstrap --environment staging"),
-            Ok(Command::Bootstrap { tag: None, environment: Some(name) }) if name == "staging"
+            Ok(Command::Bootstrap(BootstrapArgs { tag: None, environment: Some(name), .. }))
+                if name == "staging"
         ));
     }
 

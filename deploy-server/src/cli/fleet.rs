@@ -1,7 +1,7 @@
 //! `--fleet`: one order of a rollout, as SSM runs it on every host.
 //!
 //! It tries again after 10, 20 and 30 seconds where that may help, looks what is in service after
-//! all was done, and says so in one line of JSON that SSM's list of results has room for. That line
+//! all was done, and says so in one line of JSON that SSM's agent keeps all of. That line
 //! is the proof that a rollout waits for. A host that only puts the order off, because a job runs
 //! or because it leaves the group, ends with exit code 0: it says nothing against the version, and
 //! stops no other host.
@@ -9,7 +9,11 @@
 use std::path::Path;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use fleet_protocol::action::Action;
+use fleet_protocol::action_report::{ActionReport, ActionResult, DRAIN_STEP, ServiceReport};
+use fleet_protocol::exit_code::ExitCode;
+use fleet_protocol::ids::InstanceId;
+use serde_json::Value;
 
 use super::{Command, ask};
 use crate::config::Strings;
@@ -18,13 +22,13 @@ use crate::config::Strings;
 const PAUSES: [u64; 3] = [10, 20, 30];
 /// Other pauses, for tests: seconds, separated by commas.
 const PAUSES_VARIABLE: &str = "GH_DEPLOY_RETRY_SECONDS";
-/// SSM lists the first 2,500 characters of what a command printed.
-const LINE: usize = 2000;
-const WORDS: usize = 300;
-const LINES: usize = 10;
 
-/// Carries the order out and reports on it.
-pub(super) async fn carry_out(command: &Command, socket: &Path, env: &Strings) -> (u8, Value) {
+/// Carries the order out, and returns the exit code and the line of its report.
+pub(super) async fn carry_out(
+    command: &Command,
+    socket: &Path,
+    env: &Strings,
+) -> (ExitCode, String) {
     let pauses = pauses(env.get(PAUSES_VARIABLE).map(String::as_str));
     let mut pauses = pauses.into_iter();
     let (code, answer) = loop {
@@ -39,8 +43,8 @@ pub(super) async fn carry_out(command: &Command, socket: &Path, env: &Strings) -
         _ => ask(&Command::Status, socket).await.1,
     };
     let result = result(command, code, &answer, &status);
-    let put_off = matches!(result, "busy" | "refused" | "leaving");
-    (if put_off { 0 } else { code }, report(command, result, &answer, &status))
+    let code = if result.is_put_off() { ExitCode::Done } else { code };
+    (code, report(command, result, &answer, &status).line())
 }
 
 fn pauses(text: Option<&str>) -> Vec<u64> {
@@ -51,116 +55,105 @@ fn pauses(text: Option<&str>) -> Vec<u64> {
 
 /// Whether the same order may end differently in a moment: nothing was touched, or nobody answered.
 /// A version that failed its proof is not tried twice, because each try interrupts the host.
-fn may_help(command: &Command, code: u8, answer: &Value) -> bool {
+fn may_help(command: &Command, code: ExitCode, answer: &Value) -> bool {
+    use ExitCode::{Failed, Unavailable, Untouched};
     match command {
-        Command::Deploy { .. } => matches!(code, 1 | 13 | 69) && !is_busy(answer),
-        Command::RefreshSecrets | Command::Status => matches!(code, 1 | 69),
-        _ => code == 69,
+        Command::Deploy { .. } => {
+            matches!(code, Failed | Untouched | Unavailable) && !is_busy(answer)
+        }
+        Command::RefreshSecrets | Command::Status => matches!(code, Failed | Unavailable),
+        _ => code == Unavailable,
     }
 }
 
 fn is_busy(answer: &Value) -> bool {
-    answer["failedStep"] == "drain-worker"
+    answer["failedStep"] == DRAIN_STEP
 }
 
-/// One word for what became of the order.
-fn result(command: &Command, code: u8, answer: &Value, status: &Value) -> &'static str {
+/// What became of the order.
+fn result(command: &Command, code: ExitCode, answer: &Value, status: &Value) -> ActionResult {
     let deploys = matches!(command, Command::Deploy { .. } | Command::Rollback { .. });
     let same = answer["previous"]["imageId"] == answer["imageId"] && answer["imageId"].is_string();
     match code {
-        0 if deploys && same => "already_current",
-        0 if deploys => "deployed",
-        0 => "done",
+        ExitCode::Done if deploys && same => ActionResult::AlreadyCurrent,
+        ExitCode::Done if deploys => ActionResult::Deployed,
+        ExitCode::Done => ActionResult::Done,
         // What it found degraded it has told all the same.
-        1 if matches!(command, Command::Status) => "done",
-        10 => "rolled_back",
-        11 => "down",
-        12 if status["health"]["terminating"] == true => "leaving",
-        12 => "refused",
-        13 if is_busy(answer) => "busy",
-        75 => "busy",
-        69 => "unknown",
-        _ => "failed",
+        ExitCode::Failed if matches!(command, Command::Status) => ActionResult::Done,
+        ExitCode::RolledBack => ActionResult::RolledBack,
+        ExitCode::Down => ActionResult::Down,
+        ExitCode::Refused if status["health"]["terminating"] == true => ActionResult::Leaving,
+        ExitCode::Refused => ActionResult::Refused,
+        ExitCode::Untouched if is_busy(answer) => ActionResult::Busy,
+        ExitCode::StillBusy => ActionResult::Busy,
+        ExitCode::Unavailable => ActionResult::Unknown,
+        ExitCode::Failed | ExitCode::Untouched | ExitCode::Usage => ActionResult::Failed,
     }
 }
 
-fn report(command: &Command, result: &str, answer: &Value, status: &Value) -> Value {
+fn report(command: &Command, result: ActionResult, answer: &Value, status: &Value) -> ActionReport {
     let action = match command {
-        Command::Deploy { .. } => "deploy",
-        Command::Rollback { .. } => "rollback",
-        Command::Drain { .. } => "drain",
-        Command::Cleanup { .. } => "cleanup",
-        Command::RefreshSecrets => "refresh-secrets",
-        _ => "status",
+        Command::Deploy { .. } => Action::Deploy,
+        Command::Rollback { .. } => Action::Rollback,
+        Command::Drain { .. } => Action::Drain,
+        Command::Cleanup { .. } => Action::Cleanup,
+        Command::RefreshSecrets => Action::RefreshSecrets,
+        _ => Action::Status,
     };
-    let services: Vec<Value> =
-        status["services"].as_array().into_iter().flatten().map(short).collect();
-    let in_service = in_service(&services);
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let listed = status["services"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let services: Vec<ServiceReport> = listed
+        .iter()
+        .map(|service| ServiceReport {
+            service: text(&service["service"]).unwrap_or_default(),
+            image_tag: text(&service["imageTag"]),
+            state: text(&service["state"]),
+        })
+        .collect();
+    // What all of them say, or nothing.
+    let common = |field: &str| {
+        let first = text(&listed.first()?[field])?;
+        listed.iter().all(|service| service[field] == *first).then_some(first)
+    };
     let said = [&answer["error"], &answer["message"], &answer["health"]["reason"]];
-    let said = said.into_iter().find_map(Value::as_str);
-    // The digest is the deploy's own, so it says nothing about another version.
-    let digest = answer["digest"].as_str().filter(|_| in_service == answer["imageTag"].as_str());
-    let log: Vec<String> = answer["log"].as_array().into_iter().flatten().map(clipped).collect();
-    let mut report = json!({
-        "v": 1,
-        "instanceId": status["instanceId"],
-        "action": action,
-        "result": result,
-        "step": answer["failedStep"],
-        "message": said.map(clip),
-        "imageTag": in_service,
-        "digest": digest,
-        "before": answer["previous"]["imageTag"],
-        "services": services,
-        "log": log.iter().rev().take(LINES).rev().collect::<Vec<_>>(),
-    });
-    // The last lines say most, so the first ones go.
-    while report.to_string().chars().count() > LINE {
-        match report["log"].as_array_mut() {
-            Some(log) if !log.is_empty() => drop(log.remove(0)),
-            _ => break,
-        }
+    let log = answer["log"].as_array().into_iter().flatten().filter_map(text);
+    // A host that does not know its own id is nobody in particular, and proves nothing.
+    let instance = status["instanceId"].as_str().unwrap_or("unknown");
+    let tag = in_service(&services).map(str::to_owned);
+    ActionReport {
+        digest: common("digest").filter(|_| tag.is_some()),
+        image_id: common("imageId").filter(|_| tag.is_some()),
+        image_tag: tag,
+        before: text(&answer["previous"]["imageTag"]),
+        step: text(&answer["failedStep"]),
+        message: said.into_iter().find_map(text),
+        services,
+        log: log.collect(),
+        ..ActionReport::new(InstanceId::new(instance), action, result)
     }
-    report
-}
-
-fn short(service: &Value) -> Value {
-    json!({
-        "service": service["service"],
-        "imageTag": service["imageTag"].as_str().map(clip),
-        "state": service["state"],
-    })
 }
 
 /// The version that every service runs; `None` where they differ, or one does not run.
-fn in_service(services: &[Value]) -> Option<&str> {
-    let running = services.iter().all(|service| service["state"] == "running");
-    let tag = services.first()?["imageTag"].as_str()?;
-    let same = services.iter().all(|service| service["imageTag"] == tag);
+fn in_service(services: &[ServiceReport]) -> Option<&str> {
+    let running = services.iter().all(|service| service.state.as_deref() == Some("running"));
+    let tag = services.first()?.image_tag.as_deref()?;
+    let same = services.iter().all(|service| service.image_tag.as_deref() == Some(tag));
     (running && same && services.len() == crate::service::ServiceKind::ALL.len()).then_some(tag)
-}
-
-fn clipped(line: &Value) -> String {
-    clip(line.as_str().unwrap_or_default())
-}
-
-fn clip(text: &str) -> String {
-    text.chars().take(WORDS).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use fleet_protocol::line;
+    use serde_json::json;
 
     fn deploy() -> Command {
         Command::Deploy { tag: "v2".to_owned(), force: false, wait: true }
     }
 
     fn status(api: &str, worker: &str) -> Value {
-        json!({ "instanceId": "i-1", "services": [
-            { "service": "api", "imageTag": api, "state": "running", "imageId": "sha256:x" },
-            { "service": "worker", "imageTag": worker, "state": "running" },
-        ] })
+        let service = |name: &str, tag: &str| json!({ "service": name, "imageTag": tag, "state": "running", "imageId": "sha256:x", "digest": "sha256:d" });
+        json!({ "instanceId": "i-1", "services": [service("api", api), service("worker", worker)] })
     }
 
     #[test]
@@ -169,36 +162,44 @@ mod tests {
             "imageTag": "v2", "imageId": "b", "digest": "sha256:d", "previous": { "imageTag": "v1", "imageId": "a" },
             "error": "x".repeat(5000), "log": vec!["ä".repeat(5000); 100], "failedStep": "start-services",
         });
-        let report = report(&deploy(), "deployed", &answer, &status("v2", "v2"));
-        assert!(report.to_string().chars().count() <= LINE);
-        assert_eq!((&report["imageTag"], &report["digest"]), (&json!("v2"), &json!("sha256:d")));
-        assert_eq!((&report["instanceId"], &report["before"]), (&json!("i-1"), &json!("v1")));
-        assert!(!report["log"].as_array().unwrap().is_empty());
+        let line = report(&deploy(), ActionResult::Deployed, &answer, &status("v2", "v2")).line();
+        assert!(line.len() <= line::LIMIT, "{}", line.len());
+        let report = ActionReport::find(&line).unwrap();
+        let texts = [&report.image_tag, &report.digest, &report.image_id, &report.before];
+        assert_eq!(
+            texts.map(Option::as_deref),
+            [Some("v2"), Some("sha256:d"), Some("sha256:x"), Some("v1")]
+        );
+        assert_eq!(report.instance_id.as_str(), "i-1");
+        assert!(!report.log.is_empty());
     }
 
     #[test]
     fn half_a_deploy_is_no_version() {
-        let tag =
-            |status: &Value| report(&deploy(), "deployed", &json!({}), status)["imageTag"].clone();
-        assert_eq!(tag(&status("v2", "v1")), Value::Null);
-        assert_eq!(tag(&json!({ "services": [] })), Value::Null);
-        assert_eq!(tag(&Value::Null), Value::Null);
+        let tag = |status: &Value| {
+            let report = report(&deploy(), ActionResult::Deployed, &json!({}), status);
+            (report.image_tag, report.digest)
+        };
+        assert_eq!(tag(&status("v2", "v1")), (None, None));
+        assert_eq!(tag(&json!({ "services": [] })), (None, None));
+        assert_eq!(tag(&Value::Null), (None, None));
         let mut stopped = status("v2", "v2");
         stopped["services"][1]["state"] = json!("exited");
-        assert_eq!(tag(&stopped), Value::Null);
+        assert_eq!(tag(&stopped), (None, None));
     }
 
     #[test]
     fn only_what_may_end_differently_is_tried_again() {
+        use ExitCode::{Done, Down, Refused, RolledBack, StillBusy, Unavailable, Untouched, Usage};
         let again = |code, answer: Value| may_help(&deploy(), code, &answer);
-        assert!(again(13, json!({ "failedStep": "pull-image" })));
-        assert!(again(69, json!({})));
+        assert!(again(Untouched, json!({ "failedStep": "pull-image" })));
+        assert!(again(Unavailable, json!({})));
         assert!(
-            !again(13, json!({ "failedStep": "drain-worker" })),
+            !again(Untouched, json!({ "failedStep": "drain-worker" })),
             "a job runs: the rollout comes back"
         );
-        for code in [0, 10, 11, 12, 64, 75] {
-            assert!(!again(code, json!({})), "{code}");
+        for code in [Done, RolledBack, Down, Refused, Usage, StillBusy] {
+            assert!(!again(code, json!({})), "{code:?}");
         }
         assert_eq!(pauses(None), [10, 20, 30]);
         assert_eq!(pauses(Some("0, 1")), [0, 1]);
@@ -209,20 +210,23 @@ mod tests {
     fn one_word_for_every_end() {
         let word = |code, answer: Value, status: Value| result(&deploy(), code, &answer, &status);
         let leaving = json!({ "health": { "terminating": true } });
+        let ids = |now: &str, before: Value| json!({ "imageId": now, "previous": before });
         assert_eq!(
-            word(0, json!({ "imageId": "a", "previous": { "imageId": "a" } }), json!({})),
-            "already_current"
+            word(ExitCode::Done, ids("a", json!({ "imageId": "a" })), json!({})),
+            ActionResult::AlreadyCurrent
         );
         assert_eq!(
-            word(0, json!({ "imageId": "a", "previous": { "imageId": "b" } }), json!({})),
-            "deployed"
+            word(ExitCode::Done, ids("a", json!({ "imageId": "b" })), json!({})),
+            ActionResult::Deployed
         );
-        assert_eq!(word(0, json!({ "imageId": "a", "previous": null }), json!({})), "deployed");
-        assert_eq!(word(12, json!({}), leaving), "leaving");
-        assert_eq!(word(12, json!({}), json!({})), "refused");
-        assert_eq!(word(13, json!({ "failedStep": "drain-worker" }), json!({})), "busy");
-        assert_eq!(word(13, json!({ "failedStep": "pull-image" }), json!({})), "failed");
-        assert_eq!(word(69, json!({}), json!({})), "unknown");
-        assert_eq!(result(&Command::Status, 1, &json!({}), &json!({})), "done");
+        assert_eq!(word(ExitCode::Done, ids("a", Value::Null), json!({})), ActionResult::Deployed);
+        assert_eq!(word(ExitCode::Refused, json!({}), leaving), ActionResult::Leaving);
+        assert_eq!(word(ExitCode::Refused, json!({}), json!({})), ActionResult::Refused);
+        let at = |step: &str| json!({ "failedStep": step });
+        assert_eq!(word(ExitCode::Untouched, at("drain-worker"), json!({})), ActionResult::Busy);
+        assert_eq!(word(ExitCode::Untouched, at("pull-image"), json!({})), ActionResult::Failed);
+        assert_eq!(word(ExitCode::Unavailable, json!({}), json!({})), ActionResult::Unknown);
+        let found = result(&Command::Status, ExitCode::Failed, &json!({}), &json!({}));
+        assert_eq!(found, ActionResult::Done);
     }
 }

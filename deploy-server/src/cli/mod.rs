@@ -1,38 +1,28 @@
 //! The local commands. They talk to the running server through its root-only socket, so they carry
 //! no secret, and killing one of them stops nothing.
 //!
-//! | Exit code | Meaning |
-//! |---|---|
-//! | 0 | done, or already so |
-//! | 1 | failed, or `status` found the host degraded |
-//! | 10 | the deploy failed, the previous containers run again |
-//! | 11 | the deploy failed, and the previous containers could not be restored |
-//! | 12 | refused: something else is in progress, or the host is terminating |
-//! | 13 | the deploy failed before anything was touched |
-//! | 64 | wrong usage or configuration |
-//! | 69 | the server does not answer within a minute, or the worker's state is unknown |
-//! | 75 | not drained: a job still runs; ask again |
+//! How they end is [`ExitCode`], of the crate that the control plane shares.
 
 mod args;
+mod bootstrap;
 mod fleet;
 mod render;
 mod stable;
 
-pub use args::{Command, Instead, Parsed, USAGE, parse};
+pub use args::{BootstrapArgs, Command, Instead, Parsed, USAGE, parse};
 
 use std::io::{self, Write as _};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use fleet_protocol::drain_report::DrainReport;
+use fleet_protocol::exit_code::ExitCode;
 use serde_json::{Value, json};
 
 use crate::config::Strings;
 use crate::docker::{self, Answer, UnixHttp};
 use crate::secrets;
 
-pub const EXIT_USAGE: u8 = 64;
-const EXIT_UNAVAILABLE: u8 = 69;
-const EXIT_LATER: u8 = 75;
 /// A deploy waits for a job at most this long in any configuration.
 const LONGEST_CALL: Duration = Duration::from_secs(24 * 3600);
 /// Longer than a restart of the server takes, its last work included.
@@ -41,48 +31,47 @@ const SERVER_WITHIN: Duration = Duration::from_secs(60);
 /// Runs a local command and returns the exit code.
 pub async fn run(parsed: Parsed, env: &Strings) -> u8 {
     let socket = crate::config::control_socket(env);
-    let outcome = match &parsed.command {
-        Command::Serve => unreachable!("the binary serves by itself"),
-        Command::PullSecrets(arguments) => pull_secrets(arguments.clone(), env).await,
-        Command::Bootstrap { tag: None, environment } => {
-            match stable::image_tag(environment.as_deref(), env).await {
-                Ok(tag) => {
-                    let environment = environment.clone();
-                    ask(&Command::Bootstrap { tag: Some(tag), environment }, &socket).await
-                }
-                Err((code, message)) => (code, json!({ "success": false, "message": message })),
-            }
-        }
-        command if parsed.fleet => fleet::carry_out(command, &socket, env).await,
-        command => ask(command, &socket).await,
-    };
-    let (code, value) = outcome;
-    let text = if parsed.json || parsed.fleet {
-        // One line: whoever reads it over SSM gets it whole or not at all.
-        value.to_string()
+    let (code, text) = if parsed.fleet {
+        fleet::carry_out(&parsed.command, &socket, env).await
     } else {
-        render::text(&parsed.command, &value)
+        let (code, value) = match &parsed.command {
+            Command::Serve => unreachable!("the binary serves by itself"),
+            Command::PullSecrets(arguments) => pull_secrets(arguments.clone(), env).await,
+            Command::Bootstrap(wish) => bootstrap::until_it_runs(wish, &socket, env).await,
+            command => ask(command, &socket).await,
+        };
+        let text =
+            if parsed.json { one_line(&value) } else { render::text(&parsed.command, &value) };
+        (code, text)
     };
     let mut out = io::stdout().lock();
     // A reader that went away does not change what was done.
     drop(writeln!(out, "{text}"));
-    code
+    code.code()
 }
 
-async fn pull_secrets(arguments: secrets::PullArgs, env: &Strings) -> (u8, Value) {
+/// One line: whoever reads it over SSM gets it whole or not at all.
+fn one_line(value: &Value) -> String {
+    match serde_json::from_value::<DrainReport>(value.clone()) {
+        Ok(report) => report.line(),
+        Err(_) => value.to_string(),
+    }
+}
+
+async fn pull_secrets(arguments: secrets::PullArgs, env: &Strings) -> (ExitCode, Value) {
     match secrets::pull(arguments, env).await {
         Ok(report) => {
             let mut value = serde_json::to_value(report).expect("a report is plain data");
             value["success"] = json!(true);
-            (0, value)
+            (ExitCode::Done, value)
         }
-        Err(error) => (1, json!({ "success": false, "message": error.to_string() })),
+        Err(error) => (ExitCode::Failed, json!({ "success": false, "message": error.to_string() })),
     }
 }
 
-async fn ask(command: &Command, socket: &Path) -> (u8, Value) {
+async fn ask(command: &Command, socket: &Path) -> (ExitCode, Value) {
     let http = UnixHttp::new(socket);
-    let is_new_host = matches!(command, Command::Bootstrap { .. });
+    let is_new_host = matches!(command, Command::Bootstrap(_));
     let answer = match wait_for_server(&http, is_new_host).await {
         Ok(()) => {
             let (method, path, body) = request(command);
@@ -101,7 +90,7 @@ async fn ask(command: &Command, socket: &Path) -> (u8, Value) {
             let value = serde_json::from_slice(&answer.body).unwrap_or(Value::Null);
             (exit_code(command, &answer, &value), value)
         }
-        Err(message) => (EXIT_UNAVAILABLE, json!({ "success": false, "message": message })),
+        Err(message) => (ExitCode::Unavailable, json!({ "success": false, "message": message })),
     }
 }
 
@@ -135,7 +124,9 @@ fn request(command: &Command) -> (&'static str, &'static str, Option<Value>) {
         Command::Deploy { tag, force, wait } => {
             ("POST", "/deploy", Some(json!({ "image_tag": tag, "force": force, "wait": wait })))
         }
-        Command::Bootstrap { tag, .. } => ("POST", "/bootstrap", Some(json!({ "image_tag": tag }))),
+        Command::Bootstrap(wish) => {
+            ("POST", "/bootstrap", Some(json!({ "image_tag": wish.tag, "digest": wish.digest })))
+        }
         Command::Rollback { force, wait } => {
             ("POST", "/rollback", Some(json!({ "force": force, "wait": wait })))
         }
@@ -151,25 +142,25 @@ fn request(command: &Command) -> (&'static str, &'static str, Option<Value>) {
     }
 }
 
-fn exit_code(command: &Command, answer: &Answer, value: &Value) -> u8 {
+fn exit_code(command: &Command, answer: &Answer, value: &Value) -> ExitCode {
     let drain = matches!(command, Command::Drain { .. });
     match (answer.status, value["status"].as_str()) {
-        (200, Some("degraded")) => 1,
-        (200 | 202, _) => 0,
-        (400, _) => EXIT_USAGE,
-        (409, _) if drain => EXIT_LATER,
-        (409, _) => 12,
-        (503, _) if drain => EXIT_UNAVAILABLE,
-        (500, Some("rolled_back")) => 10,
-        (500, Some("down")) => 11,
-        (500, Some("failed")) => 13,
-        _ => 1,
+        (200, Some("degraded")) => ExitCode::Failed,
+        (200 | 202, _) => ExitCode::Done,
+        (400, _) => ExitCode::Usage,
+        (409, _) if drain => ExitCode::StillBusy,
+        (409, _) => ExitCode::Refused,
+        (503, _) if drain => ExitCode::Unavailable,
+        (500, Some("rolled_back")) => ExitCode::RolledBack,
+        (500, Some("down")) => ExitCode::Down,
+        (500, Some("failed")) => ExitCode::Untouched,
+        _ => ExitCode::Failed,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Command, exit_code};
+    use super::{Command, ExitCode, USAGE, exit_code};
     use crate::docker::Answer;
     use serde_json::json;
 
@@ -180,13 +171,23 @@ mod tests {
         };
         let deploy = Command::Deploy { tag: "v1".to_owned(), force: false, wait: true };
         let drain = Command::Drain { within: None, terminating: true, stop: false };
-        assert_eq!(code(&deploy, 200, "deployed"), 0);
-        assert_eq!(code(&deploy, 500, "rolled_back"), 10);
-        assert_eq!(code(&deploy, 500, "down"), 11);
-        assert_eq!(code(&deploy, 409, ""), 12);
-        assert_eq!(code(&deploy, 500, "failed"), 13);
-        assert_eq!(code(&drain, 409, ""), 75);
-        assert_eq!(code(&drain, 503, ""), 69);
-        assert_eq!(code(&Command::Status, 200, "degraded"), 1);
+        assert_eq!(code(&deploy, 200, "deployed"), ExitCode::Done);
+        assert_eq!(code(&deploy, 500, "rolled_back"), ExitCode::RolledBack);
+        assert_eq!(code(&deploy, 500, "down"), ExitCode::Down);
+        assert_eq!(code(&deploy, 409, ""), ExitCode::Refused);
+        assert_eq!(code(&deploy, 500, "failed"), ExitCode::Untouched);
+        assert_eq!(code(&drain, 409, ""), ExitCode::StillBusy);
+        assert_eq!(code(&drain, 503, ""), ExitCode::Unavailable);
+        assert_eq!(code(&Command::Status, 200, "degraded"), ExitCode::Failed);
+    }
+
+    #[test]
+    fn every_exit_code_is_documented_where_people_look() {
+        let page = include_str!("../../../docs/HOST.md");
+        for code in ExitCode::ALL {
+            let row = format!("| {} | {} |", code.code(), code.meaning());
+            assert!(page.contains(&row), "docs/HOST.md lacks: {row}");
+            assert!(USAGE.contains(&format!("{} ", code.code())), "--help lacks {}", code.code());
+        }
     }
 }

@@ -3,9 +3,9 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use fleet_protocol::exit_code::ExitCode;
+use fleet_protocol::stable::{self, StablePointer};
 
-use super::{EXIT_UNAVAILABLE, EXIT_USAGE};
 use crate::aws::{Aws, Error};
 use crate::config::Strings;
 use crate::secrets::document;
@@ -19,13 +19,16 @@ const PAUSE: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 /// The exit code and what to do about it.
-pub(super) async fn image_tag(given: Option<&str>, env: &Strings) -> Result<String, (u8, String)> {
-    let usage = |error: String| (EXIT_USAGE, error);
+pub(super) async fn pointer(
+    given: Option<&str>,
+    env: &Strings,
+) -> Result<StablePointer, (ExitCode, String)> {
+    let usage = |error: String| (ExitCode::Usage, error);
     let aws = Aws::from_env(env).map_err(|error| usage(error.to_string()))?;
     let given = given.or_else(|| env.get("GH_ENVIRONMENT").map(String::as_str));
     let environment = document::environment(given, &aws).await;
     let environment = environment.map_err(|error| usage(format!("{error}; or give --tag TAG")))?;
-    let name = format!("/ghosthands/{environment}/stable");
+    let name = stable::parameter(&environment);
     let began = Instant::now();
     let found = loop {
         match aws.parameter(&name).await {
@@ -33,7 +36,7 @@ pub(super) async fn image_tag(given: Option<&str>, env: &Strings) -> Result<Stri
             Err(error @ Error::Setting { .. }) => return Err(usage(error.to_string())),
             Err(error) if began.elapsed() >= WITHIN => {
                 return Err((
-                    EXIT_UNAVAILABLE,
+                    ExitCode::Unavailable,
                     format!("the stable version cannot be read: {error}"),
                 ));
             }
@@ -45,7 +48,7 @@ pub(super) async fn image_tag(given: Option<&str>, env: &Strings) -> Result<Stri
             format!("no version was ever proven: there is no parameter {name}; give --tag TAG");
         return Err(usage(fix));
     };
-    let tag = serde_json::from_str::<Value>(&text).ok();
-    let tag = tag.and_then(|pointer| pointer["image_tag"].as_str().map(str::to_owned));
-    tag.ok_or_else(|| usage(format!("the parameter {name} names no image_tag; give --tag TAG")))
+    StablePointer::parse(&text).map_err(|wrong| {
+        usage(format!("the parameter {name} cannot be used: {wrong}; give --tag TAG"))
+    })
 }

@@ -62,6 +62,8 @@ pub enum Role {
     /// The service's own name, or the name that the old container had when it was found.
     Current,
     Prev,
+    /// Dead, and the engine cannot remove it: it has a name that is in nobody's way.
+    Aside,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -180,8 +182,16 @@ fn backward(run: &Run, world: &World) -> Next {
         }
         let step = match (&see(service).next, &see(service).old) {
             (Some(next), _) if next.life != Life::Down => Some(Step::StopNew(service)),
-            (Some(_), _) => Some(Step::RemoveNew(service)),
-            (None, Some(old)) if old.role == Role::Prev => Some(Step::RestoreName(service)),
+            (Some(next), _)
+                if next.role != Role::Aside && !run.did.contains(&Step::RemoveNew(service)) =>
+            {
+                Some(Step::RemoveNew(service))
+            }
+            (_, Some(old))
+                if old.role == Role::Prev && !run.did.contains(&Step::RestoreName(service)) =>
+            {
+                Some(Step::RestoreName(service))
+            }
             _ => None,
         };
         if let Some(step) = step {

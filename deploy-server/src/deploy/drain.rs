@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use crate::service::Place;
-use crate::worker::{self, Reading, Seen, Unknown};
+use crate::worker::{self, Seen, Unknown};
+use fleet_protocol::worker::WorkerStatus;
 
 /// An old worker is caught idle only between two readings, so they are close together.
 const BETWEEN_READINGS: Duration = Duration::from_millis(50);
@@ -64,7 +65,7 @@ pub async fn wait_until_idle(place: &Place, within: Duration) -> Result<Idle, No
             let order = ordered.and_then(|(_, outcome)| outcome.err());
             return Err(NotIdle { reason: explain(&seen, order.as_ref()), last: seen });
         }
-        open = !closed || matches!(seen, Ok(Reading { accepting: Some(true), .. }));
+        open = !closed || matches!(seen, Ok(WorkerStatus { accepting: Some(true), .. }));
         tokio::time::sleep(BETWEEN_READINGS.min(within.saturating_sub(began.elapsed()))).await;
     }
 }
@@ -73,7 +74,7 @@ fn explain(seen: &Seen, order: Option<&Unknown>) -> String {
     match (seen, order) {
         (Err(unknown), _) => format!("the worker's state is unknown: {unknown}"),
         (Ok(_), Some(refusal)) => format!("the worker's intake could not be closed: {refusal}"),
-        (Ok(Reading { active_jobs, .. }), None) if *active_jobs > 0 => {
+        (Ok(WorkerStatus { active_jobs, .. }), None) if *active_jobs > 0 => {
             format!("the worker still runs {active_jobs} job(s)")
         }
         (Ok(_), None) => "the worker keeps its intake open".to_owned(),
@@ -82,7 +83,7 @@ fn explain(seen: &Seen, order: Option<&Unknown>) -> String {
 
 /// Watches a worker while something else stops it, and returns the most jobs that were seen
 /// running.
-pub async fn watch_for_caught_jobs(place: &Place, stopping: impl Future<Output = ()>) -> u64 {
+pub async fn watch_for_caught_jobs(place: &Place, stopping: impl Future<Output = ()>) -> u32 {
     let mut caught = 0;
     let mut stopping = std::pin::pin!(stopping);
     loop {
@@ -105,11 +106,19 @@ pub async fn watch_for_caught_jobs(place: &Place, stopping: impl Future<Output =
 #[cfg(test)]
 mod tests {
     use super::{Idle, judge};
-    use crate::worker::{Reading, Unknown};
+    use crate::worker::Unknown;
+    use fleet_protocol::worker::WorkerStatus;
 
-    fn reading(active_jobs: u64, accepting: Option<bool>) -> crate::worker::Seen {
+    fn reading(active_jobs: u32, accepting: Option<bool>) -> crate::worker::Seen {
         let (worker_id, uptime_ms, deploy_id) = (None, None, None);
-        Ok(Reading { active_jobs, draining: true, accepting, worker_id, uptime_ms, deploy_id })
+        Ok(WorkerStatus {
+            active_jobs,
+            is_draining: true,
+            accepting,
+            worker_id,
+            uptime_ms,
+            deploy_id,
+        })
     }
 
     #[test]

@@ -33,7 +33,8 @@ pub fn current<'a>(
 #[must_use]
 pub fn plays(config: &Config, service: &Service, container: &ContainerSummary) -> bool {
     let name = container.name();
-    if name == service.next_name() || name == service.prev_name() {
+    let is_aside = name.starts_with(&service.leftover_prefix());
+    if is_aside || name == service.next_name() || name == service.prev_name() {
         return false;
     }
     let label = |key: &str| container.labels.get(key).map(String::as_str);
@@ -71,7 +72,9 @@ pub fn world(
         let see = |id: &str| {
             let container = by_id.get(id)?;
             let name = container.name();
-            let role = if name == service.next_name() {
+            let role = if name.starts_with(&service.leftover_prefix()) {
+                Role::Aside
+            } else if name == service.next_name() {
                 Role::Next
             } else if name == service.prev_name() {
                 Role::Prev

@@ -6,6 +6,7 @@
 pub mod decide;
 pub mod drain;
 pub mod find;
+pub mod foreign;
 pub mod gate;
 pub mod model;
 mod prepare;
@@ -160,7 +161,7 @@ pub async fn current_version(server: &Server) -> Option<Version> {
     let container = find::current(&server.config, service, &containers, None)?;
     let image = server.engine.inspect_image(&container.image_id).await.ok().flatten();
     let repository = server.config.images.full().unwrap_or_default();
-    let digest = image.and_then(|image| image.digest_in(&repository).map(str::to_owned));
+    let digest = image.and_then(|image| image.only_digest_in(&repository).map(str::to_owned));
     Some(Version {
         image_tag: find::image_tag_of(container),
         image_id: container.image_id.clone(),

@@ -30,12 +30,17 @@ pub enum Record {
         step: Step,
         /// Jobs that an old worker took between its last idle answer and its end.
         #[serde(default, skip_serializing_if = "is_zero")]
-        caught_jobs: u64,
+        caught_jobs: u32,
         #[serde(default, skip_serializing_if = "is_zero")]
         waited_ms: u64,
     },
     /// The way forward is closed; from here on the deploy undoes what it did.
     Failed(Failure),
+    /// Tidying up that did not come about. It keeps no service from coming back.
+    LeftBehind {
+        step: Step,
+        reason: String,
+    },
     /// One service could not be brought back.
     RestoreFailed {
         service: ServiceKind,
@@ -161,7 +166,9 @@ pub struct Run {
     pub did: BTreeSet<Step>,
     pub failure: Option<Failure>,
     pub restore_failed: BTreeMap<ServiceKind, String>,
-    pub caught_jobs: u64,
+    /// What could not be tidied up, in words.
+    pub left_behind: Vec<String>,
+    pub caught_jobs: u32,
     pub drain_waited_ms: u64,
     pub outcome: Option<Outcome>,
     /// The last thing that was begun, for people who watch.
@@ -184,6 +191,7 @@ impl Run {
             did: BTreeSet::new(),
             failure: None,
             restore_failed: BTreeMap::new(),
+            left_behind: Vec::new(),
             caught_jobs: 0,
             drain_waited_ms: 0,
             outcome: None,
@@ -233,6 +241,10 @@ impl Run {
             Record::Failed(failure) => {
                 self.failure.get_or_insert(failure);
             }
+            Record::LeftBehind { step, reason } => {
+                self.did.insert(step);
+                self.left_behind.push(reason);
+            }
             Record::RestoreFailed { service, reason } => {
                 self.restore_failed.entry(service).or_insert(reason);
             }
@@ -279,6 +291,22 @@ impl Step {
         }
     }
 
+    /// What a step of tidying up does, for a person.
+    pub(super) fn deed(self) -> &'static str {
+        match self {
+            Self::RemoveNew(_) => "removing the new container",
+            Self::RestoreName(_) => "giving the old name back to the container",
+            Self::RestorePolicy(_) => "giving the restart policy back to the container",
+            other => other.public_name(),
+        }
+    }
+
+    /// It only tidies up: no service needs it to come back.
+    #[must_use]
+    pub fn only_tidies_up(self) -> bool {
+        matches!(self, Self::RemoveNew(_) | Self::RestoreName(_) | Self::RestorePolicy(_))
+    }
+
     #[must_use]
     pub fn service(self) -> Option<ServiceKind> {
         match self {
@@ -315,7 +343,6 @@ impl Outcome {
     }
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
-fn is_zero(n: &u64) -> bool {
-    *n == 0
+fn is_zero<N: Default + PartialEq>(n: &N) -> bool {
+    *n == N::default()
 }

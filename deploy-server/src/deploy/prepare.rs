@@ -6,7 +6,7 @@ use super::find;
 use super::gate;
 use super::model::{Image, OldContainer, Record, Step, Version};
 use super::run::Deployment;
-use super::steps::remove_by_name;
+use super::steps::{clear_name, remove_leftovers};
 use crate::docker::{self, ContainerDetail, ContainerSummary, ImageDetail};
 use crate::listener;
 use crate::service::{Marks, ServiceKind, label};
@@ -16,6 +16,8 @@ use crate::service::{Marks, ServiceKind, label};
 pub enum Target {
     /// A tag or a `sha256:` digest of the configured repository.
     Tag(String),
+    /// What the fleet has proven: the tag for people, and the digest that it meant then.
+    Proven { tag: String, digest: String },
     /// A version that ran here before.
     Version(Version),
 }
@@ -41,6 +43,9 @@ impl Deployment<'_> {
         let engine = &self.server.engine;
         let list = engine.list_containers(true).await;
         let containers = list.map_err(|error| ("load-configs", None, error.to_string()))?;
+        for kind in ServiceKind::ALL {
+            remove_leftovers(self.server, self.server.config.service(kind), &containers).await;
+        }
         let mut olds = Vec::new();
         for kind in ServiceKind::ALL {
             olds.push((kind, self.find_old(kind, &containers).await?));
@@ -66,8 +71,14 @@ impl Deployment<'_> {
     async fn fetch(&mut self, target: &Target) -> Result<Image, Failed> {
         let failed = |error: docker::Error| ("pull-image", None, error.to_string());
         let repository = self.server.config.images.full();
-        let tag = match target {
-            Target::Tag(tag) => tag.clone(),
+        let (tag, pulled) = match target {
+            Target::Tag(tag) => (tag.clone(), tag.clone()),
+            Target::Proven { tag, digest } => {
+                if let Some(image) = self.on_disk(repository.as_deref(), digest).await {
+                    return Ok(self.by_tag_or_id(tag, &image, Some(digest.clone())).await);
+                }
+                (tag.clone(), digest.clone())
+            }
             Target::Version(version) => {
                 let known = self.server.engine.inspect_image(&version.image_id).await;
                 if let Some(image) = known.map_err(failed)? {
@@ -75,7 +86,7 @@ impl Deployment<'_> {
                         .by_tag_or_id(&version.image_tag, &image, version.digest.clone())
                         .await);
                 }
-                version.digest.clone().ok_or_else(|| {
+                let digest = version.digest.clone().ok_or_else(|| {
                     let id = &version.image_id;
                     (
                         "pull-image",
@@ -84,7 +95,8 @@ impl Deployment<'_> {
                             "image {id} is no longer on this host, and no digest of it is known"
                         ),
                     )
-                })?
+                })?;
+                (version.image_tag.clone(), digest)
             }
         };
         let repository = repository.ok_or_else(|| {
@@ -93,12 +105,30 @@ impl Deployment<'_> {
         })?;
         self.ticket.step("pull-image");
         self.note(Record::Doing { step: Step::Pull });
-        let image = self.pull(&repository, &tag).await?;
-        let digest = image.digest_in(&repository).map(str::to_owned);
+        let (image, digest) = self.pull(&repository, &pulled).await?;
+        // An engine that does not say it leaves the image's own list, which is in no order.
+        let digest = digest.or_else(|| image.only_digest_in(&repository).map(str::to_owned));
         Ok(self.by_tag_or_id(&tag, &image, digest).await)
     }
 
-    async fn pull(&self, repository: &str, tag: &str) -> Result<ImageDetail, Failed> {
+    /// The image of this digest, where it is on this host already: then no registry is needed.
+    async fn on_disk(&self, repository: Option<&str>, digest: &str) -> Option<ImageDetail> {
+        let reference = format!("{}@{digest}", repository?);
+        let found = self.server.engine.inspect_image(&reference).await.ok().flatten();
+        if found.is_some() {
+            tracing::info!(
+                image = reference,
+                "the image is on this host: the registry is not asked"
+            );
+        }
+        found
+    }
+
+    async fn pull(
+        &self,
+        repository: &str,
+        tag: &str,
+    ) -> Result<(ImageDetail, Option<String>), Failed> {
         let server = self.server;
         let mut renewed = false;
         loop {
@@ -221,7 +251,7 @@ impl Deployment<'_> {
         let failed = |error: docker::Error| {
             (Step::Create(kind).public_name(), Some(kind), error.to_string())
         };
-        remove_by_name(server, &service.next_name()).await.map_err(failed)?;
+        clear_name(server, service, &service.next_name()).await.map_err(failed)?;
         let marks = Marks {
             deploy: self.run.begin.deploy.clone(),
             generation: self.run.begin.generation,

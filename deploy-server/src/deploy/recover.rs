@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::decide::interrupted;
 use super::model::{Record, Run, Step};
 use super::run::Deployment;
-use super::steps::remove_by_name;
+use super::steps::clear_name;
 use crate::ops::What;
 use crate::server::Server;
 use crate::service::ServiceKind;
@@ -48,8 +48,9 @@ pub async fn recover(server: &'static Server) {
     // A container may have been made and not been written down.
     for kind in ServiceKind::ALL {
         if !deployment.run.created.contains_key(&kind) {
-            let name = server.config.service(kind).next_name();
-            if let Err(error) = remove_by_name(server, &name).await {
+            let service = server.config.service(kind);
+            let name = service.next_name();
+            if let Err(error) = clear_name(server, service, &name).await {
                 tracing::warn!(error = %error, container = name, "a leftover container stays");
             }
         }

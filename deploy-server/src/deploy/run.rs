@@ -146,6 +146,15 @@ impl<'a> Deployment<'a> {
             Err(trouble) => {
                 let (reason, log) = trouble.into_parts();
                 match (going_back, step.service()) {
+                    (true, Some(service)) if step.only_tidies_up() => {
+                        let reason = format!("{} of {service} was not done: {reason}", step.deed());
+                        tracing::error!(
+                            deploy = self.run.begin.deploy,
+                            reason,
+                            "something is left behind; the old containers are started all the same"
+                        );
+                        self.note(Record::LeftBehind { step, reason });
+                    }
                     (true, Some(service)) => {
                         tracing::error!(
                             deploy = self.run.begin.deploy,
@@ -222,6 +231,10 @@ impl<'a> Deployment<'a> {
             for (service, reason) in &run.restore_failed {
                 text.push_str(&format!("; {service} could not be restored: {reason}"));
             }
+        }
+        if !run.left_behind.is_empty() {
+            let left = run.left_behind.join("; ");
+            error = Some(error.map_or_else(|| left.clone(), |text| format!("{text}; {left}")));
         }
         Entry {
             id: run.begin.deploy.clone(),

@@ -32,7 +32,7 @@ const PORT_FREE_WITHIN: Duration = Duration::from_secs(2);
 pub(super) struct Done {
     /// Docker does not show its effect, so the journal must.
     pub invisible: bool,
-    pub caught_jobs: u64,
+    pub caught_jobs: u32,
     pub waited_ms: u64,
 }
 
@@ -86,7 +86,7 @@ pub(super) async fn perform(deployment: &mut Deployment<'_>, step: Step) -> Step
     match step {
         Step::Pull | Step::Create(_) => visible,
         Step::ClearPrev(kind) => {
-            remove_by_name(server, &config.service(kind).prev_name()).await?;
+            clear_name(server, config.service(kind), &config.service(kind).prev_name()).await?;
             visible
         }
         Step::Drain => drain_worker(deployment).await,
@@ -127,7 +127,7 @@ pub(super) async fn perform(deployment: &mut Deployment<'_>, step: Step) -> Step
             Ok(Done { invisible: caught_jobs > 0, caught_jobs, waited_ms: 0 })
         }
         Step::RemoveNew(kind) => {
-            engine.remove_container(new(kind)?).await?;
+            remove_or_set_aside(server, config.service(kind), new(kind)?).await?;
             visible
         }
         Step::RestoreName(kind) => {
@@ -251,7 +251,7 @@ async fn drain_worker(deployment: &mut Deployment<'_>) -> StepResult {
 ///
 /// # Errors
 /// When the engine cannot stop it.
-pub(crate) async fn stop_and_watch(server: &Server, id: &str) -> Result<u64, docker::Error> {
+pub(crate) async fn stop_and_watch(server: &Server, id: &str) -> Result<u32, docker::Error> {
     let mut outcome = Ok(());
     let stopping = async {
         outcome = server.engine.stop_container(id, server.config.timing.stop_grace).await;
@@ -349,7 +349,7 @@ async fn promote(server: &Server, service: &Service, id: &str) -> Result<(), Tro
                 format!("another container runs under the name {}", service.container).into()
             );
         }
-        engine.remove_container(&other.id).await?;
+        remove_or_set_aside(server, service, &other.id).await?;
     }
     Ok(engine.rename_container(id, &service.container).await?)
 }
@@ -362,7 +362,7 @@ async fn stop_new(
     kind: ServiceKind,
     id: &str,
     force: bool,
-) -> Result<u64, Trouble> {
+) -> Result<u32, Trouble> {
     let place = &server.config.worker.place;
     if kind != ServiceKind::Worker || !is_at_work(server, id).await? {
         server.engine.stop_container(id, server.config.timing.stop_grace).await?;
@@ -410,11 +410,56 @@ async fn resume_worker(server: &Server) -> Result<(), Trouble> {
     server.state.replace(UNDRAIN, b"{}").map_err(|error| Trouble::from(error.to_string()))
 }
 
-/// Removes the container of exactly that name.
-pub(super) async fn remove_by_name(server: &Server, name: &str) -> Result<(), docker::Error> {
+/// Frees a name: the container of exactly that name is removed or set aside.
+pub(super) async fn clear_name(
+    server: &Server,
+    service: &Service,
+    name: &str,
+) -> Result<(), docker::Error> {
     match server.engine.inspect_container(name).await? {
         // The engine also finds containers by the beginning of their id.
-        Some(found) if found.name() == name => server.engine.remove_container(&found.id).await,
+        Some(found) if found.name() == name => {
+            remove_or_set_aside(server, service, &found.id).await
+        }
         _ => Ok(()),
+    }
+}
+
+/// Removes a container, or gives it a name that is in nobody's way where the engine cannot remove
+/// it ("device or resource busy"): what is left over must not keep a service from running. Returns
+/// the engine's refusal only where neither can be done.
+async fn remove_or_set_aside(
+    server: &Server,
+    service: &Service,
+    id: &str,
+) -> Result<(), docker::Error> {
+    let Err(refusal) = server.engine.remove_container(id).await else { return Ok(()) };
+    if refusal.is_engine_away() {
+        return Err(refusal);
+    }
+    let aside = service.leftover_name(id);
+    match server.engine.rename_container(id, &aside).await {
+        Ok(()) => {
+            tracing::error!(error = %refusal, container = aside, "the engine cannot remove a dead container; it is set aside under this name");
+            Ok(())
+        }
+        Err(error) => {
+            tracing::error!(error = %error, container = id, "nor can it be renamed");
+            Err(refusal)
+        }
+    }
+}
+
+/// Removes what earlier deploys had to set aside, as far as the engine can by now.
+pub(super) async fn remove_leftovers(
+    server: &Server,
+    service: &Service,
+    containers: &[docker::ContainerSummary],
+) {
+    let prefix = service.leftover_prefix();
+    for container in containers.iter().filter(|it| it.name().starts_with(&prefix)) {
+        if let Err(error) = server.engine.remove_container(&container.id).await {
+            tracing::warn!(error = %error, container = container.name(), "a leftover container stays");
+        }
     }
 }

@@ -14,6 +14,7 @@ const LONGEST_PULL: Duration = Duration::from_secs(600);
 
 impl Engine {
     /// Pulls `repository` at `tag` (a tag or a `sha256:` digest) and proves that the image is here.
+    /// Returns it with the digest that the tag meant in this pull: one image may have several.
     ///
     /// # Errors
     /// A refusal, a failure inside the stream, silence for a minute, ten minutes in all, or an
@@ -23,13 +24,13 @@ impl Engine {
         repository: &str,
         tag: &str,
         credential: Option<&SecretString>,
-    ) -> Result<ImageDetail, Error> {
+    ) -> Result<(ImageDetail, Option<String>), Error> {
         let whole = tokio::time::timeout(LONGEST_PULL, self.pull(repository, tag, credential));
-        whole.await.map_err(|_| PullError::TooSlow(LONGEST_PULL.as_secs()))??;
+        let digest = whole.await.map_err(|_| PullError::TooSlow(LONGEST_PULL.as_secs()))??;
         let separator = if tag.starts_with("sha256:") { '@' } else { ':' };
         let reference = format!("{repository}{separator}{tag}");
         match self.inspect_image(&reference).await? {
-            Some(image) => Ok(image),
+            Some(image) => Ok((image, digest)),
             None => Err(PullError::Missing(reference).into()),
         }
     }
@@ -39,7 +40,7 @@ impl Engine {
         repository: &str,
         tag: &str,
         credential: Option<&SecretString>,
-    ) -> Result<(), Error> {
+    ) -> Result<Option<String>, Error> {
         let path = format!(
             "{}/images/create?fromImage={}&tag={}",
             self.prefix().await?,
@@ -56,7 +57,7 @@ impl Engine {
             let whole = tokio::time::timeout(SHORT, body.collect()).await;
             let bytes = whole.ok().and_then(Result::ok).map(|body| body.to_bytes());
             let answer = super::Answer { status, body: bytes.unwrap_or_default() };
-            return answer.expect_success("POST /images/create").map(drop);
+            return answer.expect_success("POST /images/create").map(|_| None);
         }
         let mut stream = PullStream::default();
         loop {
@@ -73,8 +74,7 @@ impl Engine {
                 }
             }
         }
-        stream.finish()?;
-        Ok(())
+        Ok(stream.finish()?)
     }
 
     /// One image by id or reference; `None` when it is not on this host.

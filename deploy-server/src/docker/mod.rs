@@ -192,8 +192,15 @@ impl Engine {
         if let Some(prefix) = self.lock_api().clone() {
             return Ok(prefix);
         }
-        let engine = self.version().await?.api_version;
-        let prefix = negotiate(&engine);
+        let engine = self.version().await?;
+        let (prefix, is_newer) = negotiate(&engine.api_version, &engine.min_api_version);
+        if is_newer {
+            tracing::warn!(
+                api = prefix,
+                engine = engine.version,
+                "the Docker Engine speaks only API versions newer than this server was tested with"
+            );
+        }
         *self.lock_api() = Some(prefix.clone());
         Ok(prefix)
     }
@@ -203,14 +210,16 @@ impl Engine {
     }
 }
 
-/// The lower of ours and the engine's newest; an engine that cannot say its version is asked for
-/// ours.
-fn negotiate(engine: &str) -> String {
-    let parsed = engine
-        .split_once('.')
-        .and_then(|(major, minor)| Some((major.parse().ok()?, minor.parse().ok()?)));
-    let (major, minor) = parsed.unwrap_or(NEWEST_API).min(NEWEST_API);
-    format!("/v{major}.{minor}")
+/// The lower of ours and the engine's newest, but not below the engine's oldest; whether that is
+/// newer than ours. An engine that cannot say its version is asked for ours.
+fn negotiate(newest: &str, oldest: &str) -> (String, bool) {
+    let parse = |text: &str| -> Option<(u32, u32)> {
+        let (major, minor) = text.split_once('.')?;
+        Some((major.parse().ok()?, minor.parse().ok()?))
+    };
+    let wanted = parse(newest).unwrap_or(NEWEST_API).min(NEWEST_API);
+    let (major, minor) = parse(oldest).map_or(wanted, |oldest| wanted.max(oldest));
+    (format!("/v{major}.{minor}"), (major, minor) > NEWEST_API)
 }
 
 fn decode<T: DeserializeOwned>(call: &str, body: &[u8]) -> Result<T, Error> {
@@ -242,10 +251,17 @@ mod tests {
 
     #[test]
     fn the_older_of_two_versions_is_spoken() {
-        assert_eq!(negotiate("1.41"), "/v1.41");
-        assert_eq!(negotiate("1.53"), "/v1.44");
-        assert_eq!(negotiate("1.9"), "/v1.9");
-        assert_eq!(negotiate("nonsense"), "/v1.44");
+        let spoken = |newest, oldest| negotiate(newest, oldest).0;
+        assert_eq!(spoken("1.41", "1.12"), "/v1.41");
+        assert_eq!(spoken("1.53", "1.24"), "/v1.44");
+        assert_eq!(spoken("1.9", ""), "/v1.9");
+        assert_eq!(spoken("nonsense", "nonsense"), "/v1.44");
+    }
+
+    #[test]
+    fn an_engine_that_dropped_our_version_is_spoken_to_in_its_oldest() {
+        assert_eq!(negotiate("1.60", "1.48"), ("/v1.48".to_owned(), true));
+        assert_eq!(negotiate("1.60", "1.44"), ("/v1.44".to_owned(), false));
     }
 
     #[test]

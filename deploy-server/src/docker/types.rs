@@ -10,6 +10,9 @@ use serde::Deserialize;
 pub struct EngineVersion {
     pub version: String,
     pub api_version: String,
+    /// The oldest API version that it still speaks.
+    #[serde(default, rename = "MinAPIVersion")]
+    pub min_api_version: String,
 }
 
 /// One row of `GET /containers/json`.
@@ -98,7 +101,7 @@ pub struct ContainerState {
     pub started_at: String,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct ContainerConfig {
     #[serde(default)]
@@ -106,6 +109,16 @@ pub struct ContainerConfig {
     /// `null` when the container has none.
     #[serde(default)]
     pub labels: Option<BTreeMap<String, String>>,
+    /// `NAME=value` each. Never shown: values may be secrets.
+    #[serde(default)]
+    env: Option<Vec<String>>,
+}
+
+impl std::fmt::Debug for ContainerConfig {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut shown = out.debug_struct("ContainerConfig");
+        shown.field("image", &self.image).field("labels", &self.labels).finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -133,6 +146,13 @@ impl ContainerDetail {
         self.config.labels.as_ref()?.get(key).map(String::as_str)
     }
 
+    /// A variable of its environment.
+    #[must_use]
+    pub fn variable(&self, name: &str) -> Option<&str> {
+        let mut pairs = self.config.env.iter().flatten().filter_map(|pair| pair.split_once('='));
+        pairs.find_map(|(known, value)| (known == name).then_some(value))
+    }
+
     /// Really running: a container between two restarts says `Running: true` as well.
     #[must_use]
     pub fn is_running(&self) -> bool {
@@ -154,14 +174,14 @@ pub struct ImageDetail {
 }
 
 impl ImageDetail {
-    /// The registry digest (`sha256:…`) under which `repository` knows this image.
+    /// The registry digest (`sha256:…`) under which `repository` knows this image; `None` also where
+    /// it knows it by several, because nothing tells which of them a tag means.
     #[must_use]
-    pub fn digest_in(&self, repository: &str) -> Option<&str> {
-        self.repo_digests
-            .iter()
-            .flatten()
-            .filter_map(|reference| reference.split_once('@'))
-            .find_map(|(name, digest)| (name == repository).then_some(digest))
+    pub fn only_digest_in(&self, repository: &str) -> Option<&str> {
+        let pairs =
+            self.repo_digests.iter().flatten().filter_map(|reference| reference.split_once('@'));
+        let mut digests = pairs.filter_map(|(name, digest)| (name == repository).then_some(digest));
+        digests.next().filter(|_| digests.next().is_none())
     }
 }
 

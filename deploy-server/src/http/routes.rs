@@ -4,22 +4,21 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use fleet_protocol::image_tag::ImageTag;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{CONNECTION, HeaderValue};
 use hyper::{Method, Request, Response};
 use serde_json::json;
 
-use super::body::{
-    self, BootstrapBody, CleanupBody, DeployBody, DrainBody, RollbackBody, is_image_tag,
-};
+use super::body::{self, BootstrapBody, CleanupBody, DeployBody, DrainBody, RollbackBody};
 use super::documents::{self, Document, Documents};
 use super::reply::{Encoded, Reply, deploy_result, internal, not_found, refusal};
 use super::{Caller, secret};
 use crate::cleanup::{self, KeepSet};
 use crate::deploy::model::{Kind, Outcome};
 use crate::deploy::{self, Refusal, Target, Wish};
-use crate::host_drain::{self, DrainVerdict, DrainWish, HTTP_WAIT};
+use crate::host_drain::{self, DrainResult, DrainWish, HTTP_WAIT};
 use crate::ops::{Running, What};
 use crate::server::Server;
 use crate::views;
@@ -125,6 +124,12 @@ async fn route(
             let body: BootstrapBody = body::read(request).await?;
             let mut wish = wish(caller, Kind::Bootstrap, &body.image_tag)?;
             wish.force = false;
+            if let Some(digest) = body.digest {
+                if ImageTag::parse(&digest).is_err() || !digest.starts_with("sha256:") {
+                    return Err(refusal(400, "Invalid digest format"));
+                }
+                wish.target = Target::Proven { tag: body.image_tag, digest };
+            }
             begin(server, caller, wish, true).await
         }
         _ => Err(not_found()),
@@ -185,7 +190,7 @@ fn deploy_wish(caller: Caller, body: &DeployBody) -> Result<(Wish, bool), Reply>
 }
 
 fn wish(caller: Caller, kind: Kind, tag: &str) -> Result<Wish, Reply> {
-    if !is_image_tag(tag) {
+    if ImageTag::parse(tag).is_err() {
         return Err(refusal(400, "Invalid image_tag format"));
     }
     let target = Target::Tag(tag.to_owned());
@@ -268,7 +273,7 @@ async fn drain(server: &'static Server, caller: Caller, body: DrainBody) -> Resu
     let mut work = tokio::spawn(host_drain::drain_host(server, wish));
     let patient = !caller.is_remote() || body.timeout_seconds.is_some();
     let answer_within = if patient { Duration::MAX } else { DRAIN_ANSWER };
-    let Ok(reply) = tokio::time::timeout(answer_within, &mut work).await else {
+    let Ok(end) = tokio::time::timeout(answer_within, &mut work).await else {
         let mut body = views::drain(server).await;
         body["success"] = json!(true);
         body["status"] = json!("draining");
@@ -276,14 +281,14 @@ async fn drain(server: &'static Server, caller: Caller, body: DrainBody) -> Resu
             json!("Draining: the worker takes no new job; GET /drain tells when it is done");
         return Ok(Reply { status: 202, body });
     };
-    let reply = reply.map_err(|_| refusal(500, "The drain ended without a result"))?;
-    let status = match reply.verdict {
-        DrainVerdict::Drained => 200,
-        DrainVerdict::Busy => 409,
-        DrainVerdict::Unknown => 503,
+    let end = end.map_err(|_| refusal(500, "The drain ended without a result"))?;
+    let status = match end.result {
+        DrainResult::Drained => 200,
+        DrainResult::Busy => 409,
+        DrainResult::Unknown => 503,
     };
-    let mut answer = Reply::new(status, &reply);
-    answer.body["drainedWorkers"] = json!(u8::from(reply.drained));
+    let mut answer = Reply::new(status, &end.report);
+    answer.body["drainedWorkers"] = json!(u8::from(end.report.drained));
     Ok(answer)
 }
 

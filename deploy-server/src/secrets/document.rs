@@ -1,5 +1,6 @@
 //! The secret `ghosthands/{environment}`: one JSON object of variables.
 
+use fleet_protocol::environment;
 use std::collections::BTreeMap;
 
 use aws_sdk_secretsmanager::error::{ProvideErrorMetadata as _, SdkError};
@@ -42,19 +43,13 @@ pub async fn environment(given: Option<&str>, aws: &Aws) -> Result<String, Error
             Ok(None) | Err(_) => return Err(Error::Environment("is not set and the instance has no readable tag Environment: set it, for example to staging".to_owned())),
         },
     };
-    if !is_environment(&name) {
+    if !environment::is_name(&name) {
         return Err(Error::Environment(format!(
-            "{name:?} is not an environment: use at most 64 letters, digits, _, - and ."
+            "{name:?} is not an environment. {}",
+            environment::RULE
         )));
     }
     Ok(name)
-}
-
-/// Whether this can name an environment, and with it a part of a secret's name.
-#[must_use]
-pub fn is_environment(name: &str) -> bool {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
-    !name.is_empty() && name.len() <= 64 && name.chars().all(allowed)
 }
 
 /// The variables of one version of a secret; `None` where the secret has no such version.

@@ -38,7 +38,7 @@ pub struct Entry {
     /// Jobs that a worker which cannot close its intake took between its last idle answer and its
     /// end.
     #[serde(default)]
-    pub caught_jobs: u64,
+    pub caught_jobs: u32,
     #[serde(default)]
     pub drain_waited_ms: u64,
 }

@@ -25,9 +25,9 @@ struct Stopped {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cost {
     /// An old worker took them between its last idle answer and its end.
-    pub caught: u64,
+    pub caught: u32,
     /// They ran when the time was up; `None` when the worker could not be asked.
-    pub stopped: Option<u64>,
+    pub stopped: Option<u32>,
 }
 
 impl Default for Cost {

@@ -12,4 +12,5 @@ mod crashes;
 mod deploys;
 mod disks;
 mod drains;
+mod faults;
 mod notices;

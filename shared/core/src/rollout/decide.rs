@@ -356,7 +356,11 @@ impl Pass<'_> {
         let stable = Stable {
             pointer: StablePointer {
                 image_tag: record.image_tag.clone(),
-                digest: None,
+                // Hosts that prove different digests under one tag prove no digest.
+                digest: match view.digests.as_slice() {
+                    [digest] => Some(digest.clone()),
+                    _ => None,
+                },
                 deployment_id: Some(ended.id.clone()),
                 at: Some(moment(self.inputs.now)),
                 before: before(record, old),
