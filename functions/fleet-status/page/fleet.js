@@ -56,6 +56,12 @@ function drawNotices(status, failure) {
       'Suspended.',
       `The group’s processes ${capacity.suspended.join(', ')} are suspended.`,
     );
+  for (const [omitted, what] of [
+    [status.instances_omitted, 'instances'],
+    [status.workers_omitted, 'rows of workers'],
+    [status.queue?.targeted_omitted, 'queues of single workers'],
+  ])
+    if (omitted) add('', 'Not all listed.', `${omitted} more ${what} are counted but not listed.`);
   if (status.queue && !status.queue.schema_tested)
     add(
       'warn',

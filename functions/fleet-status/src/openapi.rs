@@ -138,6 +138,7 @@ fn status() -> Value {
             "ready": count(), "due_soon": count(), "deferred": or_null(count()), "active": or_null(count()),
             "expired": or_null(count()), "oldest_wait_s": count(),
             "targeted": list(object(json!({ "worker_id": text(), "ready": count(), "active": or_null(count()) }))),
+            "targeted_omitted": count(),
             "schema_version": count(), "schema_tested": { "type": "boolean" },
         }))),
         "capacity": or_null(reference("Capacity")),
@@ -146,11 +147,13 @@ fn status() -> Value {
             "protected": { "type": "boolean" }, "version": or_null(text()), "proven_at": or_null(moment()),
             "drift": { "type": ["boolean", "null"] },
         })))),
+        "instances_omitted": count(),
         "workers": or_null(list(object(json!({
             "worker_id": text(), "instance_id": or_null(text()),
             "state": { "enum": ["idle", "busy", "draining", "offline", "silent", "unknown"] },
             "job_id": or_null(text()), "heartbeat_at": moment(), "registered_at": or_null(moment()),
         })))),
+        "workers_omitted": count(),
         "versions": object(json!({
             "stable": or_null(object(json!({ "image_tag": text(), "deployment_id": or_null(text()), "at": or_null(text()) }))),
             "drifted": or_null(count()), "unknown": or_null(count()),

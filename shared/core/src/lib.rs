@@ -12,3 +12,4 @@ pub mod rollout;
 pub mod run_command;
 pub mod scaling;
 pub mod status;
+pub mod text;

@@ -6,8 +6,8 @@ use crate::gate::{Caller, Gate, Refusal, TokenSource};
 use crate::problem::Problem;
 use crate::reply::Reply;
 use crate::request::Request;
-use crate::text::cut;
 use fleet_clients::tokens::Scope;
+use fleet_core::text::cut;
 use serde_json::Value;
 
 /// One route of a function. `template.yaml` has the same method and path.

@@ -1,8 +1,8 @@
 //! What Lambda delivered.
 
 use crate::request::Request;
-use crate::text::cut;
 use aws_lambda_events::eventbridge::EventBridgeEvent;
+use fleet_core::text::cut;
 use serde::Deserialize;
 use serde_json::Value;
 

@@ -16,7 +16,6 @@ mod problem;
 mod reply;
 mod request;
 mod run;
-mod text;
 
 pub use api::{Access, Call, Route, answer, answer_without_routes};
 pub use audit::Audit;
@@ -27,6 +26,5 @@ pub use problem::Problem;
 pub use reply::Reply;
 pub use request::{BODY_BYTES, Request};
 pub use run::run;
-pub use text::cut;
 
 pub use fleet_clients::tokens::Scope;

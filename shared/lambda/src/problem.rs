@@ -2,7 +2,7 @@
 
 use crate::gate::Refusal;
 use crate::reply::Reply;
-use crate::text::cut;
+use fleet_core::text::cut;
 use serde_json::{Map, Value, json};
 
 /// A detail may quote what was sent.

@@ -1,12 +1,12 @@
 //! An HTTP request, as API Gateway's payload version 2.0 brings it.
 
 use crate::problem::Problem;
-use crate::text::cut;
 use aws_lambda_events::apigw::ApiGatewayV2httpRequest;
 use aws_lambda_events::http::HeaderMap;
 use aws_lambda_events::query_map::QueryMap;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use fleet_core::text::cut;
 use serde::Deserialize;
 use serde_json::Value;
 

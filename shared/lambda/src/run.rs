@@ -1,9 +1,9 @@
 //! How a function starts.
 
 use crate::event::Event;
-use crate::text::cut;
 use fleet_clients::config::{ConfigError, Environment};
 use fleet_clients::telemetry;
+use fleet_core::text::cut;
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use serde_json::Value;
 use std::cell::LazyCell;

@@ -1,5 +1,6 @@
 //! From readings to the status.
 
+use super::bound::bound;
 use super::*;
 use crate::scaling::{
     ActiveCounts, Bounds, Group, Memory, Overrides, QueueCounts, QueueSnapshot, State, WorkerRow,
@@ -37,7 +38,7 @@ pub fn assemble(inputs: &Inputs) -> Status {
     let of_instances = |which: fn(&InstanceView) -> bool| {
         instances.as_ref().map(|instances| count(instances, which))
     };
-    Status {
+    bound(Status {
         enabled: site.enabled,
         group: site.group.clone(),
         current_capacity: group.map(|group| group.desired),
@@ -63,9 +64,11 @@ pub fn assemble(inputs: &Inputs) -> Status {
         queue,
         capacity,
         instances,
+        instances_omitted: 0,
         workers,
+        workers_omitted: 0,
         unavailable,
-    }
+    })
 }
 
 fn known<'a, T>(
@@ -153,6 +156,7 @@ fn queue_view(
                 active: targeted.counts.active.known().map(|active| active.live),
             })
             .collect(),
+        targeted_omitted: 0,
         schema_version: queue.schema.version,
         schema_tested: queue.schema.tested,
     }

@@ -6,6 +6,7 @@
 //! none.
 
 mod assemble;
+mod bound;
 mod capacity;
 mod cost;
 mod inputs;

@@ -35,7 +35,12 @@ pub struct Status {
     pub queue: Option<Queue>,
     pub capacity: Option<Capacity>,
     pub instances: Option<Vec<InstanceView>>,
+    /// How many more there are.
+    pub instances_omitted: u32,
+    /// The group's own first where not all of them are here.
     pub workers: Option<Vec<WorkerView>>,
+    /// How many more rows there are. They are in the numbers above.
+    pub workers_omitted: u32,
     pub versions: Versions,
     /// The last decisions that changed something or were bound by another rule than the one before,
     /// newest first.
@@ -63,6 +68,8 @@ pub struct Queue {
     /// Unfinished jobs of queues of single workers, the first 200. Those of workers in the group
     /// are in the numbers above too.
     pub targeted: Vec<Targeted>,
+    /// How many more such queues there are. They are in the numbers above.
+    pub targeted_omitted: u32,
     pub schema_version: u32,
     /// The schema is one that this program was tested with.
     pub schema_tested: bool,

@@ -292,3 +292,38 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_status_is_below_a_megabyte_whatever_the_database_holds() {
+    // The longest in JSON: each of them is written with six characters.
+    let long = |n: u32| format!("{n}{}", "\u{1}".repeat(5_000));
+    let mut readings = readings();
+    let Reading::Known(group) = &mut readings.group else { panic!("the group is known") };
+    group.instances = (0..3_000).map(|n| instance(n, "Pending:Wait")).collect();
+    group.suspended = (0..200).map(long).collect();
+    let Reading::Known(queue) = &mut readings.queue else { panic!("the queue is known") };
+    queue.targeted = (0..20_000)
+        .map(|n| TargetedQueue { worker: WorkerId::new(long(n)), counts: counts(n % 7, 0) })
+        .collect();
+    let rows = (0..20_000).map(|n| WorkerRow {
+        worker: WorkerId::new(long(n)),
+        instance: Some(InstanceId::new(if n < 19_900 { long(n) } else { format!("i-{n}") })),
+        ..row(n, WorkerStatus::Active, n % 2 == 0, 5)
+    });
+    let mut rows: Vec<WorkerRow> = rows.collect();
+    rows.push(row(1, WorkerStatus::Active, true, 60));
+    queue.workers = Reading::Known(rows);
+    readings.proofs = unknown(&long(1));
+    let status = assemble(&readings);
+    let bytes = serde_json::to_string(&status).unwrap().len();
+    assert!(bytes < 1_000_000, "{bytes} bytes");
+    // What is left out is a number, and the numbers are of all.
+    assert_eq!((status.instances_omitted, status.workers_omitted), (2_000, 19_701));
+    assert_eq!(status.active_workers, Some(20_001));
+    let queue = status.queue.unwrap();
+    assert_eq!((queue.targeted.len(), queue.targeted_omitted), (50, 19_950));
+    assert!(queue.targeted.iter().all(|targeted| targeted.ready == 6), "the fullest ones stay");
+    let workers = status.workers.unwrap();
+    assert_eq!(workers[0].worker_id.as_str(), "i-1", "the group's own come first");
+    assert!(status.capacity.unwrap().suspended.contains(&"and 190 more".to_owned()));
+}

@@ -1,3 +1,5 @@
+//! Texts from outside, made fit for log lines and answers.
+
 /// The first `most` characters of a text from outside, with a sign where something was cut off.
 pub fn cut(text: &str, most: usize) -> String {
     match text.char_indices().nth(most) {
