@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-const SECRET: &str = "ghosthands/test";
+const SECRET: &str = "ghosthands/test/fleet";
 const PARAMETER: &str = "/ghosthands/test/autoscale/state";
 
 struct World {

@@ -28,9 +28,10 @@ pub(crate) struct App {
 impl App {
     pub(crate) fn new(config: AutoscaleConfig) -> App {
         let aws = Aws::new(&config.aws);
-        let secrets = Arc::new(Secrets::new(&aws, config.database.secret_id.clone()));
-        let gate = Gate::new(config.tokens.clone(), Arc::clone(&secrets));
-        let queue = QueueAccess::new(config.database.clone(), config.queue.clone(), secrets);
+        let secrets = |id: &String| Arc::new(Secrets::new(&aws, id.clone()));
+        let gate = Gate::new(config.tokens.clone(), secrets(&config.secret_id));
+        let database = secrets(&config.database.secret_id);
+        let queue = QueueAccess::new(config.database.clone(), config.queue.clone(), database);
         App {
             auto_scaling: AutoScaling::new(&aws),
             parameters: Parameters::new(&aws),

@@ -54,7 +54,7 @@ class Fleet:
             "FLEET_OPERATOR_TOKEN": OPERATOR,
             "FLEET_READER_TOKEN": READER,
         }
-        secrets.create_secret(Name=f"ghosthands/{name}", SecretString=json.dumps(secret))
+        secrets.create_secret(Name=f"ghosthands/{name}/fleet", SecretString=json.dumps(secret))
         self.control("/groups", {"name": self.group, "min": 0, "max": 300, "desired": instances})
         settings = {
             "GH_ENVIRONMENT": name,

@@ -79,7 +79,7 @@ class Site:
             "FLEET_OPERATOR_TOKEN": TOKEN,
             "FLEET_READER_TOKEN": READER_TOKEN,
         }
-        self.secrets.create_secret(Name=f"ghosthands/{name}", SecretString=json.dumps(secret))
+        self.secrets.create_secret(Name=f"ghosthands/{name}/fleet", SecretString=json.dumps(secret))
 
     def settings(self, function: str) -> dict[str, str]:
         """What a function on this machine, outside any container, is told."""

@@ -219,15 +219,131 @@ def test_every_alarm_watches_a_metric_that_exists():
     metrics = "".join(
         file.read_text() for file in (ROOT / "shared/clients/src/telemetry").glob("*.rs")
     )
+    filtered = [
+        metric
+        for resource in RESOURCES.values()
+        if resource["Type"] == "AWS::Logs::MetricFilter"
+        for metric in resource["Properties"]["MetricTransformations"]
+    ]
     for name, resource in RESOURCES.items():
-        if resource["Type"] == "AWS::CloudWatch::Alarm" and not resource["Properties"][
-            "Namespace"
-        ].startswith("AWS/"):
-            assert f'"{resource["Properties"]["Namespace"]}"' in metrics, name
-            assert f'"{resource["Properties"]["MetricName"]}"' in metrics, name
-            assert resource["Properties"]["Dimensions"] == [
-                {"Name": "group", "Value": {"Ref": "GroupName"}}
-            ]
+        alarm = resource["Properties"]
+        if resource["Type"] != "AWS::CloudWatch::Alarm":
+            continue
+        if any(
+            metric["MetricName"] == alarm["MetricName"]
+            and metric["MetricNamespace"] == alarm["Namespace"]
+            for metric in filtered
+        ):
+            continue
+        if not alarm["Namespace"].startswith("AWS/"):
+            assert f'"{alarm["Namespace"]}"' in metrics, name
+            assert f'"{alarm["MetricName"]}"' in metrics, name
+            assert alarm["Dimensions"] == [{"Name": "group", "Value": {"Ref": "GroupName"}}]
+
+
+def test_an_alarm_tells_of_errors_of_each_function():
+    watched = {
+        dimension["Value"]["Ref"]
+        for resource in RESOURCES.values()
+        if resource["Type"] == "AWS::CloudWatch::Alarm"
+        and (resource["Properties"]["Namespace"], resource["Properties"]["MetricName"])
+        == ("AWS/Lambda", "Errors")
+        for dimension in resource["Properties"]["Dimensions"]
+    }
+    functions = {
+        name
+        for name, resource in RESOURCES.items()
+        if resource["Type"] == "AWS::Serverless::Function"
+    }
+    assert watched == functions
+
+
+# --- Who calls, and how often
+# -------------------------------------------------------------------------------
+
+
+def test_what_is_refused_and_what_is_throttled_is_counted_from_the_access_log():
+    api = RESOURCES["Api"]["Properties"]
+    fields = json.loads(api["AccessLogSettings"]["Format"])
+    assert fields["status"] == "$context.status"
+    # The same address and ids as in an audit line.
+    assert fields["ip"] == "$context.identity.sourceIp"
+    assert fields["requestId"] == "$context.requestId"
+    assert fields["lambdaRequestId"] == "$context.integration.requestId"
+    patterns = " ".join(
+        resource["Properties"]["FilterPattern"]
+        for resource in RESOURCES.values()
+        if resource["Type"] == "AWS::Logs::MetricFilter"
+    )
+    for status in ("401", "403", "413", "429"):
+        assert f'$.status = "{status}"' in patterns, status
+
+
+def test_each_route_that_changes_something_has_a_limit_of_its_own():
+    api = RESOURCES["Api"]["Properties"]
+    routes = {
+        f"{event['Properties']['Method']} {event['Properties']['Path']}"
+        for resource in RESOURCES.values()
+        if resource["Type"] == "AWS::Serverless::Function"
+        for event in resource["Properties"].get("Events", {}).values()
+        if event["Type"] == "HttpApi"
+    }
+    assert set(api["RouteSettings"]) <= routes, "a limit for a route that does not exist"
+    needed_in_an_emergency = {
+        "POST /api/v1/admin/deployments",
+        "POST /api/v1/admin/deployments/{id}/cancel",
+        "POST /api/v1/admin/deployments/{id}/rollback",
+        "PUT /api/v1/admin/capacity",
+    }
+    for route in needed_in_an_emergency:
+        assert api["RouteSettings"][route]["ThrottlingRateLimit"] >= 10, route
+
+
+# --- What each role may do
+# -------------------------------------------------------------------------------
+
+
+def test_docs_security_says_what_each_role_could_do_if_taken_over():
+    page = (ROOT / "docs/SECURITY.md").read_text()
+    roles = {f"{logical_id(function)}Role" for function in FUNCTIONS}
+    assert roles == {name for name, it in RESOURCES.items() if it["Type"] == "AWS::IAM::Role"}
+    in_template = {
+        (f"{logical_id(function)}Role", action)
+        for function in FUNCTIONS
+        for action in allowed(function)
+    }
+    in_page = set()
+    for role, actions, could in re.findall(
+        r"^\| `(\w+Role)` \| ((?:`[a-z0-9]+:\w+`(?:<br>)?)+) \| (.+) \|$", page, re.MULTILINE
+    ):
+        assert len(could) > 20, role
+        for action in re.findall(r"`([a-z0-9]+:\w+)`", actions):
+            assert (role, action) not in in_page, f"{role} {action} is told twice"
+            in_page.add((role, action))
+    assert in_page == in_template
+
+
+def test_a_condition_on_tag_keys_is_not_met_by_a_request_without_any():
+    checked = 0
+    for function in FUNCTIONS:
+        for statement in statements(function):
+            condition = statement.get("Condition", {})
+            for operator, keys in condition.items():
+                for key in keys if operator.startswith("ForAllValues:") else ():
+                    assert condition["Null"][key] == "false", f"{function} {statement['Sid']}"
+                    checked += 1
+    assert checked
+
+
+def test_only_functions_that_read_the_queue_may_read_the_databases_address():
+    def reads(function: str) -> set:
+        return {name for name in VARIABLES[function] if name.endswith("_SECRET_ID")}
+
+    assert reads("deploy") == {"FLEET_SECRET_ID"}
+    assert reads("drain") == set()
+    assert reads("autoscale") == reads("fleet-status") == {"DATABASE_SECRET_ID", "FLEET_SECRET_ID"}
+    assert "DatabaseSecretId" not in json.dumps(statements("deploy"))
+    assert not any(action.startswith("secretsmanager:") for action in allowed("drain"))
 
 
 # --- The host document

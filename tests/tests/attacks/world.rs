@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use std::path::Path;
 use std::time::Duration;
 
-pub(crate) const SECRET: &str = "ghosthands/test";
+pub(crate) const SECRET: &str = "ghosthands/test/fleet";
 pub(crate) const OPERATOR: &str = "an-operators-token-for-tests";
 const GROUP: &str = "ghosthands-worker-asg";
 

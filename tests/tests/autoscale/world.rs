@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) const GROUP: &str = "ghosthands-worker-asg";
 pub(crate) const QUEUE: &str = "gh_apply_job";
-pub(crate) const SECRET: &str = "ghosthands/test";
+pub(crate) const SECRET: &str = "ghosthands/test/fleet";
 pub(crate) const STATE: &str = "/ghosthands/test/autoscale/state";
 pub(crate) const TOKEN: &str = "an-operators-token-for-tests";
 pub(crate) const SCHEDULE: &[u8] = include_bytes!("../../../events/autoscale-schedule.json");

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 pub(crate) const GROUP: &str = "ghosthands-worker-asg";
-pub(crate) const SECRET: &str = "ghosthands/test";
+pub(crate) const SECRET: &str = "ghosthands/test/fleet";
 pub(crate) const STABLE: &str = "/ghosthands/test/stable";
 pub(crate) const RECORD: &str = "/ghosthands/test/rollout";
 pub(crate) const CANCELLED: &str = "/ghosthands/test/rollout-cancelled";

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 pub(crate) const GROUP: &str = "ghosthands-worker-asg";
 pub(crate) const QUEUE: &str = "gh_apply_job";
-pub(crate) const SECRET: &str = "ghosthands/test";
+pub(crate) const SECRET: &str = "ghosthands/test/fleet";
 pub(crate) const STATE: &str = "/ghosthands/test/autoscale/state";
 pub(crate) const STABLE: &str = "/ghosthands/test/stable";
 pub(crate) const OPERATOR: &str = "an-operators-token-for-tests";

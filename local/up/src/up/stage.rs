@@ -27,7 +27,7 @@ pub(crate) const SECOND_VERSION: &str = "v2";
 pub(crate) const BROKEN_VERSION: &str = "v3-broken";
 /// A host knows two environments, and this is the one of them that nobody fears for.
 pub(crate) const ENVIRONMENT: &str = "staging";
-const SECRET: &str = "ghosthands/staging";
+const SECRET: &str = "ghosthands/staging/fleet";
 /// The pointer to the version that new hosts boot to.
 pub(crate) const STABLE: &str = "/ghosthands/staging/stable";
 /// The hook and the document, as a site names them, and the hook's time without a heartbeat: the

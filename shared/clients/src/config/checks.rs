@@ -45,7 +45,7 @@ pub(super) fn secret_id(text: &str) -> Checked {
     let also = if text.starts_with("arn:") { "/_+=.@-:" } else { "/_+=.@-" };
     ensure(
         (1..=2048).contains(&text.len()) && text.chars().all(|c| word(c, also)),
-        "Set the name or the ARN of a secret, such as ghosthands/production",
+        "Set the name or the ARN of a secret, such as ghosthands/production/fleet",
     )
 }
 
@@ -107,6 +107,19 @@ pub(super) fn endpoint(text: &str) -> Checked {
             && text.bytes().all(|b| b.is_ascii_graphic())
     });
     ensure(fits, "Set an address such as https://host or http://host:port, or remove it")
+}
+
+/// Where news goes out to. Without TLS only to this machine, for a test.
+pub(super) fn webhook(text: &str) -> Checked {
+    let authority = text.strip_prefix("http://").map(|rest| rest.split('/').next().unwrap_or(""));
+    let here = authority.is_none_or(|authority| {
+        let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
+        ["127.0.0.1", "localhost"].contains(&host)
+    });
+    ensure(
+        here && endpoint(text).is_ok() && !text.contains('@'),
+        "Set an address such as https://host/path, or remove it; http:// is taken for 127.0.0.1 and localhost only",
+    )
 }
 
 fn word(c: char, also: &str) -> bool {

@@ -21,10 +21,10 @@ pub const DEPLOY_NAMES: [&str; 21] = [
     "AWS_REGION",
     "AWS_SECRET_ACCESS_KEY",
     "AWS_SESSION_TOKEN",
-    "DATABASE_SECRET_ID",
     "FLEET_DOCUMENT",
     "FLEET_OPERATOR_TOKEN",
     "FLEET_READER_TOKEN",
+    "FLEET_SECRET_ID",
     "FLEET_TOKENS",
     "GH_ENVIRONMENT",
     "RUST_LOG",
@@ -78,9 +78,9 @@ impl DeployConfig {
         let document =
             reader.text("FLEET_DOCUMENT", "GhostHands-Host".to_owned(), checks::document);
         let secret_id =
-            reader.text("DATABASE_SECRET_ID", format!("ghosthands/{name}"), checks::secret_id);
+            reader.text("FLEET_SECRET_ID", format!("ghosthands/{name}/fleet"), checks::secret_id);
         let tokens = read_tokens(reader);
-        let webhook_url = reader.optional_or_empty("VALET_DEPLOY_WEBHOOK_URL", checks::endpoint);
+        let webhook_url = reader.optional_or_empty("VALET_DEPLOY_WEBHOOK_URL", checks::webhook);
         let webhook_key = reader.secret(WEBHOOK_KEY, checks::token);
         let aws = read_aws(reader);
         Some(Self {
@@ -121,8 +121,27 @@ mod tests {
     fn the_least_is_enough_and_tells_nobody() {
         let config = DeployConfig::from_env(&env(&[])).unwrap();
         assert_eq!(config.document, "GhostHands-Host");
-        assert_eq!(config.secret_id, "ghosthands/test");
+        assert_eq!(config.secret_id, "ghosthands/test/fleet");
         assert_eq!(config.webhook_url, None);
+    }
+
+    #[test]
+    fn the_webhook_is_told_over_tls_or_on_this_machine_only() {
+        let told = |url| DeployConfig::from_env(&env(&[("VALET_DEPLOY_WEBHOOK_URL", url)]));
+        for url in ["https://valet.example/hook", "http://127.0.0.1:8080/", "http://localhost:1/h"]
+        {
+            assert_eq!(told(url).unwrap().webhook_url.as_deref(), Some(url));
+        }
+        for url in [
+            "http://valet.example/hook",
+            "http://127.0.0.1.example/",
+            "http://127.0.0.1@valet.example/",
+            "http://localhost@valet.example/",
+            "https://",
+        ] {
+            let report = told(url).unwrap_err().to_string();
+            assert!(report.contains("https://"), "{url}: {report}");
+        }
     }
 
     #[test]

@@ -65,6 +65,8 @@ pub struct AutoscaleConfig {
     pub state_parameter: String,
     pub queue: QueueConfig,
     pub database: DatabaseConfig,
+    /// The secret with the callers' tokens, by name or ARN.
+    pub secret_id: String,
     /// The callers' tokens from the environment, which win over the secret's.
     pub tokens: Option<Vec<Token>>,
     pub aws: AwsConfig,
@@ -86,7 +88,7 @@ pub struct QueueConfig {
 pub struct DatabaseConfig {
     /// The address from the environment, which wins over the secret's [`DATABASE_URL_KEY`].
     pub url: Option<SecretString>,
-    /// The secret with the database's address and the operator's token, by name or ARN.
+    /// The secret with the database's address, by name or ARN.
     pub secret_id: String,
     /// The only authorities the database's certificate may come from, in PEM form; `None` trusts
     /// the public ones.
@@ -144,8 +146,7 @@ impl AutoscaleConfig {
             format!("/ghosthands/{name}/autoscale/state"),
             checks::parameter,
         );
-        let secret_id =
-            reader.text("DATABASE_SECRET_ID", format!("ghosthands/{name}"), checks::secret_id);
+        let (secret_id, database_secret_id) = read_secret_ids(reader, name);
         let policy = read_policy(reader);
         let tick_s = reader.number("AUTOSCALE_TICK_SECONDS", 60, 10..=60);
         if tick_s.is_some_and(|seconds| 60 % seconds != 0) {
@@ -174,7 +175,8 @@ impl AutoscaleConfig {
                 name: queue?,
                 group_limit: NonZeroU32::new(group_limit?),
             },
-            database: DatabaseConfig { url, secret_id: secret_id?, ca_pem },
+            database: DatabaseConfig { url, secret_id: database_secret_id?, ca_pem },
+            secret_id: secret_id?,
             tokens,
             aws: aws?,
             hash: String::new(),
@@ -191,6 +193,18 @@ impl AutoscaleConfig {
     pub fn version(&self) -> &'static str {
         env!("CARGO_PKG_VERSION")
     }
+}
+
+/// The functions' own secret, which hosts cannot read, and the one with the database's address:
+/// the same, unless a site keeps the address from functions that need none.
+fn read_secret_ids(
+    reader: &mut Reader<'_, impl Lookup>,
+    environment: &str,
+) -> (Option<String>, Option<String>) {
+    let default = format!("ghosthands/{environment}/fleet");
+    let own = reader.text("FLEET_SECRET_ID", default.clone(), checks::secret_id);
+    let database = own.clone().unwrap_or(default);
+    (own, reader.text("DATABASE_SECRET_ID", database, checks::secret_id))
 }
 
 /// An address in the environment is taken apart now, so that its problems are in the report; one in

@@ -4,7 +4,7 @@ use super::lookup::Lookup;
 use super::reader::Reader;
 use super::{
     AwsConfig, ConfigError, DatabaseConfig, QueueConfig, checks, read_aws, read_database_url,
-    read_tokens,
+    read_secret_ids, read_tokens,
 };
 use crate::tokens::Token;
 use fleet_core::status::{Prices, Site};
@@ -12,7 +12,7 @@ use fleet_protocol::ids::GroupName;
 use std::num::NonZeroU32;
 
 /// Every variable that the fleet-status function knows.
-pub const STATUS_NAMES: [&str; 37] = [
+pub const STATUS_NAMES: [&str; 38] = [
     "AUTOSCALE_ASG_ENABLED",
     "AUTOSCALE_BOOT_SECONDS",
     // Not read, nor is the other of the two: both functions may be given the same settings.
@@ -45,6 +45,7 @@ pub const STATUS_NAMES: [&str; 37] = [
     "FLEET_DOCUMENT",
     "FLEET_OPERATOR_TOKEN",
     "FLEET_READER_TOKEN",
+    "FLEET_SECRET_ID",
     "FLEET_STABLE_PARAMETER",
     "FLEET_TOKENS",
     "GH_ENVIRONMENT",
@@ -71,6 +72,8 @@ pub struct StatusConfig {
     pub document: String,
     pub queue: QueueConfig,
     pub database: DatabaseConfig,
+    /// The secret with the callers' tokens, by name or ARN.
+    pub secret_id: String,
     /// The callers' tokens from the environment, which win over the secret's.
     pub tokens: Option<Vec<Token>>,
     pub aws: AwsConfig,
@@ -106,8 +109,7 @@ impl StatusConfig {
         );
         let document =
             reader.text("FLEET_DOCUMENT", "GhostHands-Host".to_owned(), checks::document);
-        let secret_id =
-            reader.text("DATABASE_SECRET_ID", format!("ghosthands/{name}"), checks::secret_id);
+        let (secret_id, database_secret_id) = read_secret_ids(reader, &name);
         let site = read_site(reader, environment);
         let boot_s = reader.number("AUTOSCALE_BOOT_SECONDS", 95, 1..=600);
         let schema = reader.text("PGBOSS_SCHEMA", "pgboss".to_owned(), checks::schema);
@@ -128,7 +130,8 @@ impl StatusConfig {
                 name: queue?,
                 group_limit: NonZeroU32::new(group_limit?),
             },
-            database: DatabaseConfig { url, secret_id: secret_id?, ca_pem },
+            database: DatabaseConfig { url, secret_id: database_secret_id?, ca_pem },
+            secret_id: secret_id?,
             tokens,
             aws: aws?,
         })

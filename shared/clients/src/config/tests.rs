@@ -48,7 +48,8 @@ fn the_defaults_are_the_documented_ones() {
     };
     assert_eq!(config.policy, policy);
     assert_eq!(config.state_parameter, "/ghosthands/staging/autoscale/state");
-    assert_eq!(config.database.secret_id, "ghosthands/staging");
+    assert_eq!(config.database.secret_id, "ghosthands/staging/fleet");
+    assert_eq!(config.secret_id, "ghosthands/staging/fleet");
     assert_eq!(
         (config.queue.schema.as_str(), config.queue.name.as_str()),
         ("pgboss", "gh_apply_job")
