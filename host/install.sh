@@ -19,6 +19,17 @@ case $# in
 esac
 [ -x "$binary" ] || { echo "install: $binary is not a program" >&2; exit 66; }
 [ "$(id -u)" -eq 0 ] || { echo "install: run as root" >&2; exit 77; }
+# The build leaves BINARY.sha256 beside the binary; both come over the network.
+if [ -e "$binary.sha256" ]; then
+  wanted=$(cut -d' ' -f1 "$binary.sha256")
+  found=$(sha256sum "$binary" | cut -d' ' -f1)
+  if [ "$wanted" != "$found" ]; then
+    echo "install: the SHA-256 of $binary is $found, and $binary.sha256 says $wanted: not installed" >&2
+    exit 65
+  fi
+else
+  echo "install: there is no $binary.sha256, so $binary is not verified" >&2
+fi
 here=$(cd "$(dirname "$0")" && pwd)
 
 changed=false

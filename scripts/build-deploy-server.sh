@@ -17,14 +17,13 @@ case $machine in
 esac
 # Debian 11; the others have 2.34 and 2.35. scripts/check-binary.sh holds it against the same.
 glibc=2.31
-zigbuild=0.24.0
-zig=0.17.1
 
-# cargo-lambda brings zig with it; cargo-zigbuild alone is small.
+# By hash: what these two do ends up in the binary.
 export PATH=$PWD/.venv/bin:$PATH
 if ! command -v cargo-zigbuild >/dev/null; then
   [ -x .venv/bin/pip ] || { echo "build-deploy-server: run scripts/setup.sh test first" >&2; exit 69; }
-  .venv/bin/pip install --quiet --disable-pip-version-check "cargo-zigbuild==$zigbuild" "ziglang==$zig"
+  .venv/bin/pip install --quiet --disable-pip-version-check --require-hashes \
+    -r scripts/requirements-build.txt
 fi
 
 target=$machine-unknown-linux-gnu
@@ -32,4 +31,6 @@ cargo zigbuild --quiet --locked --release --package deploy-server --bin deploy-s
   --target "$target.$glibc" >&2
 binary=${CARGO_TARGET_DIR:-target}/$target/release/deploy-server
 scripts/check-binary.sh host "$binary" >&2
+# host/install.sh takes no binary that differs from it.
+(cd "$(dirname "$binary")" && sha256sum deploy-server >deploy-server.sha256)
 echo "$binary"

@@ -180,6 +180,9 @@ link_node() {
 if ! installed "${wanted[@]}"; then
   if [ ! -x .venv/bin/pip ] && ! { python=$(python_for_venv) && "$python" -m venv --clear .venv; }; then
     lack "Python 3.11 or newer with venv and ensurepip: apt-get install python3-venv"
+  elif [ "$profile" = test ] && ! .venv/bin/pip install -q --disable-pip-version-check \
+    --require-hashes -r scripts/requirements-build.txt; then
+    lack "the PyPI packages in scripts/requirements-build.txt, by hash: pip failed, see above"
   elif ! .venv/bin/pip install -q --disable-pip-version-check "${requirements[@]}" -c scripts/constraints.txt; then
     lack "the PyPI packages in ${requirements[*]/-r/}: pip failed, see above"
   else
