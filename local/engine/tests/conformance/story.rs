@@ -126,14 +126,14 @@ impl Story<'_> {
         if self.words {
             self.note("in these words", missing);
         }
-        let image = self.engine.pull_image(&repository, "good", None).await.unwrap();
+        let (image, _) = self.engine.pull_image(&repository, "good", None).await.unwrap();
         self.note("pull", image.repo_tags.is_some_and(|tags| tags == [self.image()]));
         let digest = format!("{repository}@sha256:");
         let digests = image.repo_digests.unwrap_or_default();
         self.note("digest", digests.iter().any(|known| known.starts_with(&digest)));
         let digest = digests[0].split_once('@').unwrap().1.to_owned();
         for tag in ["good", &digest] {
-            let again = self.engine.pull_image(&repository, tag, None).await.unwrap();
+            let (again, _) = self.engine.pull_image(&repository, tag, None).await.unwrap();
             self.note("pull again", again.id == image.id);
         }
         for name in [image.id.clone(), self.image(), format!("{repository}@{digest}")] {
