@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -101,7 +102,8 @@ pub async fn serve(process: Strings) -> Result<(), ServeError> {
     tracing::info!("ending");
     let last_work = async {
         conversations.recv().await;
-        while server.ops.running().is_some() {
+        let unanswered = || server.unanswered.load(Ordering::Relaxed) > 0;
+        while server.ops.running().is_some() || unanswered() {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     };

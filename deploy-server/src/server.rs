@@ -1,6 +1,6 @@
 //! Everything the host server holds, built once at start.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use crate::aws::{self, Aws, Imds};
@@ -32,6 +32,8 @@ pub struct Server {
     /// What callers from the network were shown last.
     pub documents: Documents,
     pub refusals: Refusals,
+    /// Connections of callers who may change things, and did not yet hear what came of it.
+    pub unanswered: AtomicUsize,
     /// Where the host's own work runs: everything but talking to the network's callers.
     pub main: tokio::runtime::Handle,
     pub started: Instant,
@@ -91,6 +93,7 @@ impl Server {
             readings: Readings::default(),
             documents: Documents::default(),
             refusals: Refusals::default(),
+            unanswered: AtomicUsize::new(0),
             main: tokio::runtime::Handle::current(),
             started: Instant::now(),
             generation: AtomicU64::new(last),

@@ -5,20 +5,21 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use std::io;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
+use hyper::{Method, Request};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{mpsc, oneshot};
 
 use super::pace::{Pace, of_one_caller};
-use super::{Caller, answer};
+use super::{Caller, answer, secret};
 use crate::server::Server;
 
 /// A head that is not complete by then closes the connection; so does an idle one.
@@ -124,9 +125,11 @@ async fn converse<S>(server: &'static Server, caller: Caller, stream: S, pace: &
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let answered = &Answered::default();
     let service = service_fn(move |request: Request<Incoming>| async move {
         if let Caller::Remote { peer } = caller {
             pace.turn(peer).await;
+            answered.wait_for(server, &request);
         }
         answer(server, caller, request).await
     });
@@ -138,6 +141,30 @@ where
         .serve_connection(TokioIo::new(stream), service);
     if let Err(error) = conversation.await {
         tracing::debug!(error = %error, "a connection ended early");
+    }
+}
+
+/// Whether the end of the process waits until this connection is done: somebody who may change
+/// things asked for it, and is told what came of it.
+#[derive(Default)]
+struct Answered(OnceLock<&'static AtomicUsize>);
+
+impl Answered {
+    fn wait_for(&self, server: &'static Server, request: &Request<Incoming>) {
+        if request.method() != Method::GET && secret::is_shown(server, request.headers()) {
+            self.0.get_or_init(|| {
+                server.unanswered.fetch_add(1, Ordering::Relaxed);
+                &server.unanswered
+            });
+        }
+    }
+}
+
+impl Drop for Answered {
+    fn drop(&mut self) {
+        if let Some(unanswered) = self.0.get() {
+            unanswered.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 
