@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Whether a dependency has a known weakness, by the RustSec advisory database as it is on this
-# machine: nothing is downloaded here (`cargo deny fetch` does). Ends with 1 for a weakness, and with
-# 69 and the reason where nothing could be checked.
+# machine: nothing is downloaded here (`cargo deny fetch` does). Ends with 1 for a weakness, and
+# with 69 and the reason where nothing could be checked.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

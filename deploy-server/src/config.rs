@@ -39,9 +39,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use fleet_protocol::{environment, variable};
+
 use crate::secrets::dotenv;
 use crate::service::{self, Confinement, Place, Service, ServiceKind};
-use fleet_protocol::{environment, variable};
 
 /// A shorter secret can be guessed over the network in reasonable time.
 const SHORTEST_SECRET: usize = 16;

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use fleet_protocol::worker::WorkerStatus;
+
 use crate::deploy::decide::Life;
 use crate::deploy::{find, foreign, steps};
 use crate::host_drain::{DrainWish, drain_host, worker_container};
@@ -11,7 +13,6 @@ use crate::server::Server;
 use crate::state::{Cost, UNDRAIN};
 use crate::unasked_drain::UnaskedDrain;
 use crate::worker;
-use fleet_protocol::worker::WorkerStatus;
 
 const BETWEEN_LOOKS: Duration = Duration::from_secs(2);
 /// Long: an old worker is caught idle only while it is watched.

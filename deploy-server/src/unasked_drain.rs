@@ -7,10 +7,11 @@
 
 use std::time::{Duration, Instant};
 
+use fleet_protocol::worker::WorkerStatus;
+
 use crate::ops::What;
 use crate::server::Server;
 use crate::worker;
-use fleet_protocol::worker::WorkerStatus;
 
 /// Two looks this far apart: a worker that is just ending closes its intake too.
 const CLOSED_FOR: Duration = Duration::from_secs(3);

@@ -7,12 +7,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use fleet_protocol::worker::WorkerStatus;
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::deploy::decide::Life;
-use fleet_protocol::worker::WorkerStatus;
-
 use crate::deploy::find;
 use crate::deploy::gate;
 use crate::deploy::model::{Outcome, Version};

@@ -18,8 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(3600);
 /// The first pause, and the longest: they double.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(60));
 
-/// Deploys until the host has its worker, the time is up, or trying again cannot help. Each try that
-/// fails is a line on stderr, where systemd's journal and cloud-init's log have it.
+/// Deploys until the host has its worker, the time is up, or trying again cannot help. Each try
+/// that fails is a line on stderr, where systemd's journal and cloud-init's log have it.
 pub(super) async fn until_it_runs(
     wish: &BootstrapArgs,
     socket: &Path,

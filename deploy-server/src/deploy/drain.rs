@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use fleet_protocol::worker::WorkerStatus;
+
 use crate::service::Place;
 use crate::worker::{self, Seen, Unknown};
-use fleet_protocol::worker::WorkerStatus;
 
 /// An old worker is caught idle only between two readings, so they are close together.
 const BETWEEN_READINGS: Duration = Duration::from_millis(50);

@@ -14,8 +14,8 @@ use secrecy::ExposeSecret as _;
 /// The variables that say whose container it is.
 const IDENTITY: [&str; 2] = ["EC2_INSTANCE_ID", "GH_WORKER_ID"];
 
-/// Stops the containers of other machines, the worker first. Returns false where the engine does not
-/// answer: then it has to be looked again.
+/// Stops the containers of other machines, the worker first. Returns false where the engine does
+/// not answer: then it has to be looked again.
 pub async fn stop(server: &Server) -> bool {
     let host = server.secrets.environment();
     let ours = IDENTITY.map(|name| (name, host.get(name).map(|value| value.expose_secret())));

@@ -174,8 +174,8 @@ pub struct ImageDetail {
 }
 
 impl ImageDetail {
-    /// The registry digest (`sha256:…`) under which `repository` knows this image; `None` also where
-    /// it knows it by several, because nothing tells which of them a tag means.
+    /// The registry digest (`sha256:…`) under which `repository` knows this image; `None` also
+    /// where it knows it by several, because nothing tells which of them a tag means.
     #[must_use]
     pub fn only_digest_in(&self, repository: &str) -> Option<&str> {
         let pairs =

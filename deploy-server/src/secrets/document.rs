@@ -1,10 +1,10 @@
 //! The secret `ghosthands/{environment}`: one JSON object of variables.
 
-use fleet_protocol::environment;
 use std::collections::BTreeMap;
 
 use aws_sdk_secretsmanager::error::{ProvideErrorMetadata as _, SdkError};
 use aws_sdk_secretsmanager::operation::get_secret_value::GetSecretValueError;
+use fleet_protocol::environment;
 use secrecy::SecretString;
 use serde_json::Value;
 
