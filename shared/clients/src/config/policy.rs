@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn windows_are_read_with_their_time_zone_and_floors_with_their_workers() {
-        let floors = floors("5 * 8-17 * * MON-FRI Europe/Berlin; 2 * * * * UTC;").unwrap();
+        let floors = floors("5 * 8-17 * * MON-FRI Europe/Berlin; 2 * * * * * UTC;").unwrap();
         assert_eq!(floors.iter().map(|floor| floor.min).collect::<Vec<_>>(), [5, 2]);
         // A Monday at 7:30 in UTC is 8:30 in Berlin.
         assert!(floors[0].window.contains(UnixMs(1_795_419_000_000)));
