@@ -56,9 +56,13 @@ fn everything_wrong_is_named_at_once() {
 #[test]
 fn non_numbers_and_zero_jobs_are_never_defaulted() {
     let valid = [("AWS_ASG_NAME", "g"), ("GH_ENVIRONMENT", "test")];
-    for jobs_per_worker in ["0", "-1", "1.5", "NaN", "", "many", " 1"] {
+    for jobs_per_worker in ["0", "-1", "1.5", "NaN", "many", " 1"] {
         let mut settings = valid.to_vec();
         settings.push(("JOBS_PER_WORKER", jobs_per_worker));
         assert_eq!(run(&settings).status.code(), Some(78), "{jobs_per_worker:?}");
     }
+    // Empty counts as not set, as on hosts: the function gets as far as its runtime, which is away.
+    let mut settings = valid.to_vec();
+    settings.push(("JOBS_PER_WORKER", ""));
+    assert_eq!(run(&settings).status.code(), Some(1));
 }
