@@ -66,8 +66,8 @@ def parameter_of(function: str, variable: str) -> str | None:
 
 @each_function
 def test_every_variable_is_one_that_the_function_reads(function):
-    # A blank is no valid value of any setting, so a variable that is read is complained about.
-    assert set(complaints(function, **dict.fromkeys(VARIABLES[function], " "))) == set(
+    # A control character is part of no valid value, so a variable that is read is complained about.
+    assert set(complaints(function, **dict.fromkeys(VARIABLES[function], "\x01"))) == set(
         VARIABLES[function]
     )
 
