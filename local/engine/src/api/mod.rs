@@ -134,6 +134,7 @@ async fn call(
         ("DELETE", ["images", name @ ..]) => images::remove(shared, &name.join("/"), query),
         // There is no build cache and there are no volumes.
         ("POST", ["build", "prune"]) => ok(&json!({ "CachesDeleted": null, "SpaceReclaimed": 0 })),
+        ("GET", ["volumes"]) => ok(&json!({ "Volumes": [], "Warnings": null })),
         ("DELETE", ["volumes", name]) => {
             Err(Refusal::missing(format!("get {name}: no such volume")))
         }
