@@ -116,10 +116,17 @@ fn installing_twice_is_installing_once() {
         return;
     }
     let root = tempfile::tempdir().expect("a folder");
+    // A program with its checksum beside it, as the build leaves them.
+    let built = tempfile::tempdir().expect("a folder");
+    let binary = built.path().join("deploy-server");
+    fs::copy("/bin/true", &binary).expect("a program");
+    let sum = Command::new("sha256sum").arg(&binary).output().expect("sha256sum");
+    fs::write(built.path().join("deploy-server.sha256"), sum.stdout).expect("its checksum");
     let install = || {
         let output = Command::new("bash")
             .arg(host().join("install.sh"))
-            .args(["/bin/true", "--root"])
+            .arg(&binary)
+            .arg("--root")
             .arg(root.path())
             .output()
             .expect("bash");

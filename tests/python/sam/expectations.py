@@ -102,7 +102,7 @@ def fleet_status(name: str, answer: dict) -> None:
             floor = json.loads(answer["body"])["floor"]
             assert (floor and floor["workers"]) == (3 if name == "capacity" else None)
         case "capacity-reader":
-            problem(answer, 403, "operator's token")
+            problem(answer, 403, "scope operate")
         case "capacity-bad-body":
             problem(answer, 400, "floor.expires_at is missing")
         case "capacity-above-max":

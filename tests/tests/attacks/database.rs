@@ -11,6 +11,9 @@ const TICK_LIMIT: Duration = Duration::from_secs(5);
 /// An event of CloudWatch Logs, with its overhead of 26 bytes.
 const EVENT_LIMIT: usize = 256 * 1024 - 26;
 
+/// Each of these databases wants the machine for itself: the statement has a time limit.
+static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 async fn world() -> World {
     let world = World::start(Setup { memory_mib: Some(MEMORY_MIB), ..Setup::desired(3) }).await;
     world.heartbeat(&world.in_service(), false);
@@ -40,6 +43,7 @@ fn notes(record: &Value) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_heartbeat_at_infinity_makes_its_own_row_unknown() {
+    let _alone = ALONE.lock().await;
     let world = world().await;
     for moment in ["infinity", "-infinity", "294276-12-31 23:59:59+00", "4713-01-01 00:00:00+00 BC"]
     {
@@ -56,11 +60,15 @@ async fn a_heartbeat_at_infinity_makes_its_own_row_unknown() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_that_starts_before_all_time_is_one_job() {
+    let _alone = ALONE.lock().await;
     let mut world = world().await;
-    world.send(4);
-    for moment in ["-infinity", "infinity"] {
-        let options = json!({ "startAfter": moment });
-        world.boss.insert(QUEUE, 1, json!({}), options).expect("pg-boss takes it");
+    world.send(6);
+    // What pg-boss's client passes on depends on its version and the database's; a row can hold it.
+    for (moment, order) in [("-infinity", "ASC"), ("infinity", "DESC")] {
+        world.sql(&format!(
+            "UPDATE pgboss.job SET start_after = '{moment}' \
+             WHERE id = (SELECT id FROM pgboss.job ORDER BY id {order} LIMIT 1)"
+        ));
     }
     let record = tick(&world).await;
     assert_eq!(record["decision"]["plan"], json!({ "do": "set_desired", "desired": 5 }));
@@ -78,6 +86,7 @@ async fn a_job_that_starts_before_all_time_is_one_job() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_instance_id_of_sixty_megabytes_is_cut_by_the_database() {
+    let _alone = ALONE.lock().await;
     let world = world().await;
     world.sql(
         "INSERT INTO gh_worker_registry (worker_id, ec2_instance_id, target_worker_id) \
@@ -90,6 +99,7 @@ async fn an_instance_id_of_sixty_megabytes_is_cut_by_the_database() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hundred_thousand_orphaned_targeted_queues_are_a_number() {
+    let _alone = ALONE.lock().await;
     let world = world().await;
     let orphans = format!("SELECT '{QUEUE}/orphan-' || n FROM generate_series(1, 100000) n");
     targeted_queues(&world, &orphans);
@@ -113,6 +123,7 @@ fn targeted_queues(world: &World, names: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hundred_thousand_registry_rows_are_a_number() {
+    let _alone = ALONE.lock().await;
     let world = world().await;
     world.sql(
         "INSERT INTO gh_worker_registry (worker_id, ec2_instance_id) \
@@ -123,18 +134,12 @@ async fn a_hundred_thousand_registry_rows_are_a_number() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn seven_million_ready_jobs_ask_for_the_maximum() {
+async fn seven_hundred_thousand_ready_jobs_ask_for_the_maximum() {
+    let _alone = ALONE.lock().await;
     let world = world().await;
-    // Only the index that a worker fetches by is kept: seven million rows for all of them would
-    // take minutes.
+    // A tenth of what was seen in the field: counting stops long before either number.
     world.sql(&format!(
-        "ALTER TABLE pgboss.job_common DISABLE TRIGGER ALL, DROP CONSTRAINT job_common_pkey CASCADE; \
-         DO $$ DECLARE other regclass; BEGIN \
-         FOR other IN SELECT indexrelid FROM pg_index WHERE indrelid = 'pgboss.job_common'::regclass \
-         AND pg_get_indexdef(indexrelid) NOT LIKE '%(name, start_after)%' LOOP EXECUTE 'DROP INDEX ' || other; END LOOP; END $$; \
-         ALTER TABLE pgboss.job_common SET UNLOGGED; \
-         INSERT INTO pgboss.job_common (id, name) SELECT '00000000-0000-0000-0000-000000000000', '{QUEUE}' \
-         FROM generate_series(1, 7000000)"
+        "INSERT INTO pgboss.job_common (name) SELECT '{QUEUE}' FROM generate_series(1, 700000)"
     ));
     let record = tick(&world).await;
     assert_eq!(record["decision"]["plan"], json!({ "do": "set_desired", "desired": 10 }));
