@@ -104,10 +104,6 @@ fn kept<'a>(memory: &'a Memory, unavailable: &mut Vec<Unavailable>) -> Option<&'
     }
 }
 
-/// Targeted queues and workers that a status lists; the sums have all of them. It stays below 1 MB.
-const LISTED_QUEUES: usize = 200;
-const LISTED_WORKERS: usize = 1_000;
-
 fn queue_view(
     queue: &QueueSnapshot,
     group: Option<&Group>,
@@ -149,7 +145,6 @@ fn queue_view(
         targeted: queue
             .targeted
             .iter()
-            .take(LISTED_QUEUES)
             .map(|targeted| Targeted {
                 worker_id: targeted.worker.clone(),
                 ready: targeted.counts.ready,
@@ -177,7 +172,6 @@ fn workers(
     };
     rows.iter()
         .filter(|row| !ended(row))
-        .take(LISTED_WORKERS)
         .map(|row| {
             let detail = inputs.details.get(&row.worker).cloned().unwrap_or_default();
             WorkerView {
