@@ -301,7 +301,7 @@ mod tests {
         let text = "aä😀".repeat(1000);
         let cut = pieces(&text, 100);
         assert!(cut.iter().all(|piece| piece.len() <= 100));
-        // Only a character of several bytes keeps a piece below the limit; the last one has the rest.
+        // A character of several bytes keeps a piece below the limit; the last one has the rest.
         assert!(cut[..cut.len() - 1].iter().all(|piece| piece.len() > 96));
         assert_eq!(cut.concat(), text);
         assert!(pieces("", 100).is_empty());
