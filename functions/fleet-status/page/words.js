@@ -58,7 +58,7 @@ function moment(ms) {
 }
 
 // Ages are against the server's clock, which may differ from this computer's.
-const serverAhead = 0;
+let serverAhead = 0;
 const now = () => Date.now() + serverAhead;
 
 /** An element that says how long ago something was, and keeps saying it. */
