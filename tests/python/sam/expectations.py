@@ -47,6 +47,9 @@ def drain(name: str, answer: dict) -> None:
         case "terminate-other-group" | "invocation-other-document":
             assert answer["type"] == "foreign_event", answer
             assert "somebody" in answer["because"] or "AWS-RunShellScript" in answer["because"]
+        case "reboot-scheduled":
+            assert answer["type"] == "foreign_event", answer
+            assert answer["because"].endswith("which ends no machine"), answer
         case _:
             # The instances that the files name are in no group here, so everything else is a pass
             # that leaves everybody alone.
@@ -109,6 +112,9 @@ def fleet_status(name: str, answer: dict) -> None:
             problem(answer, 400, "above the maximum of 10")
         case "no-such-route":
             problem(answer, 404, "no such route")
+        case "wrong-method":
+            problem(answer, 405, "takes PUT, not DELETE")
+            assert answer["headers"]["allow"] == "PUT"
         case "foreign-event":
             unreadable(answer)
         case other:

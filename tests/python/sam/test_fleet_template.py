@@ -32,7 +32,9 @@ def actions(role: str) -> set[str]:
 @pytest.fixture(scope="module")
 def stack():
     """The stack as moto's CloudFormation makes it, without the preflight: no host would answer."""
-    with mock_aws():
+    # An endpoint of the environment would lead the clients past moto.
+    with pytest.MonkeyPatch.context() as patch, mock_aws():
+        patch.delenv("AWS_ENDPOINT_URL", raising=False)
         ec2 = boto3.client("ec2", region_name=REGION)
         vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
         zones = ec2.describe_availability_zones()["AvailabilityZones"][:3]
