@@ -52,6 +52,7 @@ for unit in deploy-server.socket deploy-server.service ghosthands-secrets.servic
   put 644 "$here/$unit" "/etc/systemd/system/$unit"
 done
 put 755 "$here/metadata-firewall" /usr/local/lib/ghosthands/metadata-firewall
+put 755 "$here/take-over" /usr/local/lib/ghosthands/take-over
 units_changed=$changed
 put 755 "$binary" /usr/local/bin/deploy-server
 put 644 "$here/gh-disk-cleanup.logrotate" /etc/logrotate.d/gh-disk-cleanup
@@ -69,49 +70,11 @@ if [ -n "$root" ]; then
   exit 0
 fi
 
-# What this replaces: the cron entry of the old cleanup script, and the server that ran in a
-# container on the same port. The container is stopped and kept, so that the old way can be gone
-# back to.
-if crontab -l 2>/dev/null | grep -q gh-disk-cleanup; then
-  # Not grep, which calls it a failure when nothing else is left.
-  crontab -l | sed '/gh-disk-cleanup/d' | crontab -
-  echo "removed the old cron entry"
+if $units_changed; then
+  what=units
+elif $changed; then
+  what=binary
+else
+  what=nothing
 fi
-if command -v docker >/dev/null; then
-  for name in ghosthands-deploy-server ghosthands-deploy-server-1; do
-    if [ "$(docker container inspect --format '{{.State.Running}}' "$name" 2>/dev/null)" = true ]; then
-      docker update --restart=no "$name" >/dev/null
-      docker stop "$name" >/dev/null
-      echo "stopped the container $name"
-    fi
-  done
-fi
-
-# Compose before 2.20 reads nothing of an environment file in which a value ends in a backslash.
-if compose=$(docker compose version --short 2>/dev/null); then
-  lowest=$(printf '%s\n' 2.20.0 "${compose#v}" | sort -V | head -n 1)
-  if [ "$lowest" != 2.20.0 ]; then
-    echo "install: docker compose $compose is older than 2.20 and may not read .env" >&2
-  fi
-fi
-
-systemctl daemon-reload
-systemctl enable --quiet ghosthands-metadata-firewall.service ghosthands-secrets.service \
-  deploy-server.socket deploy-server.service ghosthands-cleanup.timer
-# First: from here on the containers cannot take the instance role's credentials. It needs iptables,
-# as Docker does.
-if $units_changed || ! systemctl is-active --quiet ghosthands-metadata-firewall.service; then
-  systemctl restart ghosthands-metadata-firewall.service
-fi
-if $units_changed || ! systemctl is-active --quiet deploy-server.socket; then
-  # systemd opens no socket for a server that runs already. While only the binary changes, the
-  # socket stays open.
-  systemctl stop deploy-server.socket deploy-server.service
-  systemctl start deploy-server.socket
-fi
-if $changed || ! systemctl is-active --quiet deploy-server.service; then
-  systemctl restart deploy-server.service
-fi
-# Last: a cleanup that was missed starts at once.
-systemctl start ghosthands-cleanup.timer
-deploy-server status || echo "install: the server runs; see its status above"
+exec "$here/take-over" "$what"
