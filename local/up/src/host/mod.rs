@@ -47,6 +47,8 @@ use crate::{Error, random, worker};
 
 /// A server that listens later has lost its machine's only processor to others for a long time.
 const START_LIMIT: Duration = Duration::from_secs(180);
+/// How long a host tries to boot into the version of the stable pointer.
+const BOOTSTRAP_SECONDS: &str = "60";
 
 /// The two services of a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -138,7 +140,8 @@ impl Host {
         };
         host.start_server()?;
         if let Some(tag) = &host.options.image_tag {
-            let ran = host.command(&["bootstrap", "--tag", tag])?;
+            // Once: whoever names a version here wants to know at once whether it comes.
+            let ran = host.command(&["bootstrap", "--tag", tag, "--timeout", "0"])?;
             if ran.exit_code != 0 {
                 return Err(Error::Failed(format!(
                     "{}: version {tag} does not come into service: {}",
@@ -250,13 +253,14 @@ impl Host {
 
     /// Brings the version into service that the fleet has proven, as a machine does when it boots:
     /// `deploy-server bootstrap`, which reads the `stable` pointer by the host's settings of AWS.
+    /// It tries for a minute, not for an hour as a machine does: somebody is waiting for the end.
     ///
     /// # Errors
     /// As [`Host::command`].
     pub fn bootstrap(&self) -> Result<Ran, Error> {
         let environment = ("GH_ENVIRONMENT".to_owned(), self.options.environment.clone());
         let settings = self.options.aws.iter().cloned().chain([environment]);
-        self.run(&["bootstrap"], settings)
+        self.run(&["bootstrap", "--timeout", BOOTSTRAP_SECONDS], settings)
     }
 
     /// What a shell on this host has in its environment: `deploy-server` on its `PATH`, and the

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::postgres::tail;
 use crate::{Error, paths};
@@ -69,8 +70,32 @@ pub(crate) fn write_atomically(path: &Path, text: &str) -> Result<(), Error> {
     if fs::read_to_string(path).is_ok_and(|present| present == text) {
         return Ok(());
     }
-    let new = path.with_extension(format!("{}.new", std::process::id()));
+    // Threads of one process write at once too, and the first rename takes the file away.
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let new = path.with_extension(format!("{}-{number}.new", std::process::id()));
     fs::write(&new, text)
         .and_then(|()| fs::rename(&new, path))
         .map_err(Error::io(format_args!("write {}", path.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_that_write_one_file_at_once_all_succeed() {
+        let folder = std::env::temp_dir().join(format!("fleet-write-{}", std::process::id()));
+        fs::create_dir_all(&folder).expect("a folder");
+        for round in 0..200 {
+            let path = folder.join(format!("{round}.txt"));
+            std::thread::scope(|scope| {
+                for _ in 0..4 {
+                    scope.spawn(|| write_atomically(&path, "text").expect("a written file"));
+                }
+            });
+            assert_eq!(fs::read_to_string(&path).expect("the file"), "text");
+        }
+        fs::remove_dir_all(&folder).expect("an empty place");
+    }
 }
