@@ -2,7 +2,7 @@
 
 use crate::ids::CommandId;
 use crate::image_tag::ImageTag;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// The parameter of SSM's Parameter Store that holds it.
 pub fn parameter(environment: &str) -> String {
@@ -17,8 +17,9 @@ pub struct StablePointer {
     /// came from none. A tag may move, and a host may hold this very image without asking anybody.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
-    /// The rollout that proved it; `None` where a person wrote the pointer.
-    #[serde(default)]
+    /// The rollout that proved it; `None` where a person wrote the pointer, or wrote no id here: a
+    /// host boots to the version, whoever proved it.
+    #[serde(default, deserialize_with = "id_if_it_is_one")]
     pub deployment_id: Option<CommandId>,
     /// When it was proven, in RFC 3339.
     #[serde(default)]
@@ -38,6 +39,11 @@ impl StablePointer {
     }
 }
 
+fn id_if_it_is_one<'de, D: Deserializer<'de>>(from: D) -> Result<Option<CommandId>, D::Error> {
+    let text = Option::<String>::deserialize(from)?;
+    Ok(text.and_then(|text| CommandId::parse(&text).ok()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -50,6 +56,15 @@ mod tests {
         assert_eq!(serde_json::to_string(&read).unwrap(), older);
         let newer = r#"{"image_tag":"v2","digest":"sha256:ab","deployment_id":"d","at":"x","before":"v1","kind":"deploy","signature":{"by":1}}"#;
         assert_eq!(StablePointer::parse(newer).unwrap().digest.as_deref(), Some("sha256:ab"));
+    }
+
+    #[test]
+    fn a_pointer_without_a_rollouts_id_still_names_the_version() {
+        for id in ["\"\"", "null", "\"by hand, on Monday\""] {
+            let text = format!(r#"{{"image_tag":"v1","deployment_id":{id}}}"#);
+            let read = StablePointer::parse(&text).unwrap();
+            assert_eq!((read.image_tag.as_str(), read.deployment_id), ("v1", None));
+        }
     }
 
     #[test]

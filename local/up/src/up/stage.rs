@@ -92,8 +92,7 @@ impl Stage {
         };
         let secret = json!({ "DATABASE_URL": url, "FLEET_OPERATOR_TOKEN": OPERATOR_TOKEN });
         double.put_secret(SECRET, &secret.to_string()).map_err(|error| refused(SECRET, &error))?;
-        let pointer =
-            json!({ "image_tag": FIRST_VERSION, "deployment_id": "", "at": double.now() });
+        let pointer = json!({ "image_tag": FIRST_VERSION, "at": double.now() });
         double
             .put_parameter(STABLE, &pointer.to_string())
             .map_err(|error| refused(STABLE, &error))?;
