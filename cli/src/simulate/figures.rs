@@ -50,7 +50,31 @@ pub struct Elasticity {
     pub time_over_percent: f64,
 }
 
+/// The columns of the comparison.
+pub const COLUMNS: [&str; 11] = [
+    "policy", "mean", "P50", "P95", "P99", "≤10s", "hours", "dollars", "launches", "wakes",
+    "inter.",
+];
+
 impl Figures {
+    /// The texts of its line, one for each of [`COLUMNS`].
+    #[must_use]
+    pub fn cells(&self) -> [String; COLUMNS.len()] {
+        [
+            self.policy.clone(),
+            format!("{:.1}s", self.wait_mean_s),
+            format!("{:.0}s", self.wait_p50_s),
+            format!("{:.0}s", self.wait_p95_s),
+            format!("{:.0}s", self.wait_p99_s),
+            format!("{:.1}%", self.within_10_s),
+            format!("{:.0}", self.instance_hours),
+            format!("{:.2}", self.dollars),
+            self.launches.to_string(),
+            self.wakes.to_string(),
+            self.interrupted.to_string(),
+        ]
+    }
+
     pub fn of(policy: &str, run: &Run, clairvoyant_hours: f64, prices: Prices) -> Figures {
         let mut waits = run.waits.clone();
         waits.sort_unstable();

@@ -2,7 +2,7 @@
 //! a minute, ends one machine per tick, and proves idleness by a row that is newer than the start
 //! of every running job.
 
-use super::world::{Action, Fleet, Ms, Phase, Policy};
+use super::world::{Action, Fleet, Ms, Policy};
 use std::collections::BTreeMap;
 
 const MINUTE: Ms = 60_000;
@@ -51,12 +51,7 @@ impl Policy for FirstVersion {
 
 impl FirstVersion {
     fn prove_idle(&self, fleet: &Fleet<'_>) -> BTreeMap<usize, Ms> {
-        let newest = fleet
-            .alive
-            .iter()
-            .filter(|&&m| matches!(fleet.machines[m].phase, Phase::Busy { .. }))
-            .filter_map(|&m| fleet.machines[m].job_began)
-            .max();
+        let newest = fleet.newest_job_start();
         let proven = fleet.alive.iter().copied().filter(|&machine| {
             let it = &fleet.machines[machine];
             let row = it.row(fleet.now, fleet.conditions.heartbeat);

@@ -72,12 +72,7 @@ impl Ours {
                 })
             })
             .collect();
-        let newest = fleet
-            .alive
-            .iter()
-            .filter(|&&m| matches!(fleet.machines[m].phase, Phase::Busy { .. }))
-            .filter_map(|&m| fleet.machines[m].job_began)
-            .max();
+        let newest = fleet.newest_job_start();
         let queue = QueueSnapshot {
             db_now: now,
             schema: Schema { version: 46, tested: true },

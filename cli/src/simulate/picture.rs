@@ -1,6 +1,6 @@
 //! A run as a picture: demand, machines and waiting over time, one self-contained HTML page.
 
-use super::figures::Figures;
+use super::figures::{COLUMNS, Figures};
 use super::world::{Job, Ms, Run};
 use std::fmt::Write;
 
@@ -21,25 +21,10 @@ pub fn page(jobs: &[Job], rows: &[Figures], runs: &[Run]) -> String {
          run. Line: machines in service. Bars: the longest wait of jobs that arrived then.</p>",
         jobs.len()
     );
-    html.push_str(
-        "<table><tr><th>policy<th>mean wait<th>P95<th>P99<th>within 10 s<th>hours<th>dollars\
-         <th>launches<th>interrupted",
-    );
+    write!(html, "<table><tr><th>{}", COLUMNS.join("<th>")).expect("as below");
     for row in rows {
-        write!(
-            html,
-            "<tr><td>{}<td>{:.1} s<td>{:.0} s<td>{:.0} s<td>{:.1} %<td>{:.0}<td>{:.2}<td>{}<td>{}",
-            row.policy,
-            row.wait_mean_s,
-            row.wait_p95_s,
-            row.wait_p99_s,
-            row.within_10_s,
-            row.instance_hours,
-            row.dollars,
-            row.launches,
-            row.interrupted
-        )
-        .expect("writing to a string cannot fail");
+        write!(html, "<tr><td>{}", row.cells().join("<td>"))
+            .expect("writing to a string cannot fail");
     }
     html.push_str("</table>");
     for (row, run) in rows.iter().zip(runs) {

@@ -184,6 +184,16 @@ pub struct Fleet<'a> {
     pub arrived: usize,
 }
 
+impl Fleet<'_> {
+    /// When the latest of the jobs that run now began.
+    #[must_use]
+    pub fn newest_job_start(&self) -> Option<Ms> {
+        let machines = self.alive.iter().map(|&machine| &self.machines[machine]);
+        let busy = machines.filter(|machine| matches!(machine.phase, Phase::Busy { .. }));
+        busy.filter_map(|machine| machine.job_began).max()
+    }
+}
+
 impl std::fmt::Debug for Fleet<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Fleet at {} ms: {} ready, {} active", self.now, self.ready, self.active)
@@ -204,13 +214,13 @@ pub struct Run {
     pub wasted_ms: i64,
     pub horizon: Ms,
     /// `(moment, demand, machines in service, machines billed)`, at each change.
-    pub steps: Vec<Step>,
+    pub steps: Vec<Moment>,
     pub ticks: u64,
 }
 
 /// The fleet between two changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Step {
+pub struct Moment {
     pub at: Ms,
     pub demand: u32,
     pub in_service: u32,
@@ -555,7 +565,7 @@ impl World<'_> {
             in_service += u32::from(it.is_in_service());
             billed += u32::from(!matches!(it.phase, Phase::Stopped | Phase::Gone));
         }
-        let step = Step {
+        let step = Moment {
             at: self.now,
             demand: count(self.queue.len()) + self.active,
             in_service,
