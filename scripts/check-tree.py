@@ -283,6 +283,35 @@ def check_imports(files: list[Path]) -> None:
     check("imports are one block, or standard library, other crates, own modules", wrong)
 
 
+def check_names(files: list[Path]) -> None:
+    sources = {shown(file): file.read_text() for file in files if "src" in file.parts}
+    check("one meaning for each type name", documents.several_meanings(sources))
+
+
+def check_protocol(members: list[dict]) -> None:
+    """Host and control plane speak by the same types, and these lean on nothing of ours."""
+    ours = {package["name"] for package in members}
+    uses = {
+        package["name"]: {
+            dependency["name"]
+            for dependency in package["dependencies"]
+            if dependency["kind"] is None and dependency["name"] in ours
+        }
+        for package in members
+    }
+    wrong = [
+        f"{name} does not depend on fleet-protocol"
+        for name in ("deploy-server", "fleet-core", "fleet-clients")
+        if "fleet-protocol" not in uses[name]
+    ]
+    wrong += [f"fleet-protocol depends on {name}" for name in sorted(uses["fleet-protocol"])]
+    wrong += [
+        f"deploy-server depends on {name}"
+        for name in sorted(uses["deploy-server"] - {"fleet-protocol"})
+    ]
+    check("hosts and control plane share fleet-protocol and nothing else", wrong)
+
+
 def check_links(files: list[Path]) -> None:
     wrong = [
         f"{shown(file)}: {link}"
@@ -326,6 +355,8 @@ def main() -> int:
     first = next(iter(graphs.values()))
     members = [first["packages"][id] for id in sorted(first["members"])]
     check_packages(members, tomllib.loads((ROOT / "Cargo.toml").read_text()))
+    check_protocol(members)
+    check_names(tracked("*.rs"))
     check_sources_text(tracked("*.rs"))
     check_guarantees(members)
     check_width(tracked(*(f"*{suffix}" for suffix in documents.CHECKED)))

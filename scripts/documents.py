@@ -122,6 +122,33 @@ def links(text: str) -> list[str]:
     return [t.split("#")[0] for t in targets if not re.match(r"[a-z]+:|#", t)]
 
 
+# Words that once stood for several things each: a type of this name exists once or not at all.
+ONE_MEANING = {
+    "Chain",
+    "Done",
+    "Gone",
+    "Keeper",
+    "Kept",
+    "Leaver",
+    "Plan",
+    "Told",
+    "Trouble",
+}
+DEFINITION = re.compile(
+    r"^(?:pub(?:\([a-z]+\))? )?(?:struct|enum|union|trait|type) (\w+)", re.MULTILINE
+)
+
+
+def several_meanings(sources: dict[str, str]) -> list[str]:
+    """The words of ONE_MEANING that more than one of these sources, by file name, defines."""
+    places: dict[str, list[str]] = {}
+    for file, text in sources.items():
+        for name in DEFINITION.findall(text):
+            if name in ONE_MEANING:
+                places.setdefault(name, []).append(file)
+    return [f"{name}: {', '.join(in_)}" for name, in_ in sorted(places.items()) if len(in_) > 1]
+
+
 MODULE = re.compile(r"^(?:pub(?:\([a-z]+\))? )?mod \w+;\n", re.MULTILINE)
 RANKS = {"std": 0, "core": 0, "alloc": 0, "crate": 2, "super": 2, "self": 2}
 USES = re.compile(r"^use ([\w:]+)", re.MULTILINE)

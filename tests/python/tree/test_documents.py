@@ -94,6 +94,15 @@ def test_prose_is_wrapped_and_tables_and_examples_are_not():
 STD, OTHER, OWN = "use std::fs;", "use serde::Serialize;", "use crate::a::B;"
 
 
+def test_a_type_name_with_two_meanings_is_found_out():
+    once = {"a/src/x.rs": "pub struct Plan;\nenum Other {}\n", "b/src/y.rs": "enum Other {}\n"}
+    assert documents.several_meanings(once) == []
+    twice = once | {"c/src/z.rs": "pub(super) type Plan = u8;\n"}
+    assert documents.several_meanings(twice) == ["Plan: a/src/x.rs, c/src/z.rs"]
+    inside = once | {"d/src/w.rs": "mod tests {\n    struct Plan;\n}\n// struct Plan\n"}
+    assert documents.several_meanings(inside) == []
+
+
 def test_imports_are_one_block_or_three_in_their_order():
     assert documents.imports(f"mod a;\n\n{OWN}\n{OTHER}\n{STD}\n\nfn f() {{}}\n") == []
     assert documents.imports(f"//! Doc.\n\n{STD}\n\n{OTHER}\n\n{OWN}\n\nfn f() {{}}\n") == []
