@@ -288,6 +288,29 @@ def check_names(files: list[Path]) -> None:
     check("one meaning for each type name", documents.several_meanings(sources))
 
 
+def check_errors(members: list[dict]) -> None:
+    """Of the libraries: what a binary alone has is seen by nobody else."""
+    folders = [
+        Path(target["src_path"]).parent
+        for package in members
+        for target in package["targets"]
+        if "lib" in target["kind"]
+    ]
+    files = [
+        file
+        for file in tracked("*.rs")
+        if any(file.is_relative_to(folder) for folder in folders)
+        and file.name != "main.rs"
+        and "bin" not in file.relative_to(ROOT).parts
+    ]
+    wrong = [
+        f"{shown(file)}: {line}"
+        for file in files
+        for line in documents.without_errors(file.read_text())
+    ]
+    check("each public function that can fail says when (# Errors)", wrong)
+
+
 def check_protocol(members: list[dict]) -> None:
     """Host and control plane speak by the same types, and these lean on nothing of ours."""
     ours = {package["name"] for package in members}
@@ -356,6 +379,7 @@ def main() -> int:
     members = [first["packages"][id] for id in sorted(first["members"])]
     check_packages(members, tomllib.loads((ROOT / "Cargo.toml").read_text()))
     check_protocol(members)
+    check_errors(members)
     check_names(tracked("*.rs"))
     check_sources_text(tracked("*.rs"))
     check_guarantees(members)

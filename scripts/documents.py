@@ -149,6 +149,34 @@ def several_meanings(sources: dict[str, str]) -> list[str]:
     return [f"{name}: {', '.join(in_)}" for name, in_ in sorted(places.items()) if len(in_) > 1]
 
 
+PUBLIC = re.compile(r"^ *pub (?:const |async |unsafe )*fn (?P<name>\w+)", re.MULTILINE)
+# What is above an item and belongs to it: documentation, attributes, and their further lines.
+HEAD = re.compile(r"(?:^ *(?:///|#\[|\)\]|reason = )[^\n]*\n)*\Z", re.MULTILINE)
+
+
+def _result(code: str, start: int) -> str:
+    """The result type of the function whose name ends at `start`; nothing where it has none."""
+    depth, end = 0, start
+    while depth or code[end] not in "{;":
+        depth += {"(": 1, "[": 1, ")": -1, "]": -1}.get(code[end], 0)
+        end += 1
+    arrow = re.search(r"\)\s*->\s*((?:[^()]|\([^()]*\))*)\Z", code[start:end])
+    return arrow[1] if arrow else ""
+
+
+def without_errors(text: str) -> list[str]:
+    """The public functions of a library's file that can fail and do not say when (`# Errors`)."""
+    code = text.partition("#[cfg(test)]\nmod tests {")[0]
+    wrong = []
+    for found in PUBLIC.finditer(code):
+        head = HEAD.search(code[: found.start()])
+        fails = re.match(r"(?:\w+::)*Result\b", _result(code, found.end()))
+        if fails and (head is None or "# Errors" not in head.group()):
+            line = code.count("\n", 0, found.start()) + 1
+            wrong.append(f"line {line}: {found['name']} has no # Errors")
+    return wrong
+
+
 MODULE = re.compile(r"^(?:pub(?:\([a-z]+\))? )?mod \w+;\n", re.MULTILINE)
 RANKS = {"std": 0, "core": 0, "alloc": 0, "crate": 2, "super": 2, "self": 2}
 USES = re.compile(r"^use ([\w:]+)", re.MULTILINE)

@@ -103,6 +103,28 @@ def test_a_type_name_with_two_meanings_is_found_out():
     assert documents.several_meanings(inside) == []
 
 
+def test_a_public_function_that_can_fail_and_does_not_say_when_is_found_out():
+    says = "/// Reads.\n///\n/// # Errors\n/// When it cannot.\n#[inline]\n"
+    signatures = (
+        "pub fn read(text: &str) -> Result<u8, String> {",
+        "pub async fn read(of: (u8, [u8; 2]), then: impl Fn(&str) -> bool) -> io::Result<()> {",
+        "pub const fn read<T>(\n    at: T,\n) -> Result<T, ()>\nwhere\n    T: Copy,\n{",
+    )
+    for signature in signatures:
+        assert documents.without_errors(f"{says}{signature}\n}}\n") == []
+        assert documents.without_errors(f"/// Reads.\n{signature}\n}}\n") == [
+            "line 2: read has no # Errors"
+        ]
+    for other in (
+        "pub fn is(it: &Result<u8, ()>) -> bool {",
+        "pub fn run(then: fn() -> Result<u8, ()>) {",
+        "pub(crate) fn read() -> Result<u8, ()> {",
+        "fn read() -> Result<u8, ()> {",
+        "#[cfg(test)]\nmod tests {\n    pub fn read() -> Result<u8, ()> {",
+    ):
+        assert documents.without_errors(f"{other}\n}}\n") == [], other
+
+
 def test_imports_are_one_block_or_three_in_their_order():
     assert documents.imports(f"mod a;\n\n{OWN}\n{OTHER}\n{STD}\n\nfn f() {{}}\n") == []
     assert documents.imports(f"//! Doc.\n\n{STD}\n\n{OTHER}\n\n{OWN}\n\nfn f() {{}}\n") == []
