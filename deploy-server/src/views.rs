@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use fleet_protocol::host_reply::ServiceStatus;
 use fleet_protocol::worker::WorkerStatus;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -314,22 +315,23 @@ pub async fn version(server: &Server) -> Value {
         .and_then(|reply| serde_json::from_slice(&reply.body).ok());
     let containers = look.containers.as_deref().unwrap_or_default();
     let last = last_deployed(server);
-    let services: Vec<Value> = ServiceKind::ALL
+    let services: Vec<ServiceStatus> = ServiceKind::ALL
         .into_iter()
         .filter_map(|kind| {
             let service = server.config.service(kind);
             let container = find::current(&server.config, service, containers, None)?;
             let labels = &container.labels;
             let same = last.as_ref().filter(|last| last.image_id == container.image_id);
-            Some(json!({
-                "service": kind.name(),
-                "imageTag": same
-                    .map_or_else(|| find::image_tag_of(container), |last| last.image_tag.clone()),
-                "digest": same.and_then(|last| last.digest.as_deref()),
-                "imageId": container.image_id,
-                "deployId": labels.get(label::DEPLOY),
-                "state": container.state,
-            }))
+            let tag =
+                same.map_or_else(|| find::image_tag_of(container), |last| last.image_tag.clone());
+            Some(ServiceStatus {
+                service: kind.name().to_owned(),
+                image_tag: Some(tag),
+                digest: same.and_then(|last| last.digest.clone()),
+                image_id: Some(container.image_id.clone()),
+                deploy_id: labels.get(label::DEPLOY).cloned(),
+                state: Some(container.state.clone()),
+            })
         })
         .collect();
     json!({

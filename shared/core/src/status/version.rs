@@ -1,7 +1,7 @@
 //! Which version a host has proved to run, from what its commands printed.
 
+use fleet_protocol::host_reply::{HostOutput, HostReply, HostStatus, ServiceStatus};
 use fleet_protocol::time::UnixMs;
-use serde_json::Value;
 
 /// A host's own word about what it runs, and when it gave it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,45 +34,40 @@ pub enum Word {
 /// or `--json`. The first has looked what is in service after all was done, and names a version
 /// only where every service runs it.
 pub fn word_of(output: &str) -> Word {
-    let lines = output.lines().map(str::trim).filter(|line| line.starts_with('{'));
-    let Some(said) = lines.filter_map(|line| serde_json::from_str::<Value>(line).ok()).next()
-    else {
-        return Word::Unreadable;
-    };
-    if said.get("deployId").is_some() {
-        return Word::Runs(after_deploy(&said));
-    }
-    if said.get("action").is_some() && said.get("result").is_some() {
-        return Word::Runs(version_or_unsaid(&said["imageTag"]));
-    }
-    match said.get("services").and_then(Value::as_array) {
-        Some(services) => Word::Runs(in_status(services)),
-        None => Word::Other,
+    match HostOutput::find(output) {
+        None => Word::Unreadable,
+        Some(HostOutput::Report(report)) => Word::Runs(version_or_unsaid(report.image_tag)),
+        Some(HostOutput::Deploy(reply)) => Word::Runs(after_deploy(reply)),
+        Some(HostOutput::Status(reply)) => {
+            Word::Runs(in_status(reply.services.as_deref().unwrap_or_default()))
+        }
+        Some(HostOutput::Unreadable) => Word::Runs(Runs::Unsaid),
+        Some(HostOutput::Other) => Word::Other,
     }
 }
 
-fn version_or_unsaid(tag: &Value) -> Runs {
-    match tag.as_str() {
-        Some(tag) if !tag.is_empty() => Runs::Version(tag.to_owned()),
-        _ => Runs::Unsaid,
-    }
+fn version_or_unsaid(tag: Option<String>) -> Runs {
+    tag.filter(|tag| !tag.is_empty()).map_or(Runs::Unsaid, Runs::Version)
 }
 
 /// `deploy`, `rollback` and `bootstrap` print the deploy's record. What did not come about leaves
 /// what was there before.
-fn after_deploy(said: &Value) -> Runs {
-    match said["status"].as_str() {
-        Some("deployed") => version_or_unsaid(&said["imageTag"]),
-        Some("rolled_back" | "failed") => version_or_unsaid(&said["previous"]["imageTag"]),
-        Some("down") => Runs::Nothing,
-        _ => Runs::Unsaid,
+fn after_deploy(reply: HostReply) -> Runs {
+    match reply.status {
+        Some(HostStatus::Deployed) => version_or_unsaid(reply.image_tag),
+        Some(HostStatus::RolledBack | HostStatus::Failed) => {
+            version_or_unsaid(reply.previous.and_then(|previous| previous.image_tag))
+        }
+        Some(HostStatus::Down) => Runs::Nothing,
+        Some(HostStatus::Running | HostStatus::Ok | HostStatus::Degraded | HostStatus::Unknown)
+        | None => Runs::Unsaid,
     }
 }
 
 /// `status` lists the services. The version is the worker's, if it runs.
-fn in_status(services: &[Value]) -> Runs {
-    match services.iter().find(|service| service["service"] == "worker") {
-        Some(worker) if worker["state"] == "running" => version_or_unsaid(&worker["imageTag"]),
+fn in_status(services: &[ServiceStatus]) -> Runs {
+    match services.iter().find(|service| service.service == "worker") {
+        Some(worker) if worker.is_running() => version_or_unsaid(worker.image_tag.clone()),
         _ => Runs::Nothing,
     }
 }
@@ -132,6 +127,17 @@ mod tests {
         assert_eq!(word_of(&said("deploy", "rolled_back", "\"v1\"")), runs("v1"));
         assert_eq!(word_of(&said("cleanup", "done", "\"v2\"")), runs("v2"));
         assert_eq!(word_of(&said("deploy", "down", "null")), Word::Runs(Runs::Unsaid));
+    }
+
+    #[test]
+    fn a_report_whose_values_this_version_cannot_read_names_no_version() {
+        for said in [
+            r#"{"deployId":"d","status":"deployed","imageTag":{"name":"v2"}}"#,
+            r#"{"v":1,"action":"deploy","result":"deployed","imageTag":"v2"}"#,
+            r#"{"services":[{"state":"running","imageTag":"v2"}]}"#,
+        ] {
+            assert_eq!(word_of(said), Word::Runs(Runs::Unsaid), "{said}");
+        }
     }
 
     #[test]
