@@ -153,7 +153,8 @@ impl fmt::Display for ConfigErrors {
 /// Where the local commands find the server, without needing the rest of the configuration.
 #[must_use]
 pub fn control_socket(env: &Strings) -> PathBuf {
-    let given = env.get("GH_DEPLOY_SOCKET").map(String::as_str).filter(|path| !path.is_empty());
+    let given =
+        env.get("GH_DEPLOY_SOCKET").map(String::as_str).filter(|path| !variable::is_empty(path));
     Path::new(given.unwrap_or("/run/ghosthands-deploy/control.sock")).to_owned()
 }
 

@@ -122,5 +122,6 @@ impl Imds {
 }
 
 fn refused(status: u16, path: &str) -> Error {
-    Error::Refused { what: WHAT.to_owned(), status, reason: format!("asked for {path}") }
+    let (what, reason) = (WHAT.to_owned(), format!("asked for {path}"));
+    Error::Refused { what, status, code: None, reason }
 }

@@ -26,6 +26,7 @@ use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 use aws_types::region::Region;
 use aws_types::sdk_config::SharedAsyncSleep;
+use fleet_protocol::variable;
 
 pub use imds::{Identity, Imds};
 
@@ -59,6 +60,8 @@ pub enum Error {
         what: String,
         /// The HTTP status.
         status: u16,
+        /// The service's own code, such as `ParameterNotFound`; `None` where it gave none.
+        code: Option<String>,
         /// The error code and message of the service.
         reason: String,
     },
@@ -109,10 +112,8 @@ impl Aws {
     /// [`Error::Setting`] where a variable has no usable value.
     pub fn from_env(env: &BTreeMap<String, String>) -> Result<Self, Error> {
         let text = |name: &str| {
-            env.get(name)
-                .map(|value| value.trim())
-                .filter(|value| !value.is_empty())
-                .map(str::to_owned)
+            let given = env.get(name).filter(|value| !variable::is_empty(value));
+            given.map(|value| value.trim().to_owned())
         };
         let endpoint = |name: &'static str| text(name).map(|url| endpoint(name, url)).transpose();
         let transport = Transport::default();

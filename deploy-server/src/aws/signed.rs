@@ -50,9 +50,7 @@ impl Aws {
                 Some(text) => Ok(Some(text.to_owned())),
                 None => Err(Error::Unreadable { what: WHAT.to_owned(), reason: "it has no value" }),
             },
-            Err(Error::Refused { reason, .. }) if reason.starts_with("ParameterNotFound") => {
-                Ok(None)
-            }
+            Err(Error::Refused { code: Some(code), .. }) if code == "ParameterNotFound" => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -80,12 +78,11 @@ impl Aws {
             (200, Err(_)) => {
                 Err(Error::Unreadable { what: what.to_owned(), reason: "it is not JSON" })
             }
-            (status, json) => Err(Error::Refused {
-                what: what.to_owned(),
-                status,
-                reason: json
-                    .map_or_else(|_| "without a reason".to_owned(), |json| service_error(&json)),
-            }),
+            (status, json) => {
+                let (code, reason) = json
+                    .map_or_else(|_| (None, "without a reason".to_owned()), |json| refusal(&json));
+                Err(Error::Refused { what: what.to_owned(), status, code, reason })
+            }
         }
     }
 
@@ -126,14 +123,36 @@ impl Aws {
     }
 }
 
-/// Code and message of a JSON 1.1 error, whatever the case of its field names.
-fn service_error(json: &Value) -> String {
+/// The code of a JSON 1.1 error, and code and message as one text, whatever the case of the names.
+fn refusal(json: &Value) -> (Option<String>, String) {
     let text =
         |names: [&str; 2]| names.iter().find_map(|name| json.get(*name)).and_then(Value::as_str);
-    let code = text(["__type", "code"]).unwrap_or("no code");
-    let code = code.rsplit('#').next().unwrap_or(code);
-    match text(["message", "Message"]) {
-        Some(message) => format!("{code}: {message}"),
-        None => code.to_owned(),
+    // `com.amazonaws.ssm#ParameterNotFound`, or the name alone.
+    let code = text(["__type", "code"]).map(|code| code.rsplit('#').next().unwrap_or(code));
+    let name = code.unwrap_or("no code");
+    let reason = match text(["message", "Message"]) {
+        Some(message) => format!("{name}: {message}"),
+        None => name.to_owned(),
+    };
+    (code.map(str::to_owned), reason)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::refusal;
+    use serde_json::json;
+
+    #[test]
+    fn a_code_is_the_services_own_and_never_a_word_of_its_message() {
+        let code = |error: serde_json::Value| refusal(&error).0;
+        for error in [
+            json!({ "__type": "com.amazonaws.ssm#ParameterNotFound", "message": "x" }),
+            json!({ "code": "ParameterNotFound" }),
+        ] {
+            assert_eq!(code(error).as_deref(), Some("ParameterNotFound"));
+        }
+        assert_eq!(code(json!({ "message": "ParameterNotFound: not here" })), None);
+        let (_, reason) = refusal(&json!({ "__type": "AccessDenied", "Message": "no" }));
+        assert_eq!(reason, "AccessDenied: no");
     }
 }

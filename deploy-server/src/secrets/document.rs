@@ -90,6 +90,7 @@ fn upstream(id: &str, error: &SdkError<GetSecretValueError>) -> Error {
         Some(refusal) => Error::Aws(aws::Error::Refused {
             what,
             status,
+            code: refusal.code().map(str::to_owned),
             reason: format!(
                 "{}: {}",
                 refusal.code().unwrap_or("no code"),

@@ -10,10 +10,11 @@ mod metrics;
 mod tests;
 
 pub use deploy::DeployMetrics;
-pub use drain::DrainMetrics;
-pub use metrics::TickMetrics;
+pub use drain::{PassCosts, emit_drain};
+pub use metrics::emit_tick;
 
 use crate::config::{Lookup, Problem};
+use fleet_protocol::variable;
 use serde::Serialize;
 use std::error::Error;
 use std::io::{self, Write};
@@ -46,7 +47,8 @@ pub fn init(env: &impl Lookup) {
 
 /// Which log lines are wanted.
 pub(crate) fn log_filter(env: &impl Lookup) -> Result<Targets, Problem> {
-    let set = |name| env.get(name).filter(|value| !value.is_empty()).map(|value| (name, value));
+    let set =
+        |name| env.get(name).filter(|value| !variable::is_empty(value)).map(|value| (name, value));
     let Some((name, value)) = set("AWS_LAMBDA_LOG_LEVEL").or_else(|| set("RUST_LOG")) else {
         return Ok(usual());
     };
