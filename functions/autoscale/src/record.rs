@@ -4,11 +4,9 @@
 use crate::act::ActionResult;
 use crate::handler::Trigger;
 use fleet_clients::config::AutoscaleConfig;
-use fleet_clients::telemetry::{TickMetrics, emit_line};
-use fleet_core::scaling::{ActiveCounts, Decision, Inputs, Memory, QueueSnapshot, ScalingAction};
+use fleet_clients::telemetry::{emit_line, emit_tick};
+use fleet_core::scaling::{Decision, Inputs, Memory, ScalingMetrics};
 use fleet_protocol::ids::GroupName;
-use fleet_protocol::lifecycle::LifecycleState;
-use fleet_protocol::reading::Reading;
 use fleet_protocol::time::UnixMs;
 use serde::Serialize;
 use serde_json::Value;
@@ -160,45 +158,11 @@ impl DecisionRecord {
         value
     }
 
-    pub(crate) fn metrics(&self) -> TickMetrics {
-        let queue = self.inputs.observation.queue.known();
-        let group = self.inputs.observation.group.known();
-        let active = queue.and_then(active);
-        let in_state = |which: fn(&LifecycleState) -> bool| {
-            group.map(|group| {
-                let of_state = group.instances.iter().filter(|i| which(&i.lifecycle));
-                u32::try_from(of_state.count()).unwrap_or(u32::MAX)
-            })
-        };
-        let needed_less = match (self.decision.need, self.decision.desired_before) {
-            (Some(need), Some(desired)) => need < desired,
-            _ => false,
-        };
-        TickMetrics {
-            at: self.inputs.observation.now,
-            group: self.group.clone(),
-            ready: queue.map(|queue| queue.general.ready),
-            due_soon: queue.map(|queue| queue.general.due_soon),
-            active_live: active.map(|active| active.live),
-            active_expired: active.map(|active| active.expired),
-            oldest_wait_s: queue.map(|queue| seconds(queue.general.oldest_wait_ms)),
-            need: self.decision.need,
-            desired: self.decision.desired,
-            in_service: in_state(LifecycleState::is_capacity),
-            pending: in_state(LifecycleState::is_booting),
-            terminating: in_state(LifecycleState::is_leaving),
-            scale_in_blocked: needed_less && self.decision.action == ScalingAction::Nothing,
-            source_age_s: queue
-                .map(|queue| seconds(self.inputs.observation.now.since(queue.db_now))),
-            source_down: queue.is_none() || group.is_none(),
-            action_failed: self.effects.action.failed(),
-            spare: self.decision.levels.map(|levels| levels.spare),
-            unable_workers: queue.map(|_| self.decision.unable_workers()),
-            not_converging: self.decision.is_not_converging(),
-            wait_target_missed: self.decision.misses_wait_target(),
-            drain_missing: self.decision.misses_a_drain(),
-            decision_ms: self.effects.decision_ms,
-        }
+    /// Prints the line of metrics.
+    pub(crate) fn emit_metrics(&self) {
+        let failed = self.effects.action.failed();
+        let metrics = ScalingMetrics::of(&self.inputs.observation, &self.decision, failed);
+        emit_tick(&self.group, &metrics, self.effects.decision_ms);
     }
 }
 
@@ -212,13 +176,6 @@ fn pieces(text: &str, bytes: usize) -> Vec<&str> {
         rest = after;
     }
     pieces
-}
-
-fn active(queue: &QueueSnapshot) -> Option<ActiveCounts> {
-    match &queue.general.active {
-        Reading::Known(active) => Some(*active),
-        Reading::Unknown(_) => None,
-    }
 }
 
 fn summary(decision: &Decision, action: &ActionResult) -> String {
@@ -286,10 +243,6 @@ pub(crate) fn to_value(record: &impl Serialize) -> Value {
 
 pub(crate) fn millis(duration: Duration) -> u32 {
     u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
-}
-
-fn seconds(millis: i64) -> u32 {
-    u32::try_from(millis.max(0) / 1000).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]

@@ -151,7 +151,7 @@ pub(crate) async fn tick(app: &App, trigger: Trigger, request_id: &str) -> TickR
         },
     );
     record.emit();
-    record.metrics().emit();
+    record.emit_metrics();
     TickReport::Decided(Box::new(record))
 }
 

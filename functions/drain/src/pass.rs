@@ -44,6 +44,6 @@ pub(crate) async fn pass(app: &App, mut told: PassRequest) -> Value {
     let duration_ms = u32::try_from(began.elapsed().as_millis()).unwrap_or(u32::MAX);
     let record = record::PassRecord::new(told, &app.config, inputs, made, decision, duration_ms);
     emit_line(&record.line());
-    record.metrics().emit();
+    record.emit_metrics();
     record.into_summary()
 }

@@ -3,11 +3,9 @@
 
 use crate::request::Trigger;
 use fleet_clients::config::DrainConfig;
-use fleet_clients::telemetry::DrainMetrics;
-use fleet_core::drain::{Call, CallResult, Decision, Hint, Inputs, Note, Reason, Verdict};
-use fleet_protocol::ids::{GroupName, InstanceId};
-use fleet_protocol::lifecycle::LifecycleState;
-use fleet_protocol::reading::Reading;
+use fleet_clients::telemetry::{PassCosts, emit_drain};
+use fleet_core::drain::{Call, Decision, DrainMetrics, Hint, Inputs, Verdict};
+use fleet_protocol::ids::GroupName;
 use fleet_protocol::time::UnixMs;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -108,83 +106,15 @@ impl PassRecord {
         value
     }
 
-    pub(crate) fn metrics(&self) -> DrainMetrics {
-        let Inputs { seen, memory, .. } = &self.inputs;
-        let now = self.inputs.clock();
-        let Decision { verdicts, notes, .. } = &self.decision;
-        let in_state = |which: fn(&LifecycleState) -> bool| {
-            count(verdicts.iter().filter(|v| which(&v.lifecycle)))
-        };
-        let known = matches!(seen.group, Some(Reading::Known(_)));
-        // A pass that does not let go says the same again: jobs are counted by the one that does.
-        let let_go = |id: &InstanceId| verdicts.iter().any(|v| v.released && v.instance == *id);
-        let failed = seen.instances.values().flat_map(|evidence| {
-            let once = [&evidence.held, &evidence.sent, &evidence.replaced].into_iter().flatten();
-            once.chain(&evidence.completions)
-        });
-        let timeout = match &seen.hook {
-            Some(Reading::Known(hook)) => Some(hook.heartbeat_s),
-            _ => None,
-        };
-        let margin = |instance: &InstanceId| {
-            let waits =
-                |v: &Verdict| v.instance == *instance && v.lifecycle.waits_on_terminate_hook();
-            let held = memory.held.get(instance).filter(|_| verdicts.iter().any(waits))?;
-            Some(i64::from(timeout?) - now.since(*held) / 1000)
-        };
-        let any = |is: fn(&Note) -> bool| notes.iter().any(is);
-        let drifts = any(|n| matches!(n, Note::HookDrift { .. } | Note::HookUnknown { .. }));
-        let down = !known
-            || any(|n| matches!(n, Note::MachinesUnknown { .. }))
-            || verdicts.iter().any(|v| matches!(v.because, Reason::CommandsUnknown { .. }));
-        let just_held = |v: &Verdict| matches!(v.because, Reason::JustHeld { .. });
-        let unasked = seen.machines.is_none() && verdicts.iter().any(just_held);
-        let left_alone = |n: &&Note| matches!(n, Note::WarmPool { .. } | Note::UnknownState { .. });
-        DrainMetrics {
-            at: now,
-            group: self.group.clone(),
-            waiting: known.then(|| in_state(LifecycleState::waits_on_terminate_hook)),
-            retained: known.then(|| in_state(LifecycleState::is_retained)),
-            oldest_wait_s: verdicts.iter().filter_map(|verdict| verdict.waited_s).max(),
-            limit_left_s: verdicts.iter().filter_map(|verdict| verdict.left_s).min(),
-            released: count(verdicts.iter().filter(|verdict| verdict.released)),
-            gave_up: count(
-                verdicts
-                    .iter()
-                    .filter(|v| v.released && matches!(v.because, Reason::GaveUp { .. })),
-            ),
-            paged: count(verdicts.iter().filter(|verdict| verdict.because.pages())),
-            heartbeat_margin_s: seen
-                .instances
-                .keys()
-                .filter_map(margin)
-                .min()
-                .map(|margin| u32::try_from(margin.max(0)).unwrap_or(0)),
-            commands_sent: count(
-                seen.instances.values().filter(|e| e.sent == Some(CallResult::Done)),
-            ),
-            jobs_caught: notes
-                .iter()
-                .map(|note| match note {
-                    Note::Caught { instance, jobs } if let_go(instance) => *jobs,
-                    _ => 0,
-                })
-                .sum(),
-            jobs_interrupted: notes
-                .iter()
-                .map(|note| match note {
-                    Note::Interrupted { instance, jobs } if let_go(instance) => *jobs,
-                    _ => 0,
-                })
-                .sum(),
-            hook_drift: (drifts || known && seen.hook.is_some()).then_some(drifts),
-            source_down: (down || !unasked).then_some(down),
-            left_alone: known.then(|| count(notes.iter().filter(left_alone))),
-            action_failed: count(failed.filter(|done| matches!(done, CallResult::Failed { .. }))),
+    /// Prints the line of metrics.
+    pub(crate) fn emit_metrics(&self) {
+        let metrics = DrainMetrics::of(&self.inputs, &self.decision);
+        let costs = PassCosts {
             event_age_ms: self.told.event_at.map(|at| millis(self.inputs.now.since(at))),
-            aws_calls: count(self.calls.iter()),
+            aws_calls: u32::try_from(self.calls.len()).unwrap_or(u32::MAX),
             pass_ms: self.duration_ms,
-        }
+        };
+        emit_drain(&self.group, &metrics, &costs);
     }
 }
 
@@ -207,10 +137,6 @@ fn sentence(verdict: &Verdict) -> String {
 /// The line of an event that is none of ours.
 pub(crate) fn foreign(trigger: Trigger, why: &str, request_id: &str) -> Value {
     json!({ "type": "foreign_event", "trigger": trigger, "because": why, "request_id": request_id })
-}
-
-fn count<T>(items: impl Iterator<Item = T>) -> u32 {
-    u32::try_from(items.count()).unwrap_or(u32::MAX)
 }
 
 fn millis(ms: i64) -> u32 {

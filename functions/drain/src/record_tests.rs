@@ -1,6 +1,7 @@
 use super::*;
-use fleet_core::drain::{Answer, Group, HintKind, Hook, Machine, Member, Memory, decide};
-use fleet_protocol::reading::{Unknown, UnknownCause};
+use fleet_core::drain::{Answer, CallResult, Group, Member, Memory, decide};
+use fleet_protocol::ids::InstanceId;
+use fleet_protocol::reading::Reading;
 use std::collections::BTreeMap;
 
 const NOW: UnixMs = UnixMs(1_795_478_400_000);
@@ -8,10 +9,6 @@ const WAIT: &str = "Terminating:Wait";
 
 fn id() -> InstanceId {
     InstanceId::new("i-00000000000000001".to_owned())
-}
-
-fn ago(seconds: i64) -> UnixMs {
-    UnixMs(NOW.0 - seconds * 1000)
 }
 
 fn config() -> DrainConfig {
@@ -40,21 +37,6 @@ fn saw(lifecycle: &str, memory: Memory) -> Inputs {
     inputs
 }
 
-/// What the pass then looked at closer.
-fn looked(mut inputs: Inputs) -> Inputs {
-    let (heartbeat_s, global_s) = (300, 30_000);
-    let default_result = "ABANDON".to_owned();
-    let hook = Hook { heartbeat_s, global_s, default_result, terminating: true };
-    inputs.take(Answer::Hook(Reading::Known(hook)));
-    inputs.take(Answer::Machines(Reading::Known([(id(), Machine::Running)].into())));
-    inputs.take(Answer::Commands(id(), Reading::Known(vec![])));
-    inputs
-}
-
-fn held(seconds: i64) -> Memory {
-    Memory { held: [(id(), ago(seconds))].into(), ..Memory::default() }
-}
-
 fn asked() -> PassRequest {
     PassRequest {
         trigger: Trigger::Schedule,
@@ -63,74 +45,6 @@ fn asked() -> PassRequest {
         event_at: None,
         request_id: String::new(),
         dry_run: false,
-    }
-}
-
-fn metrics(inputs: Inputs) -> DrainMetrics {
-    let decision = decide(&inputs);
-    PassRecord::new(asked(), &config(), inputs, vec![], decision, 1).metrics()
-}
-
-fn unknown<T>() -> Reading<T> {
-    let detail = "Rate exceeded".to_owned();
-    Reading::Unknown(Unknown { cause: UnknownCause::Failed, detail })
-}
-
-#[test]
-fn a_pass_that_did_not_look_at_the_hook_says_nothing_of_it() {
-    let idle = saw("InService", Memory::default());
-    assert_eq!(metrics(idle.clone()).hook_drift, None);
-    assert_eq!(metrics(looked(idle.clone())).hook_drift, Some(false));
-    let mut missing = idle.clone();
-    missing.take(Answer::Hook(unknown()));
-    assert_eq!(metrics(missing).hook_drift, Some(true));
-    let mut blind = looked(idle);
-    blind.take(Answer::Group(unknown()));
-    assert_eq!(metrics(blind).hook_drift, None, "half of it is the group's");
-}
-
-#[test]
-fn a_pass_that_asked_nothing_does_not_say_that_the_sources_answer() {
-    assert_eq!(metrics(saw("InService", Memory::default())).source_down, Some(false));
-    assert_eq!(metrics(saw(WAIT, held(5))).source_down, None);
-    let asked = looked(saw(WAIT, held(45)));
-    assert_eq!(metrics(asked.clone()).source_down, Some(false));
-    for answer in
-        [Answer::Machines(unknown()), Answer::Commands(id(), unknown()), Answer::Group(unknown())]
-    {
-        let mut down = asked.clone();
-        down.take(Answer::Held(id(), CallResult::Done));
-        down.take(answer);
-        assert_eq!(metrics(down).source_down, Some(true));
-    }
-}
-
-#[test]
-fn only_who_waits_for_its_hook_has_a_margin() {
-    let margin = |state: &str| {
-        let mut inputs = looked(saw(state, held(200)));
-        inputs.take(Answer::Held(id(), CallResult::Done));
-        metrics(inputs).heartbeat_margin_s
-    };
-    assert_eq!(margin(WAIT), Some(100));
-    assert_eq!(margin("Terminating:Retained"), None);
-}
-
-#[test]
-fn a_notice_of_aws_is_not_a_limit_that_comes_near() {
-    let mut inputs = looked(saw(WAIT, Memory::default()));
-    inputs.take(Answer::Held(id(), CallResult::Done));
-    let kind = HintKind::Spot { noticed: Some(ago(10)) };
-    inputs.hints.push(Hint { instance: id(), kind });
-    assert_eq!(metrics(inputs).limit_left_s, None);
-}
-
-#[test]
-fn an_instance_in_a_state_that_nobody_looks_after_is_counted() {
-    for (state, left_alone) in
-        [("InService", 0), ("Standby", 0), ("Warmed:Stopped", 1), ("Terminating:Later", 1)]
-    {
-        assert_eq!(metrics(saw(state, Memory::default())).left_alone, Some(left_alone), "{state}");
     }
 }
 

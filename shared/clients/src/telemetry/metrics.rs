@@ -3,6 +3,7 @@
 //! <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
 
 use super::emit_line;
+use fleet_core::scaling::ScalingMetrics;
 use fleet_protocol::ids::GroupName;
 use fleet_protocol::time::UnixMs;
 use serde_json::{Value, json};
@@ -36,91 +37,46 @@ pub(super) fn embedded(
     line
 }
 
-/// What one tick saw and did, in numbers. `None` is a number nobody knows; it is left out, because
-/// 0 would be a claim.
-#[derive(Clone, Debug)]
-pub struct TickMetrics {
-    /// When the tick began.
-    pub at: UnixMs,
-    /// The metrics' one dimension.
-    pub group: GroupName,
-    pub ready: Option<u32>,
-    pub due_soon: Option<u32>,
-    pub active_live: Option<u32>,
-    pub active_expired: Option<u32>,
-    /// How long the oldest ready job has been due, in seconds.
-    pub oldest_wait_s: Option<u32>,
-    /// Workers that the demand asks for, before any bound.
-    pub need: Option<u32>,
-    pub desired: Option<u32>,
-    pub in_service: Option<u32>,
-    pub pending: Option<u32>,
-    pub terminating: Option<u32>,
-    /// How far the database's clock is behind the function's, in seconds.
-    pub source_age_s: Option<u32>,
-    /// Fewer workers would do, and something forbade to take one away.
-    pub scale_in_blocked: bool,
-    /// The queue or the group could not be read.
-    pub source_down: bool,
-    /// A change of capacity was asked for and failed.
-    pub action_failed: bool,
-    /// Machines beyond the need that rises of the last hour ask for.
-    pub spare: Option<u32>,
-    /// Machines in service whose worker has been unable to take a job for longer than it may take
-    /// to boot.
-    pub unable_workers: Option<u32>,
-    /// The group does not follow its desired capacity, or its workers take no jobs.
-    pub not_converging: bool,
-    /// A job has waited for longer than `WAIT_TARGET_SECONDS`.
-    pub wait_target_missed: bool,
-    /// Instances leave without a drain behind them: the hook is missing, or no drain reaches them.
-    pub drain_missing: bool,
-    /// From the tick's beginning to its decision.
-    pub decision_ms: u32,
+/// Prints the metrics' line of a tick, whose decision was made `decision_ms` after it began. Their
+/// one dimension is the group.
+pub fn emit_tick(group: &GroupName, metrics: &ScalingMetrics, decision_ms: u32) {
+    emit_line(&line(group, metrics, decision_ms));
 }
 
-impl TickMetrics {
-    /// Prints the metrics' line.
-    pub fn emit(&self) {
-        emit_line(&self.line());
-    }
-
-    fn line(&self) -> Value {
-        let flag = |flag: bool| Some(u32::from(flag));
-        let metrics = [
-            ("Ready", "Count", self.ready),
-            ("DueSoon", "Count", self.due_soon),
-            ("ActiveLive", "Count", self.active_live),
-            ("ActiveExpired", "Count", self.active_expired),
-            ("OldestWaitSeconds", "Seconds", self.oldest_wait_s),
-            ("Need", "Count", self.need),
-            ("Desired", "Count", self.desired),
-            ("InService", "Count", self.in_service),
-            ("Pending", "Count", self.pending),
-            ("Terminating", "Count", self.terminating),
-            ("SourceAgeSeconds", "Seconds", self.source_age_s),
-            ("ScaleInBlocked", "Count", flag(self.scale_in_blocked)),
-            ("SourceDown", "Count", flag(self.source_down)),
-            ("ActionFailed", "Count", flag(self.action_failed)),
-            ("Spare", "Count", self.spare),
-            ("UnableWorkers", "Count", self.unable_workers),
-            ("NotConverging", "Count", flag(self.not_converging)),
-            ("WaitTargetMissed", "Count", flag(self.wait_target_missed)),
-            ("DrainMissing", "Count", flag(self.drain_missing)),
-            ("DecisionMs", "Milliseconds", Some(self.decision_ms)),
-        ];
-        embedded(self.at, &self.group, &metrics)
-    }
+fn line(group: &GroupName, seen: &ScalingMetrics, decision_ms: u32) -> Value {
+    let flag = |flag: bool| Some(u32::from(flag));
+    let metrics = [
+        ("Ready", "Count", seen.ready),
+        ("DueSoon", "Count", seen.due_soon),
+        ("ActiveLive", "Count", seen.active_live),
+        ("ActiveExpired", "Count", seen.active_expired),
+        ("OldestWaitSeconds", "Seconds", seen.oldest_wait_s),
+        ("Need", "Count", seen.need),
+        ("Desired", "Count", seen.desired),
+        ("InService", "Count", seen.in_service),
+        ("Pending", "Count", seen.pending),
+        ("Terminating", "Count", seen.terminating),
+        ("SourceAgeSeconds", "Seconds", seen.source_age_s),
+        ("ScaleInBlocked", "Count", flag(seen.scale_in_blocked)),
+        ("SourceDown", "Count", flag(seen.source_down)),
+        ("ActionFailed", "Count", flag(seen.action_failed)),
+        ("Spare", "Count", seen.spare),
+        ("UnableWorkers", "Count", seen.unable_workers),
+        ("NotConverging", "Count", flag(seen.not_converging)),
+        ("WaitTargetMissed", "Count", flag(seen.wait_target_missed)),
+        ("DrainMissing", "Count", flag(seen.drain_missing)),
+        ("DecisionMs", "Milliseconds", Some(decision_ms)),
+    ];
+    embedded(seen.at, group, &metrics)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn metrics() -> TickMetrics {
-        TickMetrics {
+    fn metrics() -> ScalingMetrics {
+        ScalingMetrics {
             at: UnixMs(1_795_478_400_000),
-            group: GroupName::new("ghosthands-worker-asg"),
             ready: Some(0),
             due_soon: Some(1),
             active_live: Some(2),
@@ -140,13 +96,16 @@ mod tests {
             not_converging: true,
             wait_target_missed: false,
             drain_missing: false,
-            decision_ms: 13,
         }
+    }
+
+    fn line_of(metrics: &ScalingMetrics) -> Value {
+        line(&GroupName::new("ghosthands-worker-asg"), metrics, 13)
     }
 
     #[test]
     fn every_declared_metric_has_its_value_beside_it() {
-        let line = metrics().line();
+        let line = line_of(&metrics());
         assert_eq!(line["_aws"]["Timestamp"], 1_795_478_400_000_i64);
         let directive = &line["_aws"]["CloudWatchMetrics"][0];
         assert_eq!(directive["Namespace"], "GhostHands/Fleet");
@@ -190,8 +149,9 @@ mod tests {
 
     #[test]
     fn what_is_unknown_is_left_out_and_not_zero() {
-        let line =
-            TickMetrics { ready: None, active_live: None, source_down: true, ..metrics() }.line();
+        let unknown =
+            ScalingMetrics { ready: None, active_live: None, source_down: true, ..metrics() };
+        let line = line_of(&unknown);
         assert_eq!(line.get("Ready"), None);
         assert_eq!(line.get("ActiveLive"), None);
         assert_eq!(line["SourceDown"], 1);

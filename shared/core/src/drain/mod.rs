@@ -16,6 +16,7 @@ mod commands;
 mod decide;
 mod decision;
 mod judge;
+mod metrics;
 mod notes;
 mod observation;
 mod policy;
@@ -27,6 +28,7 @@ pub use decide::decide;
 pub use decision::{Call, Decision, LastAnswer, Note, Reason, Verdict};
 pub use fleet_protocol::drain_order::{Chain, DrainOrder};
 pub use fleet_protocol::drain_report::DrainReport;
+pub use metrics::DrainMetrics;
 pub use observation::{
     Activities, Answer, CallResult, Evidence, Group, Hint, HintKind, Hook, Inputs, Machine, Member,
     Memory, Seen,

@@ -2,6 +2,7 @@
 //! every pair of faults.
 
 mod lives;
+mod metrics;
 mod order;
 mod rows_aws;
 mod rows_host;

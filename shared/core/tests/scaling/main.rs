@@ -4,6 +4,7 @@ mod capacity;
 mod fleet;
 mod life;
 mod limits;
+mod metrics;
 mod near;
 mod properties;
 mod rows_drain;
