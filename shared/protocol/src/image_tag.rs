@@ -4,6 +4,10 @@
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
+/// The grammar as a regular expression. `template.yaml` has it for the hosts' document, where empty
+/// means "none".
+pub const PATTERN: &str = r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,127}|sha256:[0-9a-f]{64}";
+
 /// An image's tag, or its `sha256:` digest.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -66,6 +70,36 @@ fn is_tag(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+    use regex_lite::Regex;
+
+    #[test]
+    fn the_hosts_document_takes_the_same_tags() {
+        let template = include_str!("../../../template.yaml");
+        assert_eq!(template.matches(&format!("allowedPattern: ^({PATTERN})?$\n")).count(), 1);
+    }
+
+    /// Texts near the grammar's edges: its letters, its lengths, and a few that it has not.
+    fn texts() -> impl Strategy<Value = String> {
+        let digits = (60_usize..68, "[0-9a-f]").prop_map(|(n, digit)| digit.repeat(n));
+        let long = (120_usize..136, "[a-zA-Z0-9_.-]").prop_map(|(n, letter)| letter.repeat(n));
+        prop_oneof![
+            "[A-Za-z0-9_.:/ @$-]{0,12}",
+            "[.-]?[A-Za-z0-9_.-]{0,8}[\n\u{e9}\u{0}]?",
+            ("(sha256:|sha256|SHA256:|)", digits, "[g:A-F]?").prop_map(|(a, b, c)| a + &b + &c),
+            long,
+            any::<String>(),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn the_pattern_and_the_parser_have_one_verdict_on_any_text(text in texts()) {
+            // `\z`, because `$` of a regular expression may mean "before the last line's end".
+            let pattern = Regex::new(&format!(r"^(?:{PATTERN})\z")).unwrap();
+            prop_assert_eq!(pattern.is_match(&text), ImageTag::parse(&text).is_ok());
+        }
+    }
 
     #[test]
     fn tags_and_digests_and_nothing_else() {
