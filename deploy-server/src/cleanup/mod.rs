@@ -26,7 +26,6 @@ mod sweep;
 mod volumes;
 
 use std::collections::BTreeMap;
-use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -275,65 +274,20 @@ fn file_targets(options: &Options) -> Vec<Target> {
             return FILE_TARGETS.map(|target| Target::failed(target, error.as_str())).to_vec();
         }
     };
-    let delete = |target, root, age_ms| {
+    let clean = |target, root, age_ms, plan, act| {
         let rule = files::AgeRule { now_ms: options.now_ms, age_ms };
-        let work = Delete { rule, open: &open };
+        let work = sweep::Work { rule, open: &open, plan, act };
         sweep::clean(target, root, options.dry_run, options.files_within, &options.progress, &work)
     };
+    let delete = |target, root, age_ms| {
+        clean(target, root, age_ms, files::plan, |folder, entry, _| files::remove(folder, entry))
+    };
     let [tmp, deleted, compressed] = FILE_TARGETS;
-    let rule = files::AgeRule { now_ms: options.now_ms, age_ms: LOG_COMPRESS_AGE_MS };
     vec![
         delete(tmp, &options.tmp, TMP_AGE_MS),
         delete(deleted, &options.logs, LOG_DELETE_AGE_MS),
-        sweep::clean(
-            compressed,
-            &options.logs,
-            options.dry_run,
-            options.files_within,
-            &options.progress,
-            &Compress { rule, open: &open },
-        ),
+        clean(compressed, &options.logs, LOG_COMPRESS_AGE_MS, logs::plan, logs::compress),
     ]
-}
-
-struct Delete<'a> {
-    rule: files::AgeRule,
-    open: &'a open_files::OpenFiles,
-}
-
-impl sweep::Work for Delete<'_> {
-    fn plan(&self, entries: Vec<files::Entry>) -> files::FilePlan {
-        files::plan(entries, self.rule, self.open)
-    }
-
-    fn act(
-        &self,
-        folder: BorrowedFd<'_>,
-        entry: &files::Entry,
-        _: &sweep::Limit,
-    ) -> files::FileResult {
-        files::remove(folder, entry)
-    }
-}
-
-struct Compress<'a> {
-    rule: files::AgeRule,
-    open: &'a open_files::OpenFiles,
-}
-
-impl sweep::Work for Compress<'_> {
-    fn plan(&self, entries: Vec<files::Entry>) -> files::FilePlan {
-        logs::plan(entries, self.rule, self.open)
-    }
-
-    fn act(
-        &self,
-        folder: BorrowedFd<'_>,
-        entry: &files::Entry,
-        limit: &sweep::Limit,
-    ) -> files::FileResult {
-        logs::compress(folder, entry, limit)
-    }
 }
 
 #[cfg(test)]

@@ -14,7 +14,8 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, openat, statat};
 use rustix::io::Errno;
 
 use super::Target;
-use super::files::{Entry, FilePlan, FileResult, is_mount_point};
+use super::files::{AgeRule, Entry, FilePlan, FileResult, is_mount_point};
+use super::open_files::OpenFiles;
 
 /// Deeper trees are reported, not descended into: each level holds two file descriptors.
 const DEEPEST: usize = 64;
@@ -39,9 +40,11 @@ pub(super) struct Limit {
 }
 
 /// What to do with a batch, and how to do it to one file.
-pub(super) trait Work {
-    fn plan(&self, entries: Vec<Entry>) -> FilePlan;
-    fn act(&self, folder: BorrowedFd<'_>, entry: &Entry, limit: &Limit) -> FileResult;
+pub(super) struct Work<'a> {
+    pub(super) rule: AgeRule,
+    pub(super) open: &'a OpenFiles,
+    pub(super) plan: fn(Vec<Entry>, AgeRule, &OpenFiles) -> FilePlan,
+    pub(super) act: fn(BorrowedFd<'_>, &Entry, &Limit) -> FileResult,
 }
 
 impl Progress {
@@ -85,7 +88,7 @@ pub(super) fn clean(
     dry_run: bool,
     within: Duration,
     progress: &Progress,
-    work: &dyn Work,
+    work: &Work<'_>,
 ) -> Target {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let opened = rustix::fs::open(root, flags, Mode::empty())
@@ -136,7 +139,7 @@ struct Sweep<'a> {
     /// The entry just read was a folder that is done.
     left_folder: bool,
     progress: &'a Progress,
-    work: &'a dyn Work,
+    work: &'a Work<'a>,
 }
 
 type Flow = std::ops::ControlFlow<()>;
@@ -255,7 +258,7 @@ impl Sweep<'_> {
         if batch.is_empty() {
             return;
         }
-        let plan = self.work.plan(std::mem::take(batch));
+        let plan = (self.work.plan)(std::mem::take(batch), self.work.rule, self.work.open);
         for (entry, reason) in &plan.kept {
             self.target.keep(shown(&join(path, &entry.name)), *reason);
         }
@@ -283,7 +286,7 @@ impl Sweep<'_> {
             let until = (self.began + self.within).min(Instant::now() + LONGEST_FILE);
             let limit = Limit { stop: Arc::clone(&self.progress.stop), until };
             let path = join(path, &entry.name);
-            match self.work.act(folder.as_fd(), entry, &limit) {
+            match (self.work.act)(folder.as_fd(), entry, &limit) {
                 Ok(Some(freed)) => self.target.add(freed),
                 Ok(None) => self.target.keep(shown(&path), "it changed meanwhile"),
                 Err(error) => {

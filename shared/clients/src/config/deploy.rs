@@ -104,24 +104,13 @@ impl DeployConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeMap;
-
-    fn env(more: &[(&str, &str)]) -> BTreeMap<String, String> {
-        let least = [
-            ("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE"),
-            ("AWS_SECRET_ACCESS_KEY", "hunter2"),
-            ("AWS_REGION", "us-east-1"),
-            ("AWS_ASG_NAME", "asg"),
-            ("GH_ENVIRONMENT", "test"),
-        ];
-        least.iter().chain(more).map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect()
-    }
+    use crate::config::tests::env;
 
     #[test]
     fn the_least_is_enough_and_tells_nobody() {
         let config = DeployConfig::from_env(&env(&[])).unwrap();
         assert_eq!(config.document, "GhostHands-Host");
-        assert_eq!(config.secret_id, "ghosthands/test/fleet");
+        assert_eq!(config.secret_id, "ghosthands/staging/fleet");
         assert_eq!(config.webhook_url, None);
     }
 

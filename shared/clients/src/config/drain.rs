@@ -108,18 +108,7 @@ impl DrainConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeMap;
-
-    fn env(more: &[(&str, &str)]) -> BTreeMap<String, String> {
-        let least = [
-            ("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE"),
-            ("AWS_SECRET_ACCESS_KEY", "hunter2"),
-            ("AWS_REGION", "us-east-1"),
-            ("AWS_ASG_NAME", "asg"),
-            ("GH_ENVIRONMENT", "test"),
-        ];
-        least.iter().chain(more).map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect()
-    }
+    use crate::config::tests::env;
 
     #[test]
     fn the_defaults_are_the_seeds_hook_and_the_longest_job() {

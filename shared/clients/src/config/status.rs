@@ -173,26 +173,15 @@ fn read_site(reader: &mut Reader<'_, impl Lookup>, environment: Option<String>) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeMap;
-
-    fn env(more: &[(&str, &str)]) -> BTreeMap<String, String> {
-        let least = [
-            ("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE"),
-            ("AWS_SECRET_ACCESS_KEY", "hunter2"),
-            ("AWS_REGION", "us-east-1"),
-            ("AWS_ASG_NAME", "asg"),
-            ("GH_ENVIRONMENT", "test"),
-        ];
-        least.iter().chain(more).map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect()
-    }
+    use crate::config::tests::env;
 
     #[test]
     fn the_defaults_are_the_scaling_functions_and_the_seeds_prices() {
         let config = StatusConfig::from_env(&env(&[])).unwrap();
         assert_eq!((config.site.min, config.site.max, config.boot_s), (1, 10, 95));
         assert_eq!(config.site.prices, Prices::default());
-        assert_eq!(config.state_parameter, "/ghosthands/test/autoscale/state");
-        assert_eq!(config.stable_parameter, "/ghosthands/test/stable");
+        assert_eq!(config.state_parameter, "/ghosthands/staging/autoscale/state");
+        assert_eq!(config.stable_parameter, "/ghosthands/staging/stable");
         assert_eq!(config.document, "GhostHands-Host");
         assert!(!format!("{config:?}").contains("hunter2"));
     }

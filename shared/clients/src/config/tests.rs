@@ -11,7 +11,8 @@ const LEAST: [(&str, &str); 5] = [
     ("GH_ENVIRONMENT", "staging"),
 ];
 
-fn env(more: &[(&str, &str)]) -> Env {
+/// The least settings, and these.
+pub(super) fn env(more: &[(&str, &str)]) -> Env {
     let all = LEAST.iter().chain(more);
     all.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
