@@ -47,7 +47,7 @@ pub enum DrainResult {
 }
 
 /// What was seen, before it is put into words.
-struct Finding {
+struct DrainFinding {
     result: DrainResult,
     active_jobs: Option<u32>,
     accepting: Option<bool>,
@@ -57,7 +57,7 @@ struct Finding {
     message: String,
 }
 
-impl Finding {
+impl DrainFinding {
     fn plain(result: DrainResult, message: impl Into<String>) -> Self {
         let (active_jobs, accepting, message) = (None, None, message.into());
         let (worker_stopped, caught_jobs, stopped_jobs) = (false, 0, Some(0));
@@ -109,7 +109,7 @@ pub async fn drain_host(server: &'static Server, wish: DrainWish) -> DrainEnd {
     DrainEnd { report, result: finding.result }
 }
 
-async fn attempt(server: &'static Server, wish: DrainWish, began: Instant) -> Finding {
+async fn attempt(server: &'static Server, wish: DrainWish, began: Instant) -> DrainFinding {
     if wish.terminating {
         server.mark_terminating();
     }
@@ -133,7 +133,7 @@ async fn attempt(server: &'static Server, wish: DrainWish, began: Instant) -> Fi
             Err(_) if wish.terminating && began.elapsed() < wish.within => {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
-            Err(running) => return Finding::plain(DrainResult::Busy, running.describe()),
+            Err(running) => return DrainFinding::plain(DrainResult::Busy, running.describe()),
         }
     };
 
@@ -150,7 +150,10 @@ async fn attempt(server: &'static Server, wish: DrainWish, began: Instant) -> Fi
         Ok(Some(container)) if find::life(&container) != Life::Down => Some(container),
         // Docker says that there is none, and the kernel that nobody plays it either.
         Ok(_) if listener::on_port(server.config.worker.place.port).sockets.is_empty() => {
-            return Finding::no_worker("No worker runs on this host", server.state.cost_of_drain());
+            return DrainFinding::no_worker(
+                "No worker runs on this host",
+                server.state.cost_of_drain(),
+            );
         }
         Ok(_) => None,
         Err(error) => {
@@ -186,17 +189,20 @@ async fn attempt(server: &'static Server, wish: DrainWish, began: Instant) -> Fi
     match idle {
         Ok(Idle::Proven) => {
             if let Err(stranger) = is_answered_by(server, id).await {
-                return Finding::plain(DrainResult::Unknown, format!("Not drained: {stranger}"));
+                return DrainFinding::plain(
+                    DrainResult::Unknown,
+                    format!("Not drained: {stranger}"),
+                );
             }
             if let (true, Some(id)) = (wish.terminating, id)
                 && let Err(error) = server.engine.set_restart_policy(id, "no").await
             {
                 tracing::warn!(error = %error, "a reboot would start the drained worker again");
             }
-            Finding {
+            DrainFinding {
                 active_jobs: Some(0),
                 accepting: Some(false),
-                ..Finding::plain(DrainResult::Drained, "Drain complete")
+                ..DrainFinding::plain(DrainResult::Drained, "Drain complete")
             }
         }
         Ok(Idle::ThisInstant) => stop_at_this_instant(server, id, wish.terminating).await,
@@ -207,10 +213,10 @@ async fn attempt(server: &'static Server, wish: DrainWish, began: Instant) -> Fi
             }
             let busy = reading.is_some_and(|reading| reading.active_jobs > 0);
             let result = if busy { DrainResult::Busy } else { DrainResult::Unknown };
-            Finding {
+            DrainFinding {
                 active_jobs: reading.map(|reading| reading.active_jobs),
                 accepting: reading.and_then(|reading| reading.accepting),
-                ..Finding::plain(result, format!("Not drained: {}", not_idle.reason))
+                ..DrainFinding::plain(result, format!("Not drained: {}", not_idle.reason))
             }
         }
     }
@@ -244,11 +250,15 @@ async fn is_answered_by(server: &Server, id: Option<&str>) -> Result<(), String>
 }
 
 /// An old worker is idle now and may fetch the next job in a moment: only its end makes it a proof.
-async fn stop_at_this_instant(server: &Server, id: Option<&str>, terminating: bool) -> Finding {
+async fn stop_at_this_instant(
+    server: &Server,
+    id: Option<&str>,
+    terminating: bool,
+) -> DrainFinding {
     let Some(id) = id else {
-        return Finding {
+        return DrainFinding {
             active_jobs: Some(0),
-            ..Finding::plain(
+            ..DrainFinding::plain(
                 DrainResult::Unknown,
                 "Not drained: the worker cannot say whether it takes more work, and it runs in no container of ours",
             )
@@ -305,32 +315,32 @@ fn note_cost(server: &Server, id: &str, cost: Cost) -> Cost {
 }
 
 /// The finding that no worker runs any more, once Docker and the kernel both say so.
-async fn ended(message: &str, cost: Cost, server: &Server) -> Finding {
+async fn ended(message: &str, cost: Cost, server: &Server) -> DrainFinding {
     match worker_container(server).await {
-        Ok(Some(container)) if find::life(&container) != Life::Down => Finding::plain(
+        Ok(Some(container)) if find::life(&container) != Life::Down => DrainFinding::plain(
             DrainResult::Unknown,
             format!("Not drained: the container {} runs again", container.name()),
         ),
         Ok(_) if !listener::on_port(server.config.worker.place.port).sockets.is_empty() => {
             let port = server.config.worker.place.port;
             let text = format!("Not drained: something still listens on the worker's port {port}");
-            Finding::plain(DrainResult::Unknown, text)
+            DrainFinding::plain(DrainResult::Unknown, text)
         }
-        Ok(_) => Finding::no_worker(message, cost),
-        Err(error) => Finding::plain(
+        Ok(_) => DrainFinding::no_worker(message, cost),
+        Err(error) => DrainFinding::plain(
             DrainResult::Unknown,
             format!("Not drained: whether the worker has ended cannot be seen: {error}"),
         ),
     }
 }
 
-fn cannot_be_stopped(active_jobs: Option<u32>, reason: &str) -> Finding {
+fn cannot_be_stopped(active_jobs: Option<u32>, reason: &str) -> DrainFinding {
     let text = format!("Not drained: the worker cannot be stopped: {reason}");
-    Finding { active_jobs, ..Finding::plain(DrainResult::Unknown, text) }
+    DrainFinding { active_jobs, ..DrainFinding::plain(DrainResult::Unknown, text) }
 }
 
 /// The time is up: the worker is told to end, and has its own grace to release its job.
-async fn stop_at_work(server: &Server, id: &str, jobs: Option<u32>) -> Finding {
+async fn stop_at_work(server: &Server, id: &str, jobs: Option<u32>) -> DrainFinding {
     let engine = &server.engine;
     // First, so that a reboot in between does not start it again.
     if let Err(error) = engine.set_restart_policy(id, "no").await {
@@ -340,7 +350,7 @@ async fn stop_at_work(server: &Server, id: &str, jobs: Option<u32>) -> Finding {
         Ok(()) => {
             let cost = note_cost(server, id, Cost { stopped: jobs, ..Cost::default() });
             let message = "The time was up: the worker was told to end, and has ended";
-            Finding { stopped_jobs: cost.stopped, ..ended(message, cost, server).await }
+            DrainFinding { stopped_jobs: cost.stopped, ..ended(message, cost, server).await }
         }
         Err(error) => cannot_be_stopped(jobs, &error.to_string()),
     }

@@ -63,7 +63,7 @@ pub async fn watch(server: &'static Server) {
             tracing::info!(notice = ?notice, "the instance metadata answers");
         }
         match now {
-            // The marker and the closed intake come at once; the keeper then waits for the job.
+            // The marker and the closed intake come at once; the reconciler then waits for the job.
             Heard::Answer(Some(Notice::Terminated)) if !server.is_terminating() => {
                 drain(server, Duration::ZERO, false).await;
             }

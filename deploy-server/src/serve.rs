@@ -13,8 +13,8 @@ use crate::config::Strings;
 use crate::control_socket;
 use crate::deploy;
 use crate::http::listen;
-use crate::keeper;
 use crate::notice;
+use crate::reconciler;
 use crate::server::{Server, StartError};
 
 /// A deploy in progress gets this long to end before the process does; what is left is recovered at
@@ -82,7 +82,7 @@ pub async fn serve(process: Strings) -> Result<(), ServeError> {
     tokio::spawn(async move {
         // A failed recovery is logged where it happens.
         drop(recovery.await);
-        keeper::keep(server, looked).await;
+        reconciler::keep(server, looked).await;
     });
     tokio::spawn(notice::watch(server));
     tell_systemd("READY=1");

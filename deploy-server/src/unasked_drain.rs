@@ -28,7 +28,7 @@ pub struct UnaskedDrain {
 
 /// What to do about a reading. Pure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Step {
+enum WatchStep {
     Nothing,
     Resume,
     /// An old worker cannot resume, and goes on taking jobs anyway.
@@ -48,9 +48,9 @@ impl UnaskedDrain {
             return;
         };
         match self.judge(&reading, Instant::now()) {
-            Step::Nothing => {}
-            Step::Report => self.say("its worker cannot be told to resume", &reading),
-            Step::Resume => {
+            WatchStep::Nothing => {}
+            WatchStep::Report => self.say("its worker cannot be told to resume", &reading),
+            WatchStep::Resume => {
                 // The lock is taken last, and what it guards is asked once more: a drain may have
                 // begun since.
                 let Ok(_ticket) = server.ops.admit(What::Resume) else { return };
@@ -69,22 +69,22 @@ impl UnaskedDrain {
         }
     }
 
-    fn judge(&mut self, reading: &WorkerStatus, now: Instant) -> Step {
+    fn judge(&mut self, reading: &WorkerStatus, now: Instant) -> WatchStep {
         let closed = reading.accepting.map_or(reading.is_draining, |accepting| !accepting);
         if !closed {
             self.closed_since = None;
-            return Step::Nothing;
+            return WatchStep::Nothing;
         }
         // A worker that does not say it drains ends, or waits for its queue: no order closed it.
         if !reading.is_draining {
-            return Step::Nothing;
+            return WatchStep::Nothing;
         }
         let since = *self.closed_since.get_or_insert(now);
         if now.saturating_duration_since(since) < CLOSED_FOR {
-            return Step::Nothing;
+            return WatchStep::Nothing;
         }
         self.closed_since = None;
-        if reading.accepting.is_some() { Step::Resume } else { Step::Report }
+        if reading.accepting.is_some() { WatchStep::Resume } else { WatchStep::Report }
     }
 
     fn say(&mut self, outcome: &str, reading: &WorkerStatus) {
@@ -105,7 +105,7 @@ impl UnaskedDrain {
 
 #[cfg(test)]
 mod tests {
-    use super::{CLOSED_FOR, Step, UnaskedDrain};
+    use super::{CLOSED_FOR, UnaskedDrain, WatchStep};
     use fleet_protocol::worker::WorkerStatus;
     use std::time::Instant;
 
@@ -118,20 +118,23 @@ mod tests {
     fn a_closed_intake_is_opened_after_two_looks_and_an_old_worker_is_reported() {
         let began = Instant::now();
         let mut seen = UnaskedDrain::default();
-        assert_eq!(seen.judge(&reading(true, Some(false)), began), Step::Nothing);
-        assert_eq!(seen.judge(&reading(true, Some(false)), began + CLOSED_FOR), Step::Resume);
-        assert_eq!(seen.judge(&reading(true, Some(false)), began + CLOSED_FOR), Step::Nothing);
+        assert_eq!(seen.judge(&reading(true, Some(false)), began), WatchStep::Nothing);
+        assert_eq!(seen.judge(&reading(true, Some(false)), began + CLOSED_FOR), WatchStep::Resume);
+        assert_eq!(seen.judge(&reading(true, Some(false)), began + CLOSED_FOR), WatchStep::Nothing);
         // Open in between: the time counts anew.
         let mut seen = UnaskedDrain::default();
-        assert_eq!(seen.judge(&reading(true, Some(false)), began), Step::Nothing);
-        assert_eq!(seen.judge(&reading(false, Some(true)), began), Step::Nothing);
-        assert_eq!(seen.judge(&reading(true, Some(false)), began + CLOSED_FOR), Step::Nothing);
+        assert_eq!(seen.judge(&reading(true, Some(false)), began), WatchStep::Nothing);
+        assert_eq!(seen.judge(&reading(false, Some(true)), began), WatchStep::Nothing);
+        assert_eq!(seen.judge(&reading(true, Some(false)), began + CLOSED_FOR), WatchStep::Nothing);
         let mut old = UnaskedDrain::default();
-        assert_eq!(old.judge(&reading(true, None), began), Step::Nothing);
-        assert_eq!(old.judge(&reading(true, None), began + CLOSED_FOR), Step::Report);
+        assert_eq!(old.judge(&reading(true, None), began), WatchStep::Nothing);
+        assert_eq!(old.judge(&reading(true, None), began + CLOSED_FOR), WatchStep::Report);
         // It ends by itself.
         let mut ending = UnaskedDrain::default();
-        assert_eq!(ending.judge(&reading(false, Some(false)), began), Step::Nothing);
-        assert_eq!(ending.judge(&reading(false, Some(false)), began + CLOSED_FOR), Step::Nothing);
+        assert_eq!(ending.judge(&reading(false, Some(false)), began), WatchStep::Nothing);
+        assert_eq!(
+            ending.judge(&reading(false, Some(false)), began + CLOSED_FOR),
+            WatchStep::Nothing
+        );
     }
 }

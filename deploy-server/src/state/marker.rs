@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{StateDir, StateError};
 
 const FILE: &str = "terminating.json";
-/// A worker that cannot open its intake again waits for its restart; see the keeper.
+/// A worker that cannot open its intake again waits for its restart; see the reconciler.
 pub const UNDRAIN: &str = "undrain.json";
 /// A drain was asked for and not taken back; see `unasked_drain`.
 const DRAIN_ASKED: &str = "drain-asked.json";

@@ -9,7 +9,7 @@
 mod sim;
 
 use sim::{
-    Fault, Keeper, Life, Lifecycled, Loss, NodeTerminationHandler, OldSystem, Ours, Scenario,
+    Fault, Life, Lifecycled, Loss, NodeTerminationHandler, OldSystem, Ours, Reconciler, Scenario,
     crowd, live, percentile,
 };
 use std::io::{Error, Result, Write};
@@ -21,7 +21,7 @@ struct Arm {
     /// The host watches its own metadata, as the shipped one does.
     watcher: bool,
     old_worker: bool,
-    keeper: fn() -> Box<dyn Keeper>,
+    reconciler: fn() -> Box<dyn Reconciler>,
 }
 
 const ARMS: [Arm; 6] = [
@@ -30,42 +30,42 @@ const ARMS: [Arm; 6] = [
         retain: true,
         watcher: true,
         old_worker: false,
-        keeper: || Box::new(Ours::new()),
+        reconciler: || Box::new(Ours::new()),
     },
     Arm {
         name: "ours, without the host's own watch",
         retain: true,
         watcher: false,
         old_worker: false,
-        keeper: || Box::new(Ours::new()),
+        reconciler: || Box::new(Ours::new()),
     },
     Arm {
         name: "ours, with a hook that does not retain",
         retain: false,
         watcher: true,
         old_worker: false,
-        keeper: || Box::new(Ours::new()),
+        reconciler: || Box::new(Ours::new()),
     },
     Arm {
         name: "node-termination-handler's rules",
         retain: false,
         watcher: false,
         old_worker: false,
-        keeper: || Box::new(NodeTerminationHandler::default()),
+        reconciler: || Box::new(NodeTerminationHandler::default()),
     },
     Arm {
         name: "lifecycled's rules",
         retain: false,
         watcher: false,
         old_worker: false,
-        keeper: || Box::new(Lifecycled::default()),
+        reconciler: || Box::new(Lifecycled::default()),
     },
     Arm {
         name: "the old system",
         retain: false,
         watcher: false,
         old_worker: true,
-        keeper: || Box::new(OldSystem),
+        reconciler: || Box::new(OldSystem),
     },
 ];
 
@@ -116,7 +116,7 @@ fn lost(out: &mut dyn Write, lives: u64) -> Result<()> {
             if arm.old_worker {
                 scenario.faults.push(Fault::OldWorker);
             }
-            for (_, loss) in live(&scenario, &mut *(arm.keeper)()).losses {
+            for (_, loss) in live(&scenario, &mut *(arm.reconciler)()).losses {
                 counts[match loss {
                     // A job without end is killed by no hook: it is past every limit.
                     Loss::HookRanOut if scenario.faults.contains(&Fault::JobHangs) => 1,

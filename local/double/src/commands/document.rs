@@ -24,7 +24,7 @@ pub(crate) struct Document {
     pub(crate) parameters: BTreeMap<String, Parameter>,
     /// JSON as it was registered.
     pub(crate) content: String,
-    step: Step,
+    step: DocumentStep,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -35,7 +35,7 @@ struct Content {
     description: String,
     #[serde(default)]
     parameters: BTreeMap<String, Parameter>,
-    main_steps: Vec<Step>,
+    main_steps: Vec<DocumentStep>,
 }
 
 /// A parameter as the document declares it.
@@ -80,7 +80,7 @@ impl Kind {
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Step {
+struct DocumentStep {
     action: String,
     name: String,
     inputs: Inputs,

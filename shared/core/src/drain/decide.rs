@@ -1,6 +1,6 @@
 //! The order of a pass: look, hold, look closer, act.
 
-use super::judge::{Case, Step};
+use super::judge::{LeavingInstance, NextStep};
 use super::notes;
 use super::policy::{
     BETWEEN_COMPLETIONS_S, COMPLETIONS, HOLD_EVERY_S, NOT_TOLD_PAGES_S, NOTICE_COUNTS_S,
@@ -111,9 +111,9 @@ impl Pass<'_> {
             let Some(way) = self.way(member, notice, decision) else { continue };
             let held = self.inputs.memory.held.get(&member.id);
             let ago = held.map(|held| self.group.at.since(*held));
-            let untold = self.inputs.memory.untold.contains(&member.id);
+            let unreached = self.inputs.memory.unreached.contains(&member.id);
             match ago.filter(|ago| (0..i64::from(HOLD_EVERY_S) * 1000).contains(ago)) {
-                Some(ago) if hints.is_empty() && way == Way::Wait && !untold => {
+                Some(ago) if hints.is_empty() && way == Way::Wait && !unreached => {
                     let because = Reason::JustHeld { ago_s: ago / 1000 };
                     decision.verdicts.push(Verdict { because, ..self.over(member) });
                 }
@@ -216,15 +216,15 @@ impl Pass<'_> {
         let is_replaced = evidence.replaced.is_some();
         let send = |order| Call::Send { instance: instance.clone(), order };
         match (terminating.way, step) {
-            (Way::Wait, Step::Leave) => {
+            (Way::Wait, NextStep::Leave) => {
                 let young =
                     age.is_none_or(|age| age.waited_ms() < i64::from(YOUNG_ACTION_S) * 1000);
                 calls.extend(self.complete(instance, evidence, young));
             }
-            (Way::Retained, Step::Leave) => {
+            (Way::Retained, NextStep::Leave) => {
                 calls.extend((!is_replaced).then(replace));
             }
-            (Way::Wait | Way::Retained, Step::Ask(order)) => match &evidence.sent {
+            (Way::Wait | Way::Retained, NextStep::Ask(order)) => match &evidence.sent {
                 None => calls.push(send(order)),
                 Some(CallResult::NotManaged | CallResult::Failed { .. })
                     if self.inputs.seen.activities.is_none() =>
@@ -233,7 +233,7 @@ impl Pass<'_> {
                 }
                 Some(_) => {}
             },
-            (Way::Wait | Way::Retained, Step::Wait) => {}
+            (Way::Wait | Way::Retained, NextStep::Wait) => {}
             (Way::Noticed(HintKind::Rebalance | HintKind::Look), _) => {
                 let (call, why) = self.follow_advice(instance, is_replaced);
                 calls.extend(call);
@@ -245,7 +245,7 @@ impl Pass<'_> {
             }
             (Way::Noticed(HintKind::Spot { .. }), step) => {
                 because = Reason::SpotNotice;
-                if let (Step::Ask(order), None) = (step, &evidence.sent) {
+                if let (NextStep::Ask(order), None) = (step, &evidence.sent) {
                     calls.push(send(order));
                 }
                 calls.extend((!is_replaced).then(replace));
@@ -341,12 +341,12 @@ impl Pass<'_> {
         &'a self,
         terminating: &TerminatingInstance<'a>,
         evidence: &'a Evidence,
-    ) -> Case<'a> {
+    ) -> LeavingInstance<'a> {
         let Inputs { policy, memory, seen, .. } = self.inputs;
         let instance = &terminating.member.id;
         let machines = seen.machines.as_ref().and_then(Reading::known);
         let activities = seen.activities.as_ref().and_then(Reading::known);
-        Case {
+        LeavingInstance {
             policy,
             now: self.group.at,
             instance,

@@ -14,14 +14,14 @@ use fleet_protocol::time::UnixMs;
 
 /// What an instance needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum NextStep {
     Wait,
     Ask(DrainOrder),
     Leave,
 }
 
 /// One instance, with everything that is known of it.
-pub(super) struct Case<'a> {
+pub(super) struct LeavingInstance<'a> {
     pub(super) policy: &'a Policy,
     pub(super) now: UnixMs,
     pub(super) instance: &'a InstanceId,
@@ -35,7 +35,7 @@ pub(super) struct Case<'a> {
     pub(super) noticed: Option<UnixMs>,
 }
 
-impl Case<'_> {
+impl LeavingInstance<'_> {
     /// What is known of its age; `None` while its commands are unknown.
     pub(super) fn age(&self) -> Option<Age> {
         let until = self.noticed.map(|at| at.plus_seconds(SPOT_NOTICE_S - SPOT_MARGIN_S));
@@ -48,20 +48,20 @@ impl Case<'_> {
     }
 
     /// The decision's order is the promise: proof first, then the limit, then patience.
-    pub(super) fn judge(&self) -> (Step, Reason) {
+    pub(super) fn judge(&self) -> (NextStep, Reason) {
         if let Some(Machine::Gone(state)) = self.machine {
-            return (Step::Leave, Reason::MachineGone { state: state.clone() });
+            return (NextStep::Leave, Reason::MachineGone { state: state.clone() });
         }
         let (commands, age) = match (&self.evidence.commands, self.age()) {
             (Some(Reading::Known(commands)), Some(age)) => (commands, age),
             (Some(Reading::Unknown(source)), _) => {
-                return (Step::Wait, Reason::CommandsUnknown { source: source.clone() });
+                return (NextStep::Wait, Reason::CommandsUnknown { source: source.clone() });
             }
-            _ => return (Step::Wait, Reason::Looking),
+            _ => return (NextStep::Wait, Reason::Looking),
         };
         let newest = commands.iter().max_by_key(|command| command.requested);
         if let Some(because) = self.proof(commands) {
-            return (Step::Leave, because);
+            return (NextStep::Leave, because);
         }
         let stop_at = age.stop_at(self.policy);
         if let Some(at) = stop_at.filter(|at| *at <= self.now) {
@@ -71,12 +71,15 @@ impl Case<'_> {
         match newest.filter(|newest| newest.is_awaited(self.now)) {
             Some(newest) if !unnoticed(&newest.order) && !self.is_due(newest) => {
                 let asked_s = self.now.since(newest.requested) / 1000;
-                return (Step::Wait, Reason::Waiting { asked_s, window_s: newest.order.window_s });
+                return (
+                    NextStep::Wait,
+                    Reason::Waiting { asked_s, window_s: newest.order.window_s },
+                );
             }
             _ => {
                 let urgent = newest.is_some_and(|newest| unnoticed(&newest.order));
                 if let Some(because) = self.too_soon(newest).filter(|_| !urgent) {
-                    return (Step::Wait, because);
+                    return (NextStep::Wait, because);
                 }
             }
         }
@@ -86,7 +89,7 @@ impl Case<'_> {
             stop: age.chain.until.is_some(),
             chain: age.chain,
         };
-        (Step::Ask(order), Reason::Ask { last: self.last_answer(newest) })
+        (NextStep::Ask(order), Reason::Ask { last: self.last_answer(newest) })
     }
 
     /// Whether a command will be over before the next tick. A job that ends between two commands
@@ -120,7 +123,7 @@ impl Case<'_> {
         commands: &[Invocation],
         newest: Option<&Invocation>,
         age: &Age,
-    ) -> (Step, Reason) {
+    ) -> (NextStep, Reason) {
         // After an outage of ours, or of the agent, the worker may not know that it is to end.
         // Should it hear it now, its job has all its time: so it is told once more before it is
         // stopped.
@@ -130,7 +133,7 @@ impl Case<'_> {
             && newest == Some(call)
         {
             let asked_s = self.now.since(call.requested) / 1000;
-            return (Step::Wait, Reason::Waiting { asked_s, window_s: call.order.window_s });
+            return (NextStep::Wait, Reason::Waiting { asked_s, window_s: call.order.window_s });
         }
         // The grace counts from the order to stop, or from a last call of which nothing came at
         // all.
@@ -144,30 +147,30 @@ impl Case<'_> {
         if let Some(since) = told.or_else(|| cannot.then_some(stop_at)) {
             let silent = self.now.since(since.max(stop_at));
             if silent >= i64::from(self.policy.give_up_after_s()) * 1000 {
-                return (Step::Leave, Reason::GaveUp { silent_s: silent / 1000 });
+                return (NextStep::Leave, Reason::GaveUp { silent_s: silent / 1000 });
             }
         }
         let stopping = newest.filter(|n| n.order.stop && n.is_awaited(self.now));
         if let Some(stopping) = stopping {
             let asked_s = self.now.since(stopping.requested) / 1000;
-            return (Step::Wait, Reason::Stopping { asked_s });
+            return (NextStep::Wait, Reason::Stopping { asked_s });
         }
         if let Some(because) = self.too_soon(newest) {
-            return (Step::Wait, because);
+            return (NextStep::Wait, because);
         }
         let last = self.last_answer(newest);
         let limit_s = self.policy.job_limit_s;
         let is_noticed = age.chain.until == Some(stop_at);
         if !is_noticed && age.chain.closed.is_none() && !self.ran_lately(commands) {
             let order = DrainOrder { window_s: WINDOW_S, stop: false, chain: age.chain };
-            return (Step::Ask(order), Reason::LastCall { limit_s, last });
+            return (NextStep::Ask(order), Reason::LastCall { limit_s, last });
         }
         let because = if is_noticed {
             Reason::NoticeOver { last }
         } else {
             Reason::PastLimit { limit_s, last }
         };
-        (Step::Ask(DrainOrder { window_s: 0, stop: true, chain: age.chain }), because)
+        (NextStep::Ask(DrainOrder { window_s: 0, stop: true, chain: age.chain }), because)
     }
 
     /// Whether the host ran one of the latest commands to its end, whatever came of it.

@@ -29,7 +29,8 @@ pub struct Memory {
     pub held: BTreeMap<InstanceId, UnixMs>,
     /// Whom the last pass could not tell anything: it is not left to the next pass's luck, however
     /// lately it was held.
-    pub untold: BTreeSet<InstanceId>,
+    #[serde(rename = "untold")]
+    pub unreached: BTreeSet<InstanceId>,
     /// When each was last sent a command.
     pub sent: BTreeMap<InstanceId, UnixMs>,
     /// When this environment last looked at the hook and found nothing wrong, by its own clock: the
@@ -235,9 +236,9 @@ impl Inputs {
                 memory.held.insert(instance.clone(), now);
             }
             if matches!(evidence.sent, Some(CallResult::NotManaged | CallResult::Failed { .. })) {
-                memory.untold.insert(instance.clone());
+                memory.unreached.insert(instance.clone());
             } else {
-                memory.untold.remove(instance);
+                memory.unreached.remove(instance);
             }
             if evidence.sent == Some(CallResult::Done) {
                 memory.sent.insert(instance.clone(), now);
@@ -254,7 +255,7 @@ impl Inputs {
             // Whoever ran out of its hook and waits again does so on a new hook, whatever the last
             // one had left.
             memory.held.retain(|instance, _| waits(instance));
-            memory.untold.retain(&is_member);
+            memory.unreached.retain(&is_member);
             memory.sent.retain(|instance, _| is_member(instance));
             if !notes::about_hook(self, group).is_empty() {
                 memory.hook_seen = None;

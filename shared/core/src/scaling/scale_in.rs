@@ -19,7 +19,7 @@ const TOLD_WITHIN_MS: i64 = 180_000;
 const NEVER_LAUNCHED_MS: i64 = 120_000;
 
 /// An instance that may leave.
-struct Leaver {
+struct TerminationCandidate {
     instance: InstanceId,
     /// By the order of heartbeat and job start; otherwise by the worker's own word.
     proven: bool,
@@ -90,17 +90,17 @@ impl Tick<'_> {
         let share = u64::from(self.group.desired) * u64::from(self.policy.max_in_percent) / 100;
         let share = u32::try_from(share).unwrap_or(u32::MAX).max(1);
         let most = (capacity - kept).min(in_service.saturating_sub(wanted)).min(share);
-        let leavers = self.leavers(&seen.fleet, state);
-        match (leavers, obstacles.is_empty()) {
+        let candidates = self.candidates(&seen.fleet, state);
+        match (candidates, obstacles.is_empty()) {
             (Ok(_), true) if self.has_not_looked() => {
                 (ScalingAction::LookForRefresh, Reason::RefreshUnlooked)
             }
-            (Ok(mut leavers), true) => {
-                leavers.truncate(usize::try_from(most).unwrap_or(usize::MAX));
-                self.let_go(leavers, wanted)
+            (Ok(mut candidates), true) => {
+                candidates.truncate(usize::try_from(most).unwrap_or(usize::MAX));
+                self.let_go(candidates, wanted)
             }
-            (leavers, _) => {
-                obstacles.extend(leavers.err());
+            (candidates, _) => {
+                obstacles.extend(candidates.err());
                 let because = obstacles.remove(0);
                 notes.extend(
                     obstacles.into_iter().map(|reason| Note::Also { reason: Box::new(reason) }),
@@ -110,13 +110,18 @@ impl Tick<'_> {
         }
     }
 
-    fn let_go(&self, leavers: Vec<Leaver>, needed: u32) -> (ScalingAction, Reason) {
-        let count = |which: fn(&Leaver) -> bool| {
-            u32::try_from(leavers.iter().filter(|one| which(one)).count()).unwrap_or(u32::MAX)
+    fn let_go(
+        &self,
+        candidates: Vec<TerminationCandidate>,
+        needed: u32,
+    ) -> (ScalingAction, Reason) {
+        let count = |which: fn(&TerminationCandidate) -> bool| {
+            u32::try_from(candidates.iter().filter(|one| which(one)).count()).unwrap_or(u32::MAX)
         };
         let (all, likely) = (count(|_| true), count(|one| !one.proven));
-        let longest = leavers.iter().map(|one| one.since).min().unwrap_or(self.now);
-        let mut instances: Vec<InstanceId> = leavers.into_iter().map(|one| one.instance).collect();
+        let longest = candidates.iter().map(|one| one.since).min().unwrap_or(self.now);
+        let mut instances: Vec<InstanceId> =
+            candidates.into_iter().map(|one| one.instance).collect();
         let instance = instances.remove(0);
         let because = Reason::Idle {
             instance: instance.clone(),
@@ -138,11 +143,15 @@ impl Tick<'_> {
     /// While the terminate hook is there, a worker that keeps the contract may be asked by its own
     /// word: the drain lets a job end that it took in the last instant. Everybody else is proven
     /// idle by two readings.
-    fn leavers(&self, fleet: &Fleet<'_>, state: &State) -> Result<Vec<Leaver>, Reason> {
+    fn candidates(
+        &self,
+        fleet: &Fleet<'_>,
+        state: &State,
+    ) -> Result<Vec<TerminationCandidate>, Reason> {
         // After a gap nobody's word is taken at the first reading.
         let hook = self.unbroken && (self.observation.hook.is_none() || self.hook_is_ours());
         let index = state.idle.index();
-        let mut leavers = Vec::new();
+        let mut candidates = Vec::new();
         let mut unconfirmed: Option<(InstanceId, i64)> = None;
         for work in fleet.iter().filter(|work| work.serves()) {
             let instance = &work.instance.id;
@@ -154,18 +163,18 @@ impl Tick<'_> {
             let known = index.get(&hash(instance)).copied();
             if asked {
                 let since = work.idle_since.or(known).unwrap_or(self.now).min(self.now);
-                leavers.push(Leaver { instance: instance.clone(), proven, since });
+                candidates.push(TerminationCandidate { instance: instance.clone(), proven, since });
                 continue;
             }
             let since = known.unwrap_or(self.now);
             let idle_s = self.now.since(since) / 1000;
             if since < self.now && idle_s >= i64::from(self.policy.idle_confirm_s) {
-                leavers.push(Leaver { instance: instance.clone(), proven, since });
+                candidates.push(TerminationCandidate { instance: instance.clone(), proven, since });
             } else if unconfirmed.as_ref().is_none_or(|(_, longest)| idle_s > *longest) {
                 unconfirmed = Some((instance.clone(), idle_s));
             }
         }
-        if leavers.is_empty() {
+        if candidates.is_empty() {
             return Err(match unconfirmed {
                 Some((instance, idle_s)) => {
                     let confirm_s = self.policy.idle_confirm_s;
@@ -174,10 +183,10 @@ impl Tick<'_> {
                 None => Reason::NoneIdle { why: fleet.count_not_idle() },
             });
         }
-        leavers.sort_by(|a, b| {
+        candidates.sort_by(|a, b| {
             (!a.proven, a.since, &a.instance).cmp(&(!b.proven, b.since, &b.instance))
         });
-        Ok(leavers)
+        Ok(candidates)
     }
 
     /// Instances proven idle at this reading, each with the first moment of the unbroken proof.

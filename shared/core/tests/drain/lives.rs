@@ -5,8 +5,8 @@ use crate::sim::draw::Window;
 use crate::sim::ours::{LIMIT_S, policy};
 use crate::sim::replay::Replay;
 use crate::sim::{
-    Fault, Keeper, Kill, Life, Lifecycled, Loss, NodeTerminationHandler, OldSystem, Ours, Scenario,
-    World, crowd, live, live_in, percentile,
+    Fault, Kill, Life, Lifecycled, Loss, NodeTerminationHandler, OldSystem, Ours, Reconciler,
+    Scenario, World, crowd, live, live_in, percentile,
 };
 
 /// Lives of each pair of faults.
@@ -21,8 +21,8 @@ const LOST_S: i64 = WINDOW_S + 90;
 
 /// Lives one life of ours.
 fn lived(replay: &Replay) -> Life {
-    let mut keeper = replay.kill.map_or_else(Ours::new, Ours::killed);
-    live(&replay.scenario, &mut keeper)
+    let mut reconciler = replay.kill.map_or_else(Ours::new, Ours::killed);
+    live(&replay.scenario, &mut reconciler)
 }
 
 /// Lives that went wrong.
@@ -345,14 +345,14 @@ fn an_old_worker_loses_what_it_takes_in_its_last_instant_and_it_is_counted() {
     assert!(caught > 0 && caught <= drawn, "{caught} of {drawn}");
 }
 
-/// Jobs lost by the keeper, of as many lives under single faults as there are seeds.
-fn lost(of: u64, retain: bool, old: bool, keeper: &dyn Fn() -> Box<dyn Keeper>) -> usize {
+/// Jobs lost by the reconciler, of as many lives under single faults as there are seeds.
+fn lost(of: u64, retain: bool, old: bool, reconciler: &dyn Fn() -> Box<dyn Reconciler>) -> usize {
     let mut lost = 0;
     for (salt, fault) in (300..).zip(Fault::ALL) {
         let faults = if old { vec![*fault, Fault::OldWorker] } else { vec![*fault] };
         for seed in seeds(of, salt) {
             let scenario = Scenario { retain, ..Scenario::new(seed, &faults) };
-            let life = live(&scenario, &mut *keeper());
+            let life = live(&scenario, &mut *reconciler());
             let ours = |loss: Loss| matches!(loss, Loss::Released | Loss::HookRanOut);
             lost += life.losses.iter().filter(|(_, loss)| ours(*loss)).count();
         }

@@ -33,9 +33,9 @@ fn row_02_a_stale_event_is_no_reason_to_do_anything() {
 #[test]
 fn row_03_a_lost_event_is_made_up_for_by_the_tick() {
     let told = Scene::waiting(vec![]).hint(HintKind::Look);
-    let untold = Scene::waiting(vec![]);
-    assert_eq!(told.calls(), untold.calls());
-    assert_eq!(untold.sent(), order());
+    let unreached = Scene::waiting(vec![]);
+    assert_eq!(told.calls(), unreached.calls());
+    assert_eq!(unreached.sent(), order());
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! What goes wrong, and when: all drawn before the life begins, so that every keeper lives through
-//! the same.
+//! What goes wrong, and when: all drawn before the life begins, so that every reconciler lives
+//! through the same.
 
 use super::Scenario;
 

@@ -36,7 +36,7 @@ impl Scenario {
 }
 
 /// Somebody who looks after the instance, once a second.
-pub(crate) trait Keeper {
+pub(crate) trait Reconciler {
     fn second(&mut self, world: &mut World);
 }
 
@@ -44,15 +44,15 @@ pub(crate) trait Keeper {
 const LONGEST_S: i64 = 43_200;
 
 /// Lives the whole life.
-pub(crate) fn live(scenario: &Scenario, keeper: &mut dyn Keeper) -> Life {
-    live_in(World::new(scenario), keeper)
+pub(crate) fn live(scenario: &Scenario, reconciler: &mut dyn Reconciler) -> Life {
+    live_in(World::new(scenario), reconciler)
 }
 
 /// The same in a world that was made before.
-pub(crate) fn live_in(mut world: World, keeper: &mut dyn Keeper) -> Life {
+pub(crate) fn live_in(mut world: World, reconciler: &mut dyn Reconciler) -> Life {
     while world.now < LONGEST_S && !world.is_over() {
         world.second();
-        keeper.second(&mut world);
+        reconciler.second(&mut world);
     }
     world.into_life()
 }

@@ -4,7 +4,7 @@
 use super::draw::Random;
 use super::host::{Command, State};
 use super::world::{GLOBAL_S, HEARTBEAT_S, Loss};
-use super::{Fault, Keeper, World};
+use super::{Fault, Reconciler, World};
 use fleet_core::drain::*;
 use fleet_core::run_command::InvocationStatus as Status;
 use fleet_protocol::ids::{GroupName, InstanceId};
@@ -222,7 +222,7 @@ impl Ours {
     }
 }
 
-impl Keeper for Ours {
+impl Reconciler for Ours {
     fn second(&mut self, world: &mut World) {
         self.look_after(std::slice::from_mut(world));
     }

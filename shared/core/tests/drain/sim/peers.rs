@@ -2,14 +2,14 @@
 //! what is theirs is who learns of the end, who holds the instance, and who lets it go.
 
 use super::world::Loss;
-use super::{Fault, Keeper, World};
+use super::{Fault, Reconciler, World};
 
 /// The predecessor: a hook of 300 s and nobody who holds it, tells the host or completes. Nothing
 /// reaches a machine in `Terminating:Wait`, so its worker takes jobs until the hook runs out.
 #[derive(Debug)]
 pub(crate) struct OldSystem;
 
-impl Keeper for OldSystem {
+impl Reconciler for OldSystem {
     fn second(&mut self, world: &mut World) {
         while world.arrived().is_some() {
             world.say("an event that nobody reads");
@@ -74,7 +74,7 @@ const LIFECYCLED_BOOT_S: i64 = 30;
 /// The completion has a context of its own, of so long.
 const LIFECYCLED_COMPLETES_S: i64 = 30;
 
-impl Keeper for Lifecycled {
+impl Reconciler for Lifecycled {
     fn second(&mut self, world: &mut World) {
         if !world.machine_runs {
             return;
@@ -136,7 +136,7 @@ const NTH_HEARTBEAT_S: i64 = 60;
 const NTH_RETENTION_S: i64 = 300;
 const NTH_BOOT_S: i64 = 15;
 
-impl Keeper for NodeTerminationHandler {
+impl Reconciler for NodeTerminationHandler {
     fn second(&mut self, world: &mut World) {
         while world.arrived().is_some() {
             self.queue.push(world.now);

@@ -141,7 +141,7 @@ impl World {
         self.draw.strikes(fault, self.now)
     }
 
-    /// One second of everything but the keeper.
+    /// One second of everything but the reconciler.
     pub(crate) fn second(&mut self) {
         self.now += 1;
         let now = self.now;
