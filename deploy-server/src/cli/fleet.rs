@@ -12,8 +12,8 @@ use std::time::Duration;
 use fleet_protocol::action::Action;
 use fleet_protocol::action_report::{ActionReport, ActionResult, DRAIN_STEP, ServiceReport};
 use fleet_protocol::exit_code::ExitCode;
+use fleet_protocol::host_reply::{HostReply, ServiceStatus};
 use fleet_protocol::ids::InstanceId;
-use serde_json::Value;
 
 use super::{Command, ask};
 use crate::config::Strings;
@@ -32,7 +32,7 @@ pub(super) async fn carry_out(
     let pauses = pauses(env.get(PAUSES_VARIABLE).map(String::as_str));
     let mut pauses = pauses.into_iter();
     let (code, answer) = loop {
-        let (code, answer) = ask(command, socket).await;
+        let (code, answer) = ask_typed(command, socket).await;
         match pauses.next().filter(|_| may_help(command, code, &answer)) {
             Some(pause) => tokio::time::sleep(Duration::from_secs(pause)).await,
             None => break (code, answer),
@@ -40,11 +40,16 @@ pub(super) async fn carry_out(
     };
     let status = match command {
         Command::Status => answer.clone(),
-        _ => ask(&Command::Status, socket).await.1,
+        _ => ask_typed(&Command::Status, socket).await.1,
     };
     let result = result(command, code, &answer, &status);
     let code = if result.is_put_off() { ExitCode::Done } else { code };
     (code, report(command, result, &answer, &status).line())
+}
+
+async fn ask_typed(command: &Command, socket: &Path) -> (ExitCode, HostReply) {
+    let (code, answer) = ask(command, socket).await;
+    (code, HostReply::read(&answer))
 }
 
 fn pauses(text: Option<&str>) -> Vec<u64> {
@@ -55,7 +60,7 @@ fn pauses(text: Option<&str>) -> Vec<u64> {
 
 /// Whether the same order may end differently in a moment: nothing was touched, or nobody answered.
 /// A version that failed its proof is not tried twice, because each try interrupts the host.
-fn may_help(command: &Command, code: ExitCode, answer: &Value) -> bool {
+fn may_help(command: &Command, code: ExitCode, answer: &HostReply) -> bool {
     use ExitCode::{Failed, Unavailable, Untouched};
     match command {
         Command::Deploy { .. } => {
@@ -66,14 +71,21 @@ fn may_help(command: &Command, code: ExitCode, answer: &Value) -> bool {
     }
 }
 
-fn is_busy(answer: &Value) -> bool {
-    answer["failedStep"] == DRAIN_STEP
+fn is_busy(answer: &HostReply) -> bool {
+    answer.failed_step.as_deref() == Some(DRAIN_STEP)
 }
 
 /// What became of the order.
-fn result(command: &Command, code: ExitCode, answer: &Value, status: &Value) -> ActionResult {
+fn result(
+    command: &Command,
+    code: ExitCode,
+    answer: &HostReply,
+    status: &HostReply,
+) -> ActionResult {
     let deploys = matches!(command, Command::Deploy { .. } | Command::Rollback { .. });
-    let same = answer["previous"]["imageId"] == answer["imageId"] && answer["imageId"].is_string();
+    let before = answer.previous.as_ref().and_then(|previous| previous.image_id.as_ref());
+    let same = before.is_some() && before == answer.image_id.as_ref();
+    let leaving = status.health.as_ref().is_some_and(|health| health.terminating);
     match code {
         ExitCode::Done if deploys && same => ActionResult::AlreadyCurrent,
         ExitCode::Done if deploys => ActionResult::Deployed,
@@ -82,7 +94,7 @@ fn result(command: &Command, code: ExitCode, answer: &Value, status: &Value) -> 
         ExitCode::Failed if matches!(command, Command::Status) => ActionResult::Done,
         ExitCode::RolledBack => ActionResult::RolledBack,
         ExitCode::Down => ActionResult::Down,
-        ExitCode::Refused if status["health"]["terminating"] == true => ActionResult::Leaving,
+        ExitCode::Refused if leaving => ActionResult::Leaving,
         ExitCode::Refused => ActionResult::Refused,
         ExitCode::Untouched if is_busy(answer) => ActionResult::Busy,
         ExitCode::StillBusy => ActionResult::Busy,
@@ -91,7 +103,12 @@ fn result(command: &Command, code: ExitCode, answer: &Value, status: &Value) -> 
     }
 }
 
-fn report(command: &Command, result: ActionResult, answer: &Value, status: &Value) -> ActionReport {
+fn report(
+    command: &Command,
+    result: ActionResult,
+    answer: &HostReply,
+    status: &HostReply,
+) -> ActionReport {
     let action = match command {
         Command::Deploy { .. } => Action::Deploy,
         Command::Rollback { .. } => Action::Rollback,
@@ -100,52 +117,56 @@ fn report(command: &Command, result: ActionResult, answer: &Value, status: &Valu
         Command::RefreshSecrets => Action::RefreshSecrets,
         _ => Action::Status,
     };
-    let text = |value: &Value| value.as_str().map(str::to_owned);
-    let listed = status["services"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let services: Vec<ServiceReport> = listed
-        .iter()
-        .map(|service| ServiceReport {
-            service: text(&service["service"]).unwrap_or_default(),
-            image_tag: text(&service["imageTag"]),
-            state: text(&service["state"]),
-        })
-        .collect();
-    // What all of them say, or nothing.
-    let common = |field: &str| {
-        let first = text(&listed.first()?[field])?;
-        listed.iter().all(|service| service[field] == *first).then_some(first)
+    let listed = status.services.as_deref().unwrap_or_default();
+    let tag = in_service(listed).map(str::to_owned);
+    let in_service = |of: fn(&ServiceStatus) -> Option<&String>| {
+        tag.as_ref().and_then(|_| common(listed, of)).cloned()
     };
-    let said = [&answer["error"], &answer["message"], &answer["health"]["reason"]];
-    let log = answer["log"].as_array().into_iter().flatten().filter_map(text);
     // A host that does not know its own id is nobody in particular, and proves nothing.
-    let instance = status["instanceId"].as_str().unwrap_or("unknown");
-    let tag = in_service(&services).map(str::to_owned);
+    let instance = status.instance_id.as_deref().unwrap_or("unknown");
     ActionReport {
-        digest: common("digest").filter(|_| tag.is_some()),
-        image_id: common("imageId").filter(|_| tag.is_some()),
+        digest: in_service(|service| service.digest.as_ref()),
+        image_id: in_service(|service| service.image_id.as_ref()),
+        before: answer.previous.as_ref().and_then(|previous| previous.image_tag.clone()),
+        step: answer.failed_step.clone(),
+        message: answer.reason().map(str::to_owned),
+        services: listed.iter().map(reported).collect(),
+        log: answer.log.clone(),
         image_tag: tag,
-        before: text(&answer["previous"]["imageTag"]),
-        step: text(&answer["failedStep"]),
-        message: said.into_iter().find_map(text),
-        services,
-        log: log.collect(),
         ..ActionReport::new(InstanceId::new(instance), action, result)
     }
 }
 
+fn reported(service: &ServiceStatus) -> ServiceReport {
+    let ServiceStatus { service, image_tag, state, .. } = service.clone();
+    ServiceReport { service, image_tag, state }
+}
+
+/// What all services say, or nothing.
+fn common(
+    services: &[ServiceStatus],
+    of: fn(&ServiceStatus) -> Option<&String>,
+) -> Option<&String> {
+    let first = of(services.first()?)?;
+    services.iter().all(|service| of(service) == Some(first)).then_some(first)
+}
+
 /// The version that every service runs; `None` where they differ, or one does not run.
-fn in_service(services: &[ServiceReport]) -> Option<&str> {
-    let running = services.iter().all(|service| service.state.as_deref() == Some("running"));
-    let tag = services.first()?.image_tag.as_deref()?;
-    let same = services.iter().all(|service| service.image_tag.as_deref() == Some(tag));
-    (running && same && services.len() == crate::service::ServiceKind::ALL.len()).then_some(tag)
+fn in_service(services: &[ServiceStatus]) -> Option<&str> {
+    let running = services.iter().all(ServiceStatus::is_running);
+    let tag = common(services, |service| service.image_tag.as_ref())?;
+    (running && services.len() == crate::service::ServiceKind::ALL.len()).then_some(tag)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use fleet_protocol::line;
-    use serde_json::json;
+    use serde_json::{Value, json};
+
+    fn read(answer: Value) -> HostReply {
+        HostReply::read(&answer)
+    }
 
     fn deploy() -> Command {
         Command::Deploy { tag: "v2".to_owned(), force: false, wait: true }
@@ -162,7 +183,9 @@ mod tests {
             "imageTag": "v2", "imageId": "b", "digest": "sha256:d", "previous": { "imageTag": "v1", "imageId": "a" },
             "error": "x".repeat(5000), "log": vec!["ä".repeat(5000); 100], "failedStep": "start-services",
         });
-        let line = report(&deploy(), ActionResult::Deployed, &answer, &status("v2", "v2")).line();
+        let line =
+            report(&deploy(), ActionResult::Deployed, &read(answer), &read(status("v2", "v2")))
+                .line();
         assert!(line.len() <= line::LIMIT, "{}", line.len());
         let report = ActionReport::find(&line).unwrap();
         let texts = [&report.image_tag, &report.digest, &report.image_id, &report.before];
@@ -176,22 +199,23 @@ mod tests {
 
     #[test]
     fn half_a_deploy_is_no_version() {
-        let tag = |status: &Value| {
-            let report = report(&deploy(), ActionResult::Deployed, &json!({}), status);
+        let tag = |status: Value| {
+            let status = read(status);
+            let report = report(&deploy(), ActionResult::Deployed, &read(json!({})), &status);
             (report.image_tag, report.digest)
         };
-        assert_eq!(tag(&status("v2", "v1")), (None, None));
-        assert_eq!(tag(&json!({ "services": [] })), (None, None));
-        assert_eq!(tag(&Value::Null), (None, None));
+        assert_eq!(tag(status("v2", "v1")), (None, None));
+        assert_eq!(tag(json!({ "services": [] })), (None, None));
+        assert_eq!(tag(Value::Null), (None, None));
         let mut stopped = status("v2", "v2");
         stopped["services"][1]["state"] = json!("exited");
-        assert_eq!(tag(&stopped), (None, None));
+        assert_eq!(tag(stopped), (None, None));
     }
 
     #[test]
     fn only_what_may_end_differently_is_tried_again() {
         use ExitCode::{Done, Down, Refused, RolledBack, StillBusy, Unavailable, Untouched, Usage};
-        let again = |code, answer: Value| may_help(&deploy(), code, &answer);
+        let again = |code, answer: Value| may_help(&deploy(), code, &read(answer));
         assert!(again(Untouched, json!({ "failedStep": "pull-image" })));
         assert!(again(Unavailable, json!({})));
         assert!(
@@ -208,7 +232,9 @@ mod tests {
 
     #[test]
     fn one_word_for_every_end() {
-        let word = |code, answer: Value, status: Value| result(&deploy(), code, &answer, &status);
+        let word = |code, answer: Value, status: Value| {
+            result(&deploy(), code, &read(answer), &read(status))
+        };
         let leaving = json!({ "health": { "terminating": true } });
         let ids = |now: &str, before: Value| json!({ "imageId": now, "previous": before });
         assert_eq!(
@@ -226,7 +252,10 @@ mod tests {
         assert_eq!(word(ExitCode::Untouched, at("drain-worker"), json!({})), ActionResult::Busy);
         assert_eq!(word(ExitCode::Untouched, at("pull-image"), json!({})), ActionResult::Failed);
         assert_eq!(word(ExitCode::Unavailable, json!({}), json!({})), ActionResult::Unknown);
-        let found = result(&Command::Status, ExitCode::Failed, &json!({}), &json!({}));
+        let found = {
+            let nothing = HostReply::default();
+            result(&Command::Status, ExitCode::Failed, &nothing, &nothing)
+        };
         assert_eq!(found, ActionResult::Done);
     }
 }
