@@ -138,12 +138,12 @@ async fn attempt(server: &'static Server, wish: DrainWish, began: Instant) -> Dr
     };
 
     if let Err(error) = server.state.mark_drain_asked() {
-        tracing::warn!(error = %error, "this drain may be taken back as one that nobody asked for");
+        tracing::warn!(error = %error, "the drain cannot be recorded on disk: a restarted server may resume the worker as one that nobody told to drain");
     }
     if ticket.is_some()
         && let Err(error) = server.state.remove(UNDRAIN)
     {
-        tracing::warn!(error = %error, "the worker may be put back to work after this drain");
+        tracing::warn!(error = %error, "an earlier order to resume the worker cannot be removed: it may resume the worker after this drain");
     }
 
     let container = match worker_container(server).await {
@@ -157,7 +157,7 @@ async fn attempt(server: &'static Server, wish: DrainWish, began: Instant) -> Dr
         }
         Ok(_) => None,
         Err(error) => {
-            tracing::warn!(error = %error, "draining without the Docker Engine");
+            tracing::warn!(error = %error, "the Docker Engine does not say which container the worker is; the drain goes on by the worker's own answers");
             None
         }
     };
@@ -197,7 +197,7 @@ async fn attempt(server: &'static Server, wish: DrainWish, began: Instant) -> Dr
             if let (true, Some(id)) = (wish.terminating, id)
                 && let Err(error) = server.engine.set_restart_policy(id, "no").await
             {
-                tracing::warn!(error = %error, "a reboot would start the drained worker again");
+                tracing::warn!(error = %error, "the restart policy of the drained worker cannot be changed: a reboot would start it again");
             }
             DrainFinding {
                 active_jobs: Some(0),
@@ -234,7 +234,7 @@ async fn is_answered_by(server: &Server, id: Option<&str>) -> Result<(), String>
         Ok(Some(detail)) => detail,
         Ok(None) => return Err("its container is gone, and something else answers".to_owned()),
         Err(error) => {
-            tracing::warn!(error = %error, "whose listener answered cannot be seen");
+            tracing::warn!(error = %error, "the Docker Engine does not say whether the worker's container is the one that answered; its answer is believed");
             return Ok(());
         }
     };
@@ -309,7 +309,7 @@ fn note_cost(server: &Server, id: &str, cost: Cost) -> Cost {
     if cost != Cost::default()
         && let Err(error) = server.state.mark_stopped_by_drain(id, cost)
     {
-        tracing::warn!(error = %error, cost = ?cost, "the next drain will not tell of these jobs");
+        tracing::warn!(error = %error, cost = ?cost, "the jobs of the stopped worker cannot be recorded on disk: the next drain will not report them");
     }
     total
 }
@@ -344,7 +344,7 @@ async fn stop_at_work(server: &Server, id: &str, jobs: Option<u32>) -> DrainFind
     let engine = &server.engine;
     // First, so that a reboot in between does not start it again.
     if let Err(error) = engine.set_restart_policy(id, "no").await {
-        tracing::warn!(error = %error, "a reboot would start the stopped worker again");
+        tracing::warn!(error = %error, "the restart policy of the worker cannot be changed: a reboot would start the stopped worker again");
     }
     match engine.stop_container(id, server.config.timing.stop_grace).await {
         Ok(()) => {

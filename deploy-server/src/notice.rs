@@ -23,7 +23,7 @@ const NOTICE_TIME: Duration = Duration::from_secs(120);
 /// The worker has ended this long before the machine is taken back.
 const RESERVE: Duration = Duration::from_secs(10);
 
-/// Why this machine goes away.
+/// Why AWS takes this machine: its worker was told to drain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Notice {
     /// The group ends it, and waits for the drain.
@@ -54,13 +54,13 @@ pub async fn watch(server: &'static Server) {
             Ok(notice) => Heard::Answer(notice),
             Err(error) => {
                 if heard != Heard::Unknown {
-                    tracing::warn!(error = %error, "the instance metadata is unknown; no drain is begun for that");
+                    tracing::warn!(error = %error, "the instance metadata cannot be read; no drain begins for that, and it is read again");
                 }
                 Heard::Unknown
             }
         };
         if let (true, Heard::Answer(notice)) = (now != heard, &now) {
-            tracing::info!(notice = ?notice, "the instance metadata answers");
+            tracing::info!(notice = ?notice, "the instance metadata was read: it says whether AWS takes this machine");
         }
         match now {
             // The marker and the closed intake come at once; the reconciler then waits for the job.
@@ -86,7 +86,7 @@ async fn drain(server: &'static Server, within: Duration, stop: bool) -> bool {
         active_jobs = report.active_jobs,
         stopped_jobs = report.stopped_jobs,
         message = report.message,
-        "this machine goes away"
+        "AWS takes this machine: its worker was told to drain"
     );
     report.drained
 }

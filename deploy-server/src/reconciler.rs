@@ -62,7 +62,7 @@ async fn keep_drained(server: &'static Server) {
         tracing::info!(
             drained = report.drained,
             message = report.message,
-            "a worker ran on a terminating host"
+            "a worker took jobs on this terminating host and was told to drain again"
         );
     }
 }

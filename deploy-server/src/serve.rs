@@ -68,7 +68,7 @@ pub async fn serve(process: Strings) -> Result<(), ServeError> {
     let unix = control_socket::open(path, inherited)?;
 
     let bound = tcp.local_addr().map_err(failed)?;
-    tracing::info!(address = %bound, socket = %path.display(), from_systemd, "listening");
+    tracing::info!(address = %bound, socket = %path.display(), from_systemd, "the server takes requests");
     // Before any request is heard: no deploy shall build on another machine's container.
     let looked = deploy::foreign::stop(server).await;
     // Recovery takes the lock before the first request can: it has no await before that.
@@ -99,7 +99,7 @@ pub async fn serve(process: Strings) -> Result<(), ServeError> {
     drop(no_more_callers);
     // A cleanup frees nothing that is worth waiting for: the next one goes on.
     server.cleanup.stop();
-    tracing::info!("ending");
+    tracing::info!("the server was told to end, and ends its work in progress first");
     let last_work = async {
         conversations.recv().await;
         let unanswered = || server.unanswered.load(Ordering::Relaxed) > 0;
@@ -108,7 +108,7 @@ pub async fn serve(process: Strings) -> Result<(), ServeError> {
         }
     };
     if tokio::time::timeout(LAST_WORK, last_work).await.is_err() {
-        tracing::warn!("work in progress is left to the next start");
+        tracing::warn!("the server ends with work in progress, which its next start takes up");
     }
     Ok(())
 }

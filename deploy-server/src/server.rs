@@ -65,7 +65,7 @@ impl Server {
     pub async fn new(process: Strings) -> Result<Self, StartError> {
         let (secrets, trouble) = Secrets::at_start(process).await;
         if let Some(error) = trouble {
-            tracing::warn!(error = %error, "Secrets Manager gave nothing; the host's own environment is used");
+            tracing::warn!(error = %error, "the secret cannot be read from Secrets Manager; the host's own environment is used");
         }
         let ignored = secrets.without_effect_on_the_host();
         if !ignored.is_empty() {

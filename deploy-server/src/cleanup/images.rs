@@ -114,7 +114,7 @@ async fn usage(engine: &Engine) -> Option<Usage> {
     match asked.await {
         Ok(usage) => Some(usage),
         Err(error) => {
-            tracing::info!(error = %error, "the cleanup goes on without knowing how much it frees");
+            tracing::info!(error = %error, "the Docker Engine does not say what images take; the cleanup goes on and reports an unknown amount");
             None
         }
     }

@@ -243,7 +243,7 @@ pub async fn run(engine: &Engine, options: &Options, keep: &KeepSet) -> Report {
         targets,
     };
     if let Err(error) = record::append(&options.log_file, &report) {
-        tracing::warn!(path = %options.log_file.display(), %error, "the cleanup was not written down");
+        tracing::warn!(path = %options.log_file.display(), %error, "the cleanup's report cannot be appended to its log file");
     }
     report
 }

@@ -76,7 +76,7 @@ async fn tcp(server: &'static Server, listener: TcpListener) {
             }
         };
         if let Err(error) = rustix::net::sockopt::set_tcp_user_timeout(&stream, TAKEN_WITHIN_MS) {
-            tracing::warn!(error = %error, "a caller that does not read is not timed");
+            tracing::warn!(error = %error, "the time limit of a connection cannot be set: a caller that does not read may hold it");
         }
         // Refused at once rather than kept waiting behind whoever fills the house.
         let Some(place) = Crowd::enter(&crowd, of_one_caller(peer.ip())) else { continue };

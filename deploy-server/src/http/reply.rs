@@ -52,7 +52,7 @@ impl From<Encoded> for Response<Full<Bytes>> {
 }
 
 pub(super) fn internal(error: &dyn std::error::Error) -> Reply {
-    tracing::error!(error = %error, "a request failed");
+    tracing::error!(error = %error, "this server cannot read its own state, and answered a request with 500");
     refusal(500, "The host server cannot read its own state; see its log")
 }
 

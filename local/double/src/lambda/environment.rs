@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::config::FunctionConfig;
 use super::function::FunctionError;
 use super::logs::{LogBuffer, LogStream};
-use super::runtime_api::{Invocation, Outcome, Phase, RuntimeApi};
+use super::runtime_api::{Invocation, FunctionAnswer, Phase, RuntimeApi};
 use crate::server::Server;
 
 /// Longest time from exec to the first `next`.
@@ -69,7 +69,7 @@ impl Environment {
         id: &str,
         trace: &str,
         payload: Vec<u8>,
-    ) -> Result<Outcome, FunctionError> {
+    ) -> Result<FunctionAnswer, FunctionError> {
         tokio::select! {
             biased;
             ready = ready(&mut self.phase) => ready?,

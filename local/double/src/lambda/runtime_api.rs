@@ -20,7 +20,7 @@ use crate::services::header;
 const RESPONSE_BYTES: usize = 6_291_556;
 
 /// What came of an invocation.
-pub(super) type Outcome = Result<Vec<u8>, FunctionError>;
+pub(super) type FunctionAnswer = Result<Vec<u8>, FunctionError>;
 
 /// An invocation on its way to the process.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ pub(super) struct Invocation {
     pub(super) timeout: Duration,
     pub(super) arn: String,
     pub(super) trace: String,
-    pub(super) done: oneshot::Sender<Outcome>,
+    pub(super) done: oneshot::Sender<FunctionAnswer>,
 }
 
 /// What the process does at the moment.
@@ -50,7 +50,7 @@ pub(super) enum Phase {
 #[derive(Debug)]
 pub(super) struct RuntimeApi {
     inbox: tokio::sync::Mutex<mpsc::Receiver<Invocation>>,
-    current: Mutex<Option<(String, oneshot::Sender<Outcome>)>>,
+    current: Mutex<Option<(String, oneshot::Sender<FunctionAnswer>)>>,
     phase: watch::Sender<Phase>,
 }
 
@@ -86,7 +86,7 @@ impl RuntimeApi {
     }
 
     /// Ends the invocation `id` if it is the one the process has.
-    fn finish(&self, id: &str, outcome: Outcome) -> bool {
+    fn finish(&self, id: &str, outcome: FunctionAnswer) -> bool {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         match current.take() {
             Some((known, done)) if known == id => {
