@@ -171,8 +171,8 @@ impl QueueSource {
     /// waiting job counts as due soon. `useful`: how many jobs the most workers there may be can
     /// run; more than these, and than a few thousand, are not counted.
     ///
-    /// A connection that died between ticks, or tables that changed under a cached layout, get one
-    /// second attempt. All in all it takes 8 s at most.
+    /// A connection that died between ticks, tables that changed under a cached layout, or a scan
+    /// for active jobs that took too long, get one second attempt. All in all it takes 8 s at most.
     ///
     /// # Errors
     /// Why the queue is unknown: no answer, a refusal, or tables that are not there.
@@ -224,7 +224,6 @@ impl QueueSource {
         answer.map_err(|error| match error {
             ReadError::Unknown(unknown) => unknown,
             ReadError::Postgres(error) => {
-                self.avoid_slow_scan(&error);
                 let refused = error.refused_credentials();
                 let unknown = error.into_unknown(&self.database);
                 if refused {
@@ -255,7 +254,9 @@ impl QueueSource {
         let answer = self.attempt(request).await;
         match &answer {
             Err(ReadError::Postgres(failure))
-                if self.forget_changed_tables(failure) || (warm && failure.lost_connection()) =>
+                if self.forget_changed_tables(failure)
+                    || self.avoid_slow_scan(failure)
+                    || (warm && failure.lost_connection()) =>
             {
                 self.attempt(request).await
             }
@@ -426,14 +427,16 @@ impl QueueSource {
     }
 
     /// After a snapshot that scanned for active jobs took too long, leaves them out until the
-    /// catalog is read again: the ready jobs can then still be seen.
-    fn avoid_slow_scan(&mut self, failure: &PostgresError) {
+    /// catalog is read again: the table grew since, and the ready jobs can still be seen. True
+    /// where a second attempt makes sense.
+    fn avoid_slow_scan(&mut self, failure: &PostgresError) -> bool {
         let slow = failure.sqlstate().is_some_and(|state| state.code() == "57014");
-        if let Some((layout, _)) = &mut self.layout
-            && slow
-            && layout.active == ActivePlan::Scan
-        {
-            layout.active = ActivePlan::Skip(layout::too_costly(&self.names.pgboss("job")));
+        match &mut self.layout {
+            Some((layout, _)) if slow && layout.active == ActivePlan::Scan => {
+                layout.active = ActivePlan::Skip(layout::too_costly(&self.names.pgboss("job")));
+                true
+            }
+            _ => false,
         }
     }
 
