@@ -1,6 +1,6 @@
 # GhostHands Fleet: what a developer runs. CI runs the same (.ci/run).
 .DEFAULT_GOAL := help
-.PHONY: help up test check bench mutants setup
+.PHONY: help up test check bench mutants reproducible soak setup
 
 # Options of the fleet on one machine, such as ARGS="--jobs 20 --boot-seconds 5 --once".
 ARGS =
@@ -8,7 +8,7 @@ ARGS =
 ONLY = *
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 up: ## Run the whole fleet on this machine; ARGS="--help" lists the options
 	@scripts/setup.sh up
@@ -26,6 +26,14 @@ bench: ## Measure what docs/BENCHMARKS.md reports
 
 mutants: ## Which changes of shared/core no test would notice; ARGS="scaling" is one part of it
 	@scripts/mutants.sh $(ARGS)
+
+reproducible: ## Build the host binary and a function in two folders, and compare the bytes
+	@scripts/reproducible.sh
+
+soak: ## Normal work beside faults, floods and hostile rows, for SOAK_MINUTES (15)
+	@scripts/setup.sh up
+	@cargo build --locked --workspace --bins
+	@scripts/soak.py
 
 setup: ## Install what the tests and `make up` need and this machine lacks
 	@scripts/setup.sh test

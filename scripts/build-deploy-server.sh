@@ -27,6 +27,8 @@ if ! command -v cargo-zigbuild >/dev/null; then
 fi
 
 target=$machine-unknown-linux-gnu
+RUSTFLAGS=$(scripts/release-flags.sh)
+export RUSTFLAGS
 cargo zigbuild --quiet --locked --release --package deploy-server --bin deploy-server \
   --target "$target.$glibc" >&2
 binary=${CARGO_TARGET_DIR:-target}/$target/release/deploy-server

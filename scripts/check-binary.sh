@@ -49,6 +49,14 @@ strangers=$(objdump -p "$binary" | awk '$1 == "NEEDED" {print $2}' |
   grep -vE '^(libc|libm|libdl|libpthread|librt|libutil|libresolv|ld-linux-(x86-64|aarch64))\.so\.[0-9]+$' || true)
 check "needs no library but the C library's${strangers:+: $strangers}" test -z "$strangers"
 
+# scripts/release-flags.sh takes them out. A home of / would be in everything.
+home=${HOME:-/}
+found=
+for path in "$PWD" "${CARGO_HOME:-$home/.cargo}" "$(rustc --print sysroot)" "${home%/}/"; do
+  if [ "$path" != / ] && grep -qaF "$path" "$binary"; then found+=" $path"; fi
+done
+check "holds no path of this machine${found:+:$found}" test -z "$found"
+
 check "$weighed $weight bytes, at most $weight_limit" test "$weight" -le "$weight_limit"
 
 exit "$failed"

@@ -141,8 +141,7 @@ else
   suite advisories count_one scripts/advisories.sh
 fi
 suite template count_one validate
-# Without --cached: SAM hashes the function's own folder and would miss a change in shared/.
-suite sam-build count_one sam build
+suite sam-build count_one scripts/build-functions.sh
 function_binaries() {
   local binary result=0
   for binary in "$functions"/*/bootstrap; do
