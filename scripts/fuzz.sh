@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Fuzzes everything that a host parses from outside: worker answers, the engine's streams, the
-# journal, and what the host itself says. Needs a C++ compiler; no nightly toolchain and no
-# cargo-fuzz, which can run the same targets.
+# Fuzzes everything that is parsed from outside. On hosts: worker answers, the engine's streams, the
+# journal, and what the host itself says. In functions: events and bodies of requests, and what the
+# database answers. Needs a C++ compiler; no nightly toolchain and no cargo-fuzz, which can run the
+# same targets.
 #
 #   scripts/fuzz.sh [SECONDS [TARGET ...]]      60 s for each target; prints one line per target
 set -euo pipefail
@@ -9,7 +10,7 @@ cd "$(dirname "$0")/../deploy-server/fuzz"
 
 seconds=${1:-60}
 [ $# -eq 0 ] || shift
-[ $# -gt 0 ] || set -- worker docker_stream journal host
+[ $# -gt 0 ] || set -- worker docker_stream journal host api_body queue_rows
 
 # What cargo-fuzz passes where it is told to use no sanitizer: this crate has no unsafe code of its
 # own to watch.

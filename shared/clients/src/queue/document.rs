@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 const TESTED: std::ops::RangeInclusive<u32> = 20..=46;
 
 /// Bytes of an identifier. The ones that workers really have are a fraction of that.
-const ID_BYTES: usize = 128;
+pub(super) const ID_BYTES: usize = 128;
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Document {

@@ -6,6 +6,8 @@
 //! cached counters are never used: they are refreshed by workers, and a fleet at zero has none.
 
 mod access;
+#[cfg(any(test, fuzzing))]
+mod any_rows;
 mod document;
 mod layout;
 mod names;
@@ -14,5 +16,7 @@ mod source;
 mod statement;
 
 pub use access::QueueAccess;
+#[cfg(any(test, fuzzing))]
+pub use any_rows::read_any_rows;
 pub use names::{NameProblem, Names};
 pub use source::{LockedTick, QueueSource, QueueView, TickLock, lock_key};
