@@ -39,7 +39,7 @@ pub(crate) async fn handle(app: &App, event: Event, request_id: &str) -> Result<
             let respond = async |_: &Tick, call: &mut Call<'_>| api_tick(app, call).await;
             Ok(answer(&ROUTES, &app.gate, request, request_id, respond).await)
         }
-        Event::Bus(_) | Event::Other { .. } => Err(event.unexpected()),
+        Event::Bus(_) | Event::Authorize(_) | Event::Other { .. } => Err(event.unexpected()),
     }
 }
 

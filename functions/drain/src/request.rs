@@ -66,7 +66,9 @@ pub(crate) fn read(delivered: &Event, scope: &Scope<'_>) -> Result<Request, Stri
         Event::Other { event, .. } if event["Event"] == "autoscaling:TEST_NOTIFICATION" => {
             return Ok(request(Trigger::Test, vec![], None, None));
         }
-        Event::Http(_) | Event::Other { .. } => return Err(delivered.unexpected()),
+        Event::Http(_) | Event::Authorize(_) | Event::Other { .. } => {
+            return Err(delivered.unexpected());
+        }
     };
     let trigger = match (event.source.as_str(), event.detail_type.as_str()) {
         _ if is_schedule(event) => Trigger::Schedule,

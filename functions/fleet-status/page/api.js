@@ -52,7 +52,9 @@ async function ask(method, path, body, headers) {
   if (!reply.ok) {
     const detail = value?.detail ?? value?.message ?? `the answer was HTTP ${reply.status}`;
     const problem = new ApiProblem(reply.status, detail, value);
-    if (reply.status === 401) signOut(`Signed out: ${detail}.`);
+    // The API itself answers 403, and no problem document, for a token that is nobody's.
+    const refused = reply.status === 401 || (reply.status === 403 && !value?.detail);
+    if (refused) signOut(`Signed out: ${detail}.`);
     throw problem;
   }
   if (value === null || typeof value !== 'object')

@@ -147,7 +147,7 @@ $('sign-in').addEventListener('submit', async (event) => {
   } catch (problem) {
     if (!(problem instanceof ApiProblem)) throw problem;
     refuse(
-      problem.status === 401
+      problem.status === 401 || problem.status === 403
         ? `Not let in: ${problem.message}.`
         : `Not signed in: ${problem.message}.`,
     );

@@ -4,15 +4,20 @@ use crate::app::App;
 use crate::routes::{ROUTES, To};
 use crate::{capacity, openapi, page, read};
 use fleet_core::status::assemble;
-use fleet_lambda::{Call, Event, Problem, Reply, Scope, answer};
+use fleet_lambda::{Call, Event, Problem, Reply, Scope, answer, authorize};
 use serde_json::{Value, json};
 
-/// Answers one invocation. A request is answered over HTTP in any case.
+/// Answers one invocation. A request is answered over HTTP in any case. As the function `Authorize`
+/// of `template.yaml` it is asked whether requests to any function may go on.
 ///
 /// # Errors
 /// Only for an event that is not for this function.
 pub(crate) async fn handle(app: &App, event: Event, request_id: &str) -> Result<Value, String> {
-    let Event::Http(request) = event else { return Err(event.unexpected()) };
+    let request = match event {
+        Event::Http(request) => request,
+        Event::Authorize(request) => return Ok(authorize(&app.gate, &request).await),
+        other => return Err(other.unexpected()),
+    };
     let respond = async |to: &To, call: &mut Call<'_>| respond(app, *to, call).await;
     Ok(answer(&ROUTES, &app.gate, &request, request_id, respond).await)
 }

@@ -44,7 +44,8 @@ pub use error::ApiError;
 pub use faults::{Fault, Faults, PlannedFault};
 pub use journal::{Call, TransitionStream};
 pub use lambda::{
-    Function, FunctionConfig, FunctionError, HttpApi, InvokeError, LogLine, LogStream, Route,
+    Authorizer, Function, FunctionConfig, FunctionError, HttpApi, InvokeError, LogLine, LogStream,
+    Route,
 };
 pub use pattern::PatternError;
 pub use runner::{CommandFuture, CommandRun, CommandRunner, ShellRunner, scripted};

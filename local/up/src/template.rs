@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use aws_double::{Double, Function, FunctionConfig, Route};
+use aws_double::{Authorizer, Double, Function, FunctionConfig, Route};
 use serde_json::Value;
 
 use crate::functions::{self, logical_id};
@@ -61,17 +61,36 @@ impl Template {
         }
     }
 
-    /// The HTTP routes of the function package `name`.
+    /// The HTTP routes of the function `name`, without the API's authorizer: what the function
+    /// itself says to everybody.
     pub fn routes(&self, name: &str) -> Vec<Route> {
-        let http = self.events(name).filter(|event| event["Type"] == "HttpApi");
-        http.filter_map(|event| {
-            let properties = &event["Properties"];
-            Some(Route::new(properties["Method"].as_str()?, properties["Path"].as_str()?, name))
-        })
-        .collect()
+        self.http_events(name).filter_map(|event| route(event, name)).collect()
     }
 
-    /// Starts the function package `name` with the double's AWS and these settings, and wakes it by
+    /// The HTTP routes of the function `name`, behind the API's authorizer where it has one.
+    pub fn routes_behind_authorizer(&self, name: &str) -> Vec<Route> {
+        let auth = &self.root["Resources"]["Api"]["Properties"]["Auth"];
+        let authorizer = auth["DefaultAuthorizer"].as_str().and_then(|default| {
+            let authorizer = &auth["Authorizers"][default];
+            // `!GetAtt Authorize.Arn` is the text `Authorize.Arn` here.
+            let function = authorizer["FunctionArn"].as_str()?.strip_suffix(".Arn")?;
+            let ttl = authorizer["Identity"]["ReauthorizeEvery"].as_u64()?;
+            let ttl_seconds = u32::try_from(ttl).ok()?;
+            Some(Authorizer { function: function.to_lowercase(), ttl_seconds })
+        });
+        let events = self.http_events(name);
+        let routes = events.filter_map(|event| {
+            let route = route(event, name)?;
+            let is_open = event["Properties"]["Auth"]["Authorizer"] == "NONE";
+            Some(match &authorizer {
+                Some(authorizer) if !is_open => route.behind(authorizer.clone()),
+                _ => route,
+            })
+        });
+        routes.collect()
+    }
+
+    /// Starts the function `name` with the double's AWS and these settings, and wakes it by
     /// the template's events. Its schedule is the caller's affair.
     ///
     /// # Errors
@@ -85,7 +104,10 @@ impl Template {
         let properties = &self.root["Resources"][logical_id(name)]["Properties"];
         let number = |key: &str| properties[key].as_u64().unwrap_or(1);
         let concurrency = usize::try_from(number("ReservedConcurrentExecutions")).unwrap_or(1);
-        let config = FunctionConfig::new(name, functions::binary(name)?)
+        // Two functions may share a package.
+        let package =
+            properties["CodeUri"].as_str().and_then(|folder| folder.split('/').next_back());
+        let config = FunctionConfig::new(name, functions::binary(package.unwrap_or(name))?)
             .timeout(Duration::from_secs(number("Timeout")))
             .concurrency(concurrency)
             .envs(double.aws_env())
@@ -101,10 +123,19 @@ impl Template {
         Ok(function)
     }
 
+    fn http_events(&self, name: &str) -> impl Iterator<Item = &Value> {
+        self.events(name).filter(|event| event["Type"] == "HttpApi")
+    }
+
     fn events(&self, name: &str) -> impl Iterator<Item = &Value> {
         let events = &self.root["Resources"][logical_id(name)]["Properties"]["Events"];
         events.as_object().into_iter().flat_map(|events| events.values())
     }
+}
+
+fn route(event: &Value, function: &str) -> Option<Route> {
+    let properties = &event["Properties"];
+    Some(Route::new(properties["Method"].as_str()?, properties["Path"].as_str()?, function))
 }
 
 #[cfg(test)]
@@ -127,6 +158,12 @@ mod tests {
         );
         assert_eq!(template.event_patterns("autoscale"), [json!(null); 0]);
         assert_eq!(template.routes("autoscale").len(), 1);
+        let is_open = |route: &aws_double::Route| route.authorizer.is_none();
+        let routes = template.routes_behind_authorizer("fleet-status");
+        let open: Vec<_> = routes.iter().filter(|route| is_open(route)).collect();
+        let open: Vec<_> = open.iter().map(|route| route.path.as_str()).collect();
+        assert_eq!(open, ["/", "/healthz"], "everything else shows what is nobody's business");
+        assert!(template.routes("fleet-status").iter().all(is_open));
         assert!(template.host_document().contains("aws:runShellScript"));
     }
 }

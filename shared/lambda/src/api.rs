@@ -8,7 +8,7 @@ use crate::reply::Reply;
 use crate::request::Request;
 use fleet_clients::tokens::Scope;
 use fleet_core::text::cut;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// One route of a function. `template.yaml` has the same method and path.
 #[derive(Debug)]
@@ -101,6 +101,16 @@ pub async fn answer<R, S: TokenSource>(
     answer.unwrap_or_else(Problem::into_reply).into_response()
 }
 
+/// The answer to the HTTP API's question whether this request may go on to its function. The
+/// function's own check stays; this keeps callers without a token from taking up its places.
+pub async fn authorize<S: TokenSource>(gate: &Gate<S>, request: &Request) -> Value {
+    let goes_on = match authorization(request) {
+        Ok(header) => gate.lets_on(header).await,
+        Err(_) => false,
+    };
+    json!({ "isAuthorized": goes_on })
+}
+
 /// The answer of a function that has no route at all.
 pub fn answer_without_routes(request: &Request) -> Value {
     let problem = request.check_size().err().unwrap_or_else(no_such_route);
@@ -160,7 +170,6 @@ fn no_such_route() -> Problem {
 mod tests {
     use super::*;
     use crate::request::tests::request;
-    use serde_json::json;
 
     const ROUTES: [Route<u8>; 3] = [
         Route { method: "GET", path: "/a/x", access: Access::Open, audit: None, to: 1 },

@@ -11,6 +11,8 @@ use serde_json::Value;
 pub enum Event {
     /// A request through the HTTP API, payload version 2.0.
     Http(Box<Request>),
+    /// The HTTP API asks whether a request may go on to its function, payload version 2.0.
+    Authorize(Box<Request>),
     /// An event of EventBridge: from the schedule, or from an AWS service.
     Bus(Box<EventBridgeEvent<Value>>),
     /// Neither, with the reason.
@@ -25,7 +27,9 @@ impl Event {
             Event::Other { why: format!("it cannot be read as an {name} event: {why}"), event }
         };
         if event.pointer("/requestContext/http").is_some() {
+            let asks = event.get("type").is_some_and(|kind| kind == "REQUEST");
             return match Request::read(event) {
+                Ok(request) if asks => Event::Authorize(Box::new(request)),
                 Ok(request) => Event::Http(Box::new(request)),
                 Err(why) => other(Value::Null, "API Gateway", &why),
             };
@@ -42,6 +46,10 @@ impl Event {
             Event::Http(request) => {
                 let (method, path) = (&request.method, cut(&request.path, 100));
                 format!("{method} {path} is an HTTP request, which this function does not take")
+            }
+            Event::Authorize(request) => {
+                let (method, path) = (&request.method, cut(&request.path, 100));
+                format!("whether {method} {path} may go on is not for this function to say")
             }
             Event::Bus(event) => {
                 let (kind, source) = (cut(&event.detail_type, 100), cut(&event.source, 100));
@@ -86,6 +94,16 @@ mod tests {
             let event = Event::read(rubbish.clone());
             assert!(matches!(event, Event::Other { .. }), "{rubbish}");
         }
+    }
+
+    #[test]
+    fn a_question_of_the_api_is_no_request() {
+        let text = include_str!("../../../events/authorize-operator.json");
+        let event = Event::read(serde_json::from_str(text).unwrap());
+        let Event::Authorize(request) = &event else { panic!("{event:?}") };
+        assert_eq!(request.path, "/api/v1/admin/autoscale/tick");
+        assert!(request.header("authorization").unwrap().is_some());
+        assert!(event.unexpected().contains("POST /api/v1/admin/autoscale/tick"));
     }
 
     #[test]

@@ -173,3 +173,20 @@ async fn the_environments_tokens_are_each_of_their_scope() {
     assert!(name("Bearer hunter2-b").await.starts_with("reader:"));
     assert!(!format!("{gate:?}").contains("hunter2"));
 }
+
+#[tokio::test]
+async fn only_a_token_of_nobody_does_not_go_on() {
+    let known = gate(&[(Operate, "an-operators-token"), (Tick, "a-token-for-ticks")]);
+    for (header, goes_on) in [
+        (Some("Bearer an-operators-token"), true),
+        // What it may do is its function's to say.
+        (Some("Bearer a-token-for-ticks"), true),
+        (Some("Bearer a-token-of-nobody"), false),
+        (Some("Basic YTpi"), false),
+        (None, false),
+    ] {
+        assert_eq!(known.lets_on(header).await, goes_on, "{header:?}");
+    }
+    // The function then answers 503 with the reason.
+    assert!(gate(&[]).lets_on(Some("Bearer an-operators-token")).await);
+}

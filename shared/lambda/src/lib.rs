@@ -2,7 +2,8 @@
 //! routes and its handler; everything between Lambda and the handler is here, once:
 //!
 //! - [`run()`] starts the function: log, configuration, runtime.
-//! - [`Event`] is what Lambda delivered: an HTTP request, an EventBridge event, or neither.
+//! - [`Event`] is what Lambda delivered: an HTTP request, the API's question whether one may go on,
+//!   an EventBridge event, or none of these.
 //! - [`answer`] takes an HTTP request through the same steps in every function: size, route, token,
 //!   body, handler, audit line, response.
 //! - [`Gate`] decides who may call.
@@ -17,7 +18,7 @@ mod reply;
 mod request;
 mod run;
 
-pub use api::{Access, Call, Route, answer, answer_without_routes};
+pub use api::{Access, Call, Route, answer, answer_without_routes, authorize};
 pub use audit::Audit;
 pub use clock::now;
 pub use event::{Event, is_schedule};

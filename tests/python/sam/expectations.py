@@ -164,7 +164,12 @@ def deploy(name: str, answer: dict) -> None:
 
 
 # By the event files' first words, which is also the function's package.
+def authorize(name: str, answer: dict) -> None:
+    assert answer == {"isAuthorized": name == "operator"}, answer
+
+
 BY_FUNCTION: dict[str, Callable[[str, dict], None]] = {
+    "authorize": authorize,
     "autoscale": autoscale,
     "deploy": deploy,
     "drain": drain,

@@ -87,7 +87,10 @@ def test_rubbish_does_not_end_the_environment(emulators, function):
     emulator = emulators(function)
     for rubbish in (b"[]", b'"text"', b"null", b"17", b'{"requestContext":{"http":17}}'):
         assert emulator(rubbish)["errorType"] == "UnreadableEvent"
-    event = {"fleet-status": "fleet-status-healthz"}.get(function, f"{function}-schedule")
+    event = {
+        "authorize": "authorize-operator",
+        "fleet-status": "fleet-status-healthz",
+    }.get(function, f"{function}-schedule")
     answer_fits(event, emulator((ROOT / f"events/{event}.json").read_bytes()))
 
 
@@ -147,6 +150,7 @@ def test_jobs_become_capacity_through_sam_local(container_site, database):
 
 # The drain function's events all come here; of the others those that differ by where they run.
 THROUGH_SAM = [
+    "authorize-operator",
     "autoscale-tick",
     "autoscale-tick-wrong-token",
     "autoscale-rubbish",
@@ -161,6 +165,9 @@ THROUGH_SAM = [
 @pytest.mark.parametrize("event", THROUGH_SAM)
 def test_events_through_sam_local(container_site, event):
     answer_fits(event, sam_invoke(container_site, event))
+
+
+WRONG = ["-H", "Authorization: Bearer wrong-wrong-wrong-wrong"]
 
 
 def test_the_api_through_sam_local(container_site, folder, free_port):
@@ -198,12 +205,11 @@ def test_the_api_through_sam_local(container_site, folder, free_port):
         assert json.loads(curl(tick, "-X", "POST", *good)[1])["type"] == "decision"
         # curl sends a form; through the API it arrives in base64.
         assert curl(tick, "-d", "reason=3am", *good)[0] == 200
+        # The API's own answers: these reach no function.
         status, body = curl(tick, "-X", "POST")
-        assert (status, json.loads(body)["status"]) == (401, 401)
-        assert (
-            curl(tick, "-X", "POST", "-H", "Authorization: Bearer wrong-wrong-wrong-wrong")[0]
-            == 401
-        )
+        assert (status, json.loads(body)) == (401, {"message": "Unauthorized"})
+        status, body = curl(tick, "-X", "POST", *WRONG)
+        assert status == 403 and list(json.loads(body)) == ["message"], body
         the_status_api(
             f"http://127.0.0.1:{port}",
             good,
@@ -223,7 +229,7 @@ def the_status_api(api: str, operator: list[str], reader: list[str]) -> None:
     assert json.loads(curl(f"{api}/healthz")[1])["status"] == "ok"
     for path in ("/openapi.json", "/api/v1/admin/fleet-status"):
         assert curl(api + path)[0] == 401
-        assert curl(api + path, "-H", "Authorization: Bearer wrong-wrong-wrong-wrong")[0] == 401
+        assert curl(api + path, *WRONG)[0] == 403
         assert curl(api + path, *reader)[0] == curl(api + path, *operator)[0] == 200
     capacity = f"{api}/api/v1/admin/capacity"
     put = ["-X", "PUT", "-H", "Content-Type: application/json", "-d"]

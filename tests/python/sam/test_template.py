@@ -279,6 +279,28 @@ def test_what_is_refused_and_what_is_throttled_is_counted_from_the_access_log():
         assert f'$.status = "{status}"' in patterns, status
 
 
+def test_the_api_asks_who_calls_before_every_route_that_is_not_open():
+    auth = RESOURCES["Api"]["Properties"]["Auth"]
+    token = auth["Authorizers"][auth["DefaultAuthorizer"]]
+    assert token["FunctionArn"] == {"Fn::GetAtt": ["Authorize", "Arn"]}
+    assert token["EnableSimpleResponses"] and token["AuthorizerPayloadFormatVersion"] == "2.0"
+    # Without the header nobody is asked, and an answer is kept no longer than the tokens are.
+    assert token["Identity"] == {"Headers": ["Authorization"], "ReauthorizeEvery": 60}
+    open_routes = {
+        event["Properties"]["Path"]
+        for function in FUNCTIONS.values()
+        for event in function.get("Events", {}).values()
+        if event["Type"] == "HttpApi" and event["Properties"].get("Auth") == {"Authorizer": "NONE"}
+    }
+    assert open_routes == {"/", "/healthz"}
+    # The same routes that ask the functions' own gate for nobody.
+    routes = (ROOT / "functions/fleet-status/src/routes.rs").read_text()
+    assert set(re.findall(r'get\("([^"]+)", Access::Open', routes)) == open_routes
+    for name in ("autoscale", "deploy"):
+        sources = (ROOT / f"functions/{name}/src").rglob("*.rs")
+        assert not any("Access::Open" in file.read_text() for file in sources)
+
+
 def test_each_route_that_changes_something_has_a_limit_of_its_own():
     api = RESOURCES["Api"]["Properties"]
     routes = {
@@ -339,10 +361,11 @@ def test_only_functions_that_read_the_queue_may_read_the_databases_address():
     def reads(function: str) -> set:
         return {name for name in VARIABLES[function] if name.endswith("_SECRET_ID")}
 
-    assert reads("deploy") == {"FLEET_SECRET_ID"}
+    assert reads("deploy") == reads("authorize") == {"FLEET_SECRET_ID"}
     assert reads("drain") == set()
     assert reads("autoscale") == reads("fleet-status") == {"DATABASE_SECRET_ID", "FLEET_SECRET_ID"}
-    assert "DatabaseSecretId" not in json.dumps(statements("deploy"))
+    for function in ("deploy", "authorize"):
+        assert "DatabaseSecretId" not in json.dumps(statements(function))
     assert not any(action.startswith("secretsmanager:") for action in allowed("drain"))
 
 

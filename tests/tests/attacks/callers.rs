@@ -3,6 +3,7 @@
 use crate::world::*;
 use serde_json::{Value, json};
 use std::time::Duration;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 const OLD: &str = "the-token-that-leaked";
 const NEW: &str = "the-token-after-the-leak";
@@ -81,6 +82,43 @@ async fn a_token_that_may_tick_may_do_nothing_else() {
             assert_eq!(status, if name == "autoscale" { 200 } else { 403 }, "{name}");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn callers_without_a_token_reach_no_function() {
+    let world = World::start().await;
+    let (api, authorize) = world.api().await;
+    let tick = "/api/v1/admin/autoscale/tick";
+    for _ in 0..100 {
+        assert_eq!(post(&api, tick, None).await, 401);
+    }
+    assert_eq!(authorize.cold_starts(), 0, "nobody is asked about a request without the header");
+    let nobody = "Bearer a-token-of-nobody";
+    assert_eq!(post(&api, tick, Some(nobody)).await, 403);
+    assert_eq!(world.function("autoscale").cold_starts(), 0);
+    assert_eq!(post(&api, tick, Some(&format!("Bearer {OPERATOR}"))).await, 200);
+    // The answers are kept for a minute, so that a flood of bad tokens, which takes all places of
+    // the function that is asked, locks out nobody who was let on before.
+    authorize.stop().await;
+    assert_eq!(post(&api, tick, Some(nobody)).await, 403);
+    assert_eq!(post(&api, tick, Some(&format!("Bearer {OPERATOR}"))).await, 200);
+    assert_eq!(post(&api, tick, Some("Bearer another-token-of-nobody")).await, 500);
+}
+
+/// The status of a request with this `Authorization`.
+async fn post(api: &aws_double::HttpApi, path: &str, authorization: Option<&str>) -> u16 {
+    let mut stream =
+        tokio::net::TcpStream::connect(("127.0.0.1", api.port())).await.expect("it listens");
+    let header = authorization.map(|value| format!("Authorization: {value}\r\n"));
+    let request = format!(
+        "POST {path} HTTP/1.1\r\nHost: api\r\n{}Content-Length: 0\r\nConnection: close\r\n\r\n",
+        header.unwrap_or_default()
+    );
+    stream.write_all(request.as_bytes()).await.expect("it reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("it answers");
+    let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok());
+    status.unwrap_or_else(|| panic!("no status: {answer}"))
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -1,7 +1,7 @@
 //! The four functions, the shipped binaries, behind the Lambda Runtime API and in front of the AWS
 //! double. Events are handed over as API Gateway would, hostile ones too.
 
-use aws_double::{ClockMode, Double, DoubleConfig, Function};
+use aws_double::{ClockMode, Double, DoubleConfig, Function, HttpApi};
 use fleet_local::template::Template;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -21,7 +21,7 @@ pub(crate) const FUNCTIONS: [(&str, &str, &str); 4] = [
 
 pub(crate) struct World {
     /// AWS, for as long as the functions live.
-    _double: Double,
+    double: Double,
     functions: Vec<(&'static str, Function)>,
 }
 
@@ -49,12 +49,19 @@ impl World {
         let template = Template::read(GROUP).expect("the template is there");
         let mut functions = Vec::new();
         for (name, ..) in FUNCTIONS {
-            let settings = [("AWS_ASG_NAME", GROUP), ("GH_ENVIRONMENT", "test")];
-            let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned()));
-            let function = template.start(name, &double, settings).await.expect("it starts");
+            let function = template.start(name, &double, settings()).await.expect("it starts");
             functions.push((name, function));
         }
-        World { _double: double, functions }
+        World { double, functions }
+    }
+
+    /// The stack's HTTP API in front of the functions, and the function that it asks first.
+    pub(crate) async fn api(&self) -> (HttpApi, Function) {
+        let template = Template::read(GROUP).expect("the template is there");
+        let authorize = template.start("authorize", &self.double, settings()).await;
+        let routes = FUNCTIONS.map(|(name, ..)| template.routes_behind_authorizer(name)).concat();
+        let api = self.double.http_api(routes, 0).await.expect("listens");
+        (api, authorize.expect("it starts"))
     }
 
     pub(crate) fn function(&self, name: &str) -> &Function {
@@ -96,6 +103,11 @@ impl World {
     pub(crate) fn printed(&self, name: &str) -> Vec<String> {
         self.function(name).logs().into_iter().map(|line| line.text).collect()
     }
+}
+
+fn settings() -> impl Iterator<Item = (String, String)> {
+    let settings = [("AWS_ASG_NAME", GROUP), ("GH_ENVIRONMENT", "test")];
+    settings.map(|(name, value)| (name.to_owned(), value.to_owned())).into_iter()
 }
 
 fn status_field(process: &Path, name: &str) -> Option<String> {

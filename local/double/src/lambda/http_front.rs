@@ -17,6 +17,7 @@ use base64::prelude::BASE64_STANDARD;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use super::authorizer::{Answers, Authorizer, Decision};
 use super::function::InvokeError;
 use crate::account::Account;
 use crate::server::Server;
@@ -36,12 +37,22 @@ pub struct Route {
     pub path: String,
     /// Name of a function of the double.
     pub function: String,
+    /// Who is asked first.
+    #[serde(default)]
+    pub authorizer: Option<Authorizer>,
 }
 
 impl Route {
-    /// A route.
+    /// A route that is open to everybody.
     pub fn new(method: &str, path: &str, function: &str) -> Self {
-        Self { method: method.to_owned(), path: path.to_owned(), function: function.to_owned() }
+        let [method, path, function] = [method, path, function].map(str::to_owned);
+        Self { method, path, function, authorizer: None }
+    }
+
+    /// The same, behind an authorizer.
+    #[must_use]
+    pub fn behind(self, authorizer: Authorizer) -> Self {
+        Self { authorizer: Some(authorizer), ..self }
     }
 
     fn key(&self) -> String {
@@ -86,13 +97,13 @@ impl HttpApi {
         port: u16,
     ) -> io::Result<Self> {
         let (listener, address) = Server::bind(port).await?;
-        let routes: Arc<[Route]> = routes.into();
+        let front = Arc::new(Front { account, routes, answers: Answers::default(), address });
         let router = Router::new().fallback(move |request: Request| {
-            let (account, routes) = (Arc::clone(&account), Arc::clone(&routes));
+            let front = Arc::clone(&front);
             async move {
                 let (parts, body) = request.into_parts();
                 match to_bytes(body, REQUEST_BYTES).await {
-                    Ok(body) => serve(&account, &routes, &parts, &body, address).await,
+                    Ok(body) => serve(&front, &parts, &body).await,
                     Err(_) => message(413, "Request Entity Too Large"),
                 }
             }
@@ -111,13 +122,15 @@ impl HttpApi {
     }
 }
 
-async fn serve(
-    account: &Account,
-    routes: &[Route],
-    parts: &Parts,
-    body: &Bytes,
+struct Front {
+    account: Arc<Account>,
+    routes: Vec<Route>,
+    answers: Answers,
     address: SocketAddr,
-) -> Response {
+}
+
+async fn serve(front: &Front, parts: &Parts, body: &Bytes) -> Response {
+    let Front { account, routes, answers, address } = front;
     let (method, path) = (parts.method.as_str(), parts.uri.path());
     // An exact method wins over ANY, as on API Gateway.
     let found = routes
@@ -129,7 +142,15 @@ async fn serve(
     let Some(function) = account.function(&route.function) else {
         return message(500, "Internal Server Error");
     };
-    let event = event(account, route, parameters, parts, body, address);
+    let event = event(account, route, parameters, parts, body, *address);
+    if let Some(authorizer) = &route.authorizer {
+        match answers.decide(account, authorizer, &event).await {
+            Decision::GoesOn => {}
+            Decision::Unauthorized => return message(401, "Unauthorized"),
+            Decision::Forbidden => return message(403, "Forbidden"),
+            Decision::Failed => return message(500, "Internal Server Error"),
+        }
+    }
     let event = event.to_string();
     match tokio::time::timeout(INTEGRATION_LIMIT, function.invoke(event.as_bytes())).await {
         Ok(Ok(payload)) => {

@@ -5,6 +5,7 @@
 //! process), the network and the read-only file system. Deadlines and timeouts are real time
 //! whatever the double's clock says, because the process has no other.
 
+mod authorizer;
 mod config;
 mod environment;
 mod function;
@@ -13,6 +14,7 @@ pub(crate) mod invoke_api;
 mod logs;
 mod runtime_api;
 
+pub use authorizer::Authorizer;
 pub use config::FunctionConfig;
 pub use function::{Function, FunctionError, InvokeError};
 pub use http_front::{HttpApi, Route};

@@ -20,6 +20,8 @@ pub(crate) const AUTOSCALE: &str = "autoscale";
 pub(crate) const DRAIN: &str = "drain";
 const DEPLOY: &str = "deploy";
 const FLEET_STATUS: &str = "fleet-status";
+/// The status function's program, asked by the API whether a request may go on.
+const AUTHORIZE: &str = "authorize";
 /// What the fleet has proven before it begins, what is rolled out while one watches, and what does
 /// not work.
 pub(crate) const FIRST_VERSION: &str = "v1";
@@ -112,6 +114,7 @@ impl Stage {
         let settings = settings.chain([("DATABASE_CA", ca_file.display().to_string())]);
         let autoscale = template.start(AUTOSCALE, &double, owned(settings.clone())).await?;
         template.start(FLEET_STATUS, &double, owned(settings)).await?;
+        template.start(AUTHORIZE, &double, owned(common.clone())).await?;
         let drain = template.start(DRAIN, &double, owned(common.clone())).await?;
         template.start(DEPLOY, &double, owned(common)).await?;
         let seconds = options.tick().as_secs();
@@ -122,7 +125,9 @@ impl Stage {
                 .schedule(function, &format!("rate({seconds} {unit})"), function)
                 .map_err(|error| refused("the schedule", &error))?;
         }
-        let routes = [AUTOSCALE, FLEET_STATUS, DEPLOY].map(|name| template.routes(name)).concat();
+        let routes = [AUTOSCALE, FLEET_STATUS, DEPLOY]
+            .map(|name| template.routes_behind_authorizer(name))
+            .concat();
         let api = double.http_api(routes, 0).await.map_err(Error::io("start the HTTP API"))?;
         Ok(Self { api, autoscale, drain, double, images, boss, pooler, server })
     }
