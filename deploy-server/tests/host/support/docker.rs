@@ -7,7 +7,7 @@ use std::time::Duration;
 use deploy_server::docker::Engine;
 use sha2::{Digest as _, Sha256};
 
-use super::{Daemon, program, wait_for};
+use super::{Daemon, in_path, program, wait_for};
 
 pub(crate) struct Docker {
     daemon: Option<Daemon>,
@@ -17,7 +17,9 @@ pub(crate) struct Docker {
 impl Docker {
     /// `None`, with a word about it, where there is no engine to start.
     pub(crate) fn start(more: &[&str]) -> Option<Self> {
-        let Some(dockerd) = program(&["/usr/sbin/dockerd", "/usr/bin/dockerd"]) else {
+        // Another release's engine may come first in PATH (scripts/fetch-engine.sh).
+        let installed = || program(&["/usr/sbin/dockerd", "/usr/bin/dockerd"]);
+        let Some(dockerd) = in_path("dockerd").or_else(installed) else {
             eprintln!("skipped: no dockerd; scripts/setup.sh test installs it");
             return None;
         };

@@ -52,6 +52,12 @@ impl Drop for Daemon {
     }
 }
 
+/// The program that a shell would find.
+pub(crate) fn in_path(program: &str) -> Option<PathBuf> {
+    let folders = std::env::var_os("PATH")?;
+    std::env::split_paths(&folders).map(|folder| folder.join(program)).find(|path| path.exists())
+}
+
 /// The first of these programs that is installed.
 pub(crate) fn program(candidates: &[&str]) -> Option<PathBuf> {
     candidates.iter().map(PathBuf::from).find(|path| path.exists())
