@@ -10,10 +10,12 @@ use fleet_clients::auto_scaling::AutoScaling;
 use fleet_clients::aws::{Aws, AwsErrorKind};
 use fleet_clients::config::AutoscaleConfig;
 use fleet_clients::parameters::Parameters;
+use fleet_clients::rollouts::Rollouts;
 use fleet_clients::secrets::{SecretError, Secrets, Stage};
 use fleet_core::scaling::RefreshStatus;
 use fleet_protocol::ids::{GroupName, InstanceId};
 use fleet_protocol::reading::{Reading, UnknownCause};
+use fleet_protocol::time::UnixMs;
 use secrecy::ExposeSecret;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -319,6 +321,41 @@ async fn a_parameter_is_absent_only_where_ssm_says_so() {
     for part in [r#""Overwrite":true"#, r#""Type":"String""#, r#""Value":"text""#] {
         assert!(request.contains(part), "{request}");
     }
+}
+
+/// A page of drain commands, which use the same document as rollouts, and whether there is more.
+fn drain_commands(page: u32, more: bool) -> Step {
+    let one = |n: u32| {
+        let id = format!("00000000-0000-0000-0000-{n:012}");
+        let at = 1_700_000_000 + n;
+        format!(
+            r#"{{"CommandId":"{id}","Comment":"drain","Status":"Success","RequestedDateTime":{at}}}"#
+        )
+    };
+    let commands: Vec<String> = (0..50).map(one).collect();
+    let token = if more { format!(r#","NextToken":"after-{page}""#) } else { String::new() };
+    Step::Answer(200, format!(r#"{{"Commands":[{}]{token}}}"#, commands.join(",")))
+}
+
+#[tokio::test]
+async fn an_order_behind_a_thousand_drain_commands_is_looked_for_or_unknown_and_never_absent() {
+    let rollouts = |endpoint: &Endpoint| {
+        let group = GroupName::new("group");
+        Rollouts::new(&endpoint.aws(), "staging", group, "GhostHands-Host".to_owned())
+    };
+    let since = UnixMs(1_700_000_000_000);
+    let endpoint = Endpoint::start((1..=20).map(|page| drain_commands(page, page < 20))).await;
+    let found = rollouts(&endpoint).recent(since).await;
+    assert!(matches!(found, Reading::Known(commands) if commands.is_empty()));
+    let requests = endpoint.requests();
+    assert_eq!(requests.len(), 20, "to the end");
+    assert!(requests.iter().all(|request| request.contains("InvokedAfter")), "{}", requests[0]);
+
+    let endpoint = Endpoint::start((1..=21).map(|page| drain_commands(page, true))).await;
+    let Reading::Unknown(unknown) = rollouts(&endpoint).recent(since).await else {
+        panic!("what is not listed would count as not sent")
+    };
+    assert!(unknown.detail.contains("more than 20 pages"), "{unknown:?}");
 }
 
 #[tokio::test]
