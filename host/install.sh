@@ -48,7 +48,8 @@ put() {
 "$binary" --version >/dev/null || { echo "install: $binary does not run on this host" >&2; exit 70; }
 
 for unit in deploy-server.socket deploy-server.service ghosthands-secrets.service \
-  ghosthands-cleanup.service ghosthands-cleanup.timer ghosthands-metadata-firewall.service; do
+  ghosthands-cleanup.service ghosthands-cleanup.timer ghosthands-metadata-firewall.service \
+  ghosthands-boot-check.service; do
   put 644 "$here/$unit" "/etc/systemd/system/$unit"
 done
 put 755 "$here/metadata-firewall" /usr/local/lib/ghosthands/metadata-firewall
@@ -66,6 +67,8 @@ if [ -n "$root" ]; then
   ln -sfn ../ghosthands-secrets.service "$wanted/multi-user.target.wants/ghosthands-secrets.service"
   ln -sfn ../deploy-server.socket "$wanted/sockets.target.wants/deploy-server.socket"
   ln -sfn ../ghosthands-cleanup.timer "$wanted/timers.target.wants/ghosthands-cleanup.timer"
+  mkdir -p "$wanted/docker.service.wants"
+  ln -sfn ../ghosthands-boot-check.service "$wanted/docker.service.wants/ghosthands-boot-check.service"
   ln -sfn ../ghosthands-metadata-firewall.service "$wanted/sysinit.target.wants/ghosthands-metadata-firewall.service"
   exit 0
 fi

@@ -208,31 +208,38 @@ class Bench:
         return json.loads(connection.getresponse().read())
 
     def away(self, work):
-        """The longest time, in ms, between two good answers of the API while `work` runs; probes 1
-        ms apart.
+        """The longest times, in ms, between two good answers of the API and of the worker while
+        `work` runs, the moments of the API's good answers, and what `work` returned; probes 1 ms
+        apart.
         """
-        good, stop = [], threading.Event()
+        stop = threading.Event()
+        good = {(self.api, "/health"): [], (self.worker, "/worker/status"): []}
 
-        def probe():
+        def probe(port, path):
             while not stop.is_set():
                 try:
-                    connection = http.client.HTTPConnection("127.0.0.1", self.api, timeout=1)
-                    connection.request("GET", "/health")
+                    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=1)
+                    connection.request("GET", path)
                     if connection.getresponse().status == 200:
-                        good.append(time.time())
+                        good[port, path].append(time.time())
                     connection.close()
                 except (OSError, http.client.HTTPException):
                     pass
                 time.sleep(0.001)
 
-        thread = threading.Thread(target=probe)
-        thread.start()
+        threads = [threading.Thread(target=probe, args=place) for place in good]
+        for thread in threads:
+            thread.start()
         time.sleep(0.3)
         result = work()
-        until(lambda: good and good[-1] > time.time() - 0.05)
+        until(lambda: all(times and times[-1] > time.time() - 0.05 for times in good.values()))
         stop.set()
-        thread.join()
-        return max(b - a for a, b in itertools.pairwise(good)) * 1000, good, result
+        for thread in threads:
+            thread.join()
+        api, worker = (
+            max(b - a for a, b in itertools.pairwise(times)) * 1000 for times in good.values()
+        )
+        return api, worker, next(iter(good.values())), result
 
     def old_order(self):
         """Stop, remove, create, start: what the predecessor did."""
@@ -247,7 +254,7 @@ class Bench:
 
     def rolled_back(self):
         """From the failure's record to the first good answer of the old API, in ms."""
-        _, good, result = self.away(lambda: self.deploy("broken"))
+        _, _, good, result = self.away(lambda: self.deploy("broken"))
         if result["status"] != "rolled_back":
             sys.exit(f"measure: {result}")
         with open(os.path.join(self.folder, "state", "journal.jsonl"), encoding="utf-8") as journal:
@@ -303,11 +310,13 @@ def main():
         first = bench.memory()
         if not bench.deploy("v1")["success"]:
             sys.exit("measure: the first deploy fails")
-        old, ours, back, tags = [], [], [], ["v2", "v1"]
+        old, ours, worker, back, tags = [], [], [], [], ["v2", "v1"]
         for number in range(rounds):
             # In turn, so that what else the machine does hits both alike.
             old.append(bench.away(bench.old_order)[0])
-            ours.append(bench.away(lambda tag=tags[number % 2]: bench.deploy(tag))[0])
+            gaps = bench.away(lambda tag=tags[number % 2]: bench.deploy(tag))
+            ours.append(gaps[0])
+            worker.append(gaps[1])
             back.append(bench.rolled_back())
         time.sleep(2)
         idle = bench.memory()
@@ -316,6 +325,7 @@ def main():
         for name, values in (
             ("API away, old order, ms", old),
             ("API away, ours, ms", ours),
+            ("worker away, ours, ms", worker),
             ("failure to the old API's answer, ms", back),
             ("`/health` at 200/s, ms", health),
         ):

@@ -19,6 +19,7 @@
 //! | `GH_API_COMMAND`, `GH_WORKER_COMMAND` | the seed's | command, split at spaces; `image` means the image's own |
 //! | `GH_API_MEMORY_MB`, `GH_WORKER_MEMORY_MB` | 512, 2048 | memory limit of the container |
 //! | `GH_DEPLOY_COMPOSE_PROJECT` | ghosthands | containers of this compose project are adopted |
+//! | `GH_DEPLOY_KAMAL_SERVICE` | ghosthands | containers that Kamal made for this service are adopted |
 //! | `GH_DEPLOY_HEALTHY_SECONDS` | 10 | how long a new container must stay healthy |
 //! | `GH_DEPLOY_START_SECONDS` | 90 | how long it may take to become healthy |
 //! | `GH_DEPLOY_DRAIN_SECONDS` | 300 | how long a deploy waits for the running job |
@@ -61,6 +62,7 @@ pub struct Config {
     pub api: Service,
     pub worker: Service,
     pub compose_project: String,
+    pub kamal_service: String,
     pub timing: Timing,
     pub instance_id: Option<String>,
 }
@@ -113,6 +115,7 @@ impl Config {
             api: read.service(ServiceKind::Api),
             worker: read.service(ServiceKind::Worker),
             compose_project: read.text("GH_DEPLOY_COMPOSE_PROJECT", "ghosthands"),
+            kamal_service: read.text("GH_DEPLOY_KAMAL_SERVICE", "ghosthands"),
             timing: Timing {
                 healthy_for: read.seconds("GH_DEPLOY_HEALTHY_SECONDS", 10.0),
                 start_within: read.seconds("GH_DEPLOY_START_SECONDS", 90.0),

@@ -239,7 +239,7 @@ async fn is_answered_by(server: &Server, id: Option<&str>) -> Result<(), String>
         }
     };
     let port = server.config.worker.place.port;
-    if listener::belongs_to(port, detail.state.pid) {
+    if find::has_port(&detail, port) {
         return Ok(());
     }
     let owner = listener::owner_of(port).map_or_else(
@@ -293,7 +293,9 @@ async fn keep_down(server: &Server, id: &str, terminating: bool) -> Result<Optio
         return Ok(None);
     }
     if terminating {
-        server.engine.set_restart_policy(id, "no").await.map_err(text)?;
+        if let Err(error) = server.engine.set_restart_policy(id, "no").await {
+            tracing::warn!(error = %error, "a reboot may start the drained worker again");
+        }
     } else if detail.state.restarting {
         server
             .state
@@ -374,18 +376,26 @@ pub async fn resume_host(server: &'static Server) -> Result<&'static str, String
         if still {
             server.engine.start_container(&id).await.map_err(|error| error.to_string())?;
         }
-        server.state.forget_drain().map_err(|error| error.to_string())?;
+        forget_drain(server);
         if still {
             return Ok("The worker was started again");
         }
     }
     if worker::open_intake(&server.config.worker.place).await.is_ok() {
-        server.state.forget_drain().map_err(|error| error.to_string())?;
+        forget_drain(server);
         return Ok("The worker takes work again");
     }
     worker::read(&server.config.worker.place).await.map_err(|unknown| unknown.to_string())?;
     server.state.replace(UNDRAIN, b"{}").map_err(|error| error.to_string())?;
     Ok("The worker cannot resume: it will be restarted as soon as it is idle")
+}
+
+/// Forgets what was written down about the drain. A disk that refuses keeps no worker from its
+/// work.
+fn forget_drain(server: &Server) {
+    if let Err(error) = server.state.forget_drain() {
+        tracing::warn!(error = %error, "a drain that was taken back is still on record");
+    }
 }
 
 /// The container that plays the worker.

@@ -94,10 +94,10 @@ async fn restart(server: &Server, reading: Option<WorkerStatus>) -> Result<bool,
         (Some(reading), Some(container))
             if reading.is_draining || reading.accepting == Some(false) =>
         {
-            server
-                .state
-                .mark_stopped_by_drain(&container.id, Cost::default())
-                .map_err(|error| error.to_string())?;
+            // A disk that refuses the mark keeps no worker from its work.
+            if let Err(error) = server.state.mark_stopped_by_drain(&container.id, Cost::default()) {
+                tracing::warn!(error = %error, "a crash in the next moment would leave the worker stopped");
+            }
             // Counted and logged where the worker took a job after it was seen idle.
             steps::stop_and_watch(server, &container.id).await.map_err(text)?;
             server.engine.start_container(&container.id).await.map_err(text)?;

@@ -15,7 +15,6 @@ use serde_json::{Value, json};
 use crate::deploy::decide::Life;
 use crate::deploy::find;
 use crate::deploy::gate;
-use crate::deploy::model::{Outcome, Version};
 use crate::docker::{ContainerSummary, Error};
 use crate::listener;
 use crate::ops::{Running, What};
@@ -314,7 +313,7 @@ pub async fn version(server: &Server) -> Value {
         .filter(|reply| reply.status == 200)
         .and_then(|reply| serde_json::from_slice(&reply.body).ok());
     let containers = look.containers.as_deref().unwrap_or_default();
-    let last = last_deployed(server);
+    let last = server.state.last_deployed();
     let services: Vec<ServiceStatus> = ServiceKind::ALL
         .into_iter()
         .filter_map(|kind| {
@@ -365,14 +364,6 @@ pub async fn drain(server: &Server) -> Value {
         "reason": worker.reason,
         "observedAt": crate::server::rfc3339(crate::clock::now_ms()),
     })
-}
-
-/// The version that the newest successful deploy put into service or found there. A second tag of
-/// the same image is proven without a new container, so the container's label may have an older
-/// name.
-fn last_deployed(server: &Server) -> Option<Version> {
-    let history = server.state.history().ok()?;
-    history.iter().rev().find(|entry| entry.status == Outcome::Deployed)?.version()
 }
 
 fn short(id: &str) -> String {

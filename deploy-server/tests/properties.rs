@@ -205,6 +205,7 @@ impl Host {
 
     /// Carries out a step and says whether the journal must note that it was done.
     fn apply(&mut self, step: Step) -> bool {
+        let both_run = self.next.values().all(|next| next.life == Life::Running);
         let old = step.service().and_then(|service| self.old.get_mut(&service));
         let next = step.service().and_then(|service| self.next.get_mut(&service));
         match step {
@@ -219,8 +220,16 @@ impl Host {
             Step::StopNew(_) => next.expect("there is one").life = Life::Down,
             Step::Promote(_) => next.expect("there is one").role = Role::Current,
             Step::RemoveNew(service) => drop(self.next.remove(&service)),
-            Step::Gate(_) | Step::GateOld(_) => {
-                let container = if matches!(step, Step::Gate(_)) { next } else { old };
+            // Both are watched side by side, and both are noted.
+            Step::Gate(_) if both_run => {
+                for service in ServiceKind::ALL {
+                    let step = Step::Gate(service);
+                    self.run.apply(0, Record::Did { step, caught_jobs: 0, waited_ms: 0 });
+                }
+            }
+            Step::Gate(_) => self.trouble(step),
+            Step::FirstAnswer(_) | Step::GateOld(_) => {
+                let container = if matches!(step, Step::GateOld(_)) { old } else { next };
                 if container.expect("there is one").life == Life::Running {
                     return true;
                 }
@@ -265,4 +274,57 @@ impl Host {
         );
         assert_eq!(outcome == Outcome::Deployed, self.run.failure.is_none());
     }
+}
+
+/// The steps of a deploy on a host without faults but one: `fails` fails once it is reached.
+fn steps(fails: Option<Step>) -> Vec<Step> {
+    let mut host = Host::new(true);
+    let mut steps = Vec::new();
+    for _ in 0..100 {
+        match decide(&host.run, &host.world(false)) {
+            Next::End(_) => return steps,
+            Next::Fail(step, reason) => host.fail(step, reason),
+            Next::Do(step) => {
+                steps.push(step);
+                host.run.apply(0, Record::Doing { step });
+                if Some(step) == fails && host.run.failure.is_none() {
+                    host.trouble(step);
+                } else if host.apply(step) {
+                    host.run.apply(0, Record::Did { step, caught_jobs: 0, waited_ms: 0 });
+                }
+            }
+        }
+    }
+    panic!("it never ends: {steps:?}");
+}
+
+fn at(steps: &[Step], step: Step) -> usize {
+    steps.iter().position(|one| *one == step).unwrap_or_else(|| panic!("no {step:?}: {steps:?}"))
+}
+
+#[test]
+fn the_worker_starts_at_the_apis_first_answer_and_both_are_watched_after_that() {
+    let steps = steps(None);
+    let order = [
+        Step::Start(ServiceKind::Api),
+        Step::FirstAnswer(ServiceKind::Api),
+        Step::Start(ServiceKind::Worker),
+        Step::RenameOld(ServiceKind::Api),
+        Step::Gate(ServiceKind::Api),
+    ];
+    let places = order.map(|step| at(&steps, step));
+    assert!(places.is_sorted(), "{steps:?}");
+}
+
+#[test]
+fn on_the_way_back_nothing_is_tidied_up_before_the_old_containers_run() {
+    let steps = steps(Some(Step::Gate(ServiceKind::Api)));
+    let restored = ServiceKind::ALL.map(|service| at(&steps, Step::StartOld(service)));
+    let tidied = ServiceKind::ALL.map(|service| at(&steps, Step::RemoveNew(service)));
+    assert!(restored.iter().max() < tidied.iter().min(), "{steps:?}");
+    // A new worker may have a job that is waited for: the API does not wait with it.
+    assert!(
+        at(&steps, Step::StartOld(ServiceKind::Api))
+            < at(&steps, Step::StopNew(ServiceKind::Worker))
+    );
 }

@@ -24,6 +24,7 @@ Usage: deploy-server <command> [options]
   resume                      take work again
   cleanup                     free disk space                 [--dry-run]
   refresh-secrets             read Secrets Manager again
+  boot-check                  before Docker starts: no container of another machine starts with it  [--docker-root DIR] [--timeout SECONDS]
   pull-secrets                write the environment file      [--environment NAME] [--file PATH] [--set NAME=VALUE]… [--timeout SECONDS]
 
   --json                      one line of JSON instead of text
@@ -48,6 +49,7 @@ pub enum Command {
     Cleanup { dry_run: bool },
     RefreshSecrets,
     PullSecrets(PullArgs),
+    BootCheck { docker_root: PathBuf, patience: Duration },
 }
 
 /// The first deploy of a new host.
@@ -119,6 +121,13 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Parsed, In
         Some("resume") => Command::Resume,
         Some("cleanup") => Command::Cleanup { dry_run: given.flag("dry-run") },
         Some("refresh-secrets") => Command::RefreshSecrets,
+        Some("boot-check") => Command::BootCheck {
+            docker_root: PathBuf::from(
+                given.values.remove("docker-root").unwrap_or_else(|| "/var/lib/docker".to_owned()),
+            ),
+            patience: Duration::try_from_secs_f64(given.seconds("timeout")?.unwrap_or(0.0))
+                .unwrap_or(Duration::MAX),
+        },
         Some("pull-secrets") => Command::PullSecrets(PullArgs {
             environment: given.values.remove("environment"),
             file: PathBuf::from(
@@ -168,7 +177,7 @@ impl Given {
                         .ok_or_else(|| Instead::Wrong("--set needs NAME=VALUE".to_owned()))?;
                     given.settings.insert(name.to_owned(), value.to_owned());
                 }
-                Arg::Long(name @ ("tag" | "timeout" | "environment" | "file")) => {
+                Arg::Long(name @ ("tag" | "timeout" | "environment" | "file" | "docker-root")) => {
                     let name = name.to_owned();
                     let value = parser.value()?.string()?;
                     // An empty value is what an unset variable of a calling script becomes: it

@@ -4,6 +4,7 @@
 //! How they end is [`ExitCode`], of the crate that the control plane shares.
 
 mod args;
+mod boot_check;
 mod bootstrap;
 mod fleet;
 mod render;
@@ -37,6 +38,9 @@ pub async fn run(parsed: Parsed, env: &Strings) -> u8 {
         let (code, value) = match &parsed.command {
             Command::Serve => unreachable!("the binary serves by itself"),
             Command::PullSecrets(arguments) => pull_secrets(arguments.clone(), env).await,
+            Command::BootCheck { docker_root, patience } => {
+                boot_check::keep_others_down(docker_root, *patience, env).await
+            }
             Command::Bootstrap(wish) => bootstrap::until_it_runs(wish, &socket, env).await,
             command => ask(command, &socket).await,
         };
@@ -138,7 +142,9 @@ fn request(command: &Command) -> (&'static str, &'static str, Option<Value>) {
         Command::Resume => ("DELETE", "/drain", None),
         Command::Cleanup { dry_run } => ("POST", "/cleanup", Some(json!({ "dry_run": dry_run }))),
         Command::RefreshSecrets => ("POST", "/admin/refresh-secrets", Some(json!({}))),
-        Command::Serve | Command::PullSecrets(_) => unreachable!("not a request"),
+        Command::Serve | Command::PullSecrets(_) | Command::BootCheck { .. } => {
+            unreachable!("not a request")
+        }
     }
 }
 

@@ -125,16 +125,18 @@ fn forward(run: &Run, world: &World) -> Next {
         let undrained = service == Worker && old.runs() && !run.did.contains(&Step::Drain);
         Some(if undrained { Step::Drain } else { Step::Stop(service) })
     };
-    let bring_in = |service| {
+    let start =
+        |service| (!run.doing.contains(&Step::Start(service))).then_some(Step::Start(service));
+    let gate = |service| (!run.did.contains(&Step::Gate(service))).then_some(Step::Gate(service));
+    // One answer is enough to go on with: the worker is away until it is started, and both are then
+    // watched side by side.
+    let first_answer = |service| {
+        let answered = run.did.contains(&Step::FirstAnswer(service)) || gate(service).is_none();
+        (!answered).then_some(Step::FirstAnswer(service))
+    };
+    let rename_old = |service| {
         let named = see(service).old.as_ref().is_some_and(|old| old.role != Role::Prev);
-        if !run.doing.contains(&Step::Start(service)) {
-            Some(Step::Start(service))
-        } else if named {
-            // After the start: the service is away until then.
-            Some(Step::RenameOld(service))
-        } else {
-            (!run.did.contains(&Step::Gate(service))).then_some(Step::Gate(service))
-        }
+        named.then_some(Step::RenameOld(service))
     };
     let commit = |service| {
         let new = see(service).next.as_ref()?;
@@ -153,8 +155,14 @@ fn forward(run: &Run, world: &World) -> Next {
 
     let step = take_out(Worker)
         .or_else(|| take_out(Api))
-        .or_else(|| bring_in(Api))
-        .or_else(|| bring_in(Worker));
+        .or_else(|| start(Api))
+        .or_else(|| first_answer(Api))
+        .or_else(|| start(Worker))
+        // After the starts: a service is away until then.
+        .or_else(|| rename_old(Api))
+        .or_else(|| rename_old(Worker))
+        .or_else(|| gate(Api))
+        .or_else(|| gate(Worker));
     if let Some(step) = step {
         return Next::Do(step);
     }
@@ -176,28 +184,6 @@ fn backward(run: &Run, world: &World) -> Next {
     let see = |service| world.services.get(&service).unwrap_or(&none);
     let given_up = |service| run.restore_failed.contains_key(&service);
 
-    for service in [Worker, Api] {
-        if given_up(service) {
-            continue;
-        }
-        let step = match (&see(service).next, &see(service).old) {
-            (Some(next), _) if next.life != Life::Down => Some(Step::StopNew(service)),
-            (Some(next), _)
-                if next.role != Role::Aside && !run.did.contains(&Step::RemoveNew(service)) =>
-            {
-                Some(Step::RemoveNew(service))
-            }
-            (_, Some(old))
-                if old.role == Role::Prev && !run.did.contains(&Step::RestoreName(service)) =>
-            {
-                Some(Step::RestoreName(service))
-            }
-            _ => None,
-        };
-        if let Some(step) = step {
-            return Next::Do(step);
-        }
-    }
     let held_back = |service| service == Worker && world.terminating;
     let comes_back = |service| {
         run.old.get(&service).is_some_and(|old| old.runs)
@@ -206,17 +192,31 @@ fn backward(run: &Run, world: &World) -> Next {
             // Nothing was ever done to it: it is not ours to start.
             && run.touched()
     };
-    for service in [Api, Worker] {
+    // The API first: a new worker that has a job is waited for, and nothing else needs to. What is
+    // left to tidy up comes after both are back.
+    for service in [Api, Worker].into_iter().filter(|service| !given_up(*service)) {
+        if see(service).next.as_ref().is_some_and(|next| next.life != Life::Down) {
+            return Next::Do(Step::StopNew(service));
+        }
         let running = see(service).old.as_ref().is_some_and(Seen::runs);
         // Once: whether it then stays up is for its gate to say.
         if comes_back(service) && !running && !run.did.contains(&Step::StartOld(service)) {
             return Next::Do(Step::StartOld(service));
         }
     }
-    for service in [Api, Worker] {
+    for service in [Api, Worker].into_iter().filter(|service| !given_up(*service)) {
+        let aside = |seen: &Seen| seen.role == Role::Aside;
+        let removable = see(service).next.as_ref().is_some_and(|next| !aside(next));
+        let renamed = see(service).old.as_ref().is_some_and(|old| old.role == Role::Prev);
         let retired = run.doing.contains(&Step::Retire(service));
-        if retired && !given_up(service) && !run.did.contains(&Step::RestorePolicy(service)) {
-            return Next::Do(Step::RestorePolicy(service));
+        let to_do = [
+            (removable, Step::RemoveNew(service)),
+            (renamed, Step::RestoreName(service)),
+            (retired, Step::RestorePolicy(service)),
+        ];
+        let next = to_do.into_iter().find(|(due, step)| *due && !run.did.contains(step));
+        if let Some((_, step)) = next {
+            return Next::Do(step);
         }
     }
     for service in [Api, Worker] {

@@ -6,9 +6,13 @@ use std::collections::BTreeMap;
 use super::decide::{Life, Role, Seen, ServiceWorld, World};
 use super::model::Run;
 use crate::config::Config;
-use crate::docker::ContainerSummary;
+use crate::docker::{ContainerDetail, ContainerSummary};
+use crate::listener;
 use crate::service::{Service, ServiceKind, label};
 
+/// Kamal's labels: the application, and what part of it a container is.
+const KAMAL_SERVICE: &str = "service";
+const KAMAL_ROLE: &str = "role";
 const COMPOSE_PROJECT: &str = "com.docker.compose.project";
 const COMPOSE_SERVICE: &str = "com.docker.compose.service";
 
@@ -29,7 +33,8 @@ pub fn current<'a>(
     )
 }
 
-/// True for the container under the service's own name and for the one that compose made for it.
+/// True for the container under the service's own name and for the ones that compose and Kamal made
+/// for it.
 #[must_use]
 pub fn plays(config: &Config, service: &Service, container: &ContainerSummary) -> bool {
     let name = container.name();
@@ -43,7 +48,29 @@ pub fn plays(config: &Config, service: &Service, container: &ContainerSummary) -
             .is_some_and(|of| of == service.kind.name() || of == service.container);
     // Old compose files were run without a project that we know; their names are as good as labels.
     let numbered = ["-1", "_1"].iter().any(|end| name == format!("{}{end}", service.container));
-    name == service.container || composed || numbered
+    name == service.container || composed || numbered || is_kamals(config, service, container)
+}
+
+/// True for a container that Kamal made for this service: its labels, and its name, which is made
+/// of them (`ghosthands-worker-staging-VERSION`).
+fn is_kamals(config: &Config, service: &Service, container: &ContainerSummary) -> bool {
+    let label = |key: &str| container.labels.get(key).map(String::as_str);
+    let (Some(of), Some(role)) = (label(KAMAL_SERVICE), label(KAMAL_ROLE)) else { return false };
+    let roles = match service.kind {
+        // Kamal calls the first role `web` where nobody says otherwise.
+        ServiceKind::Api => ["api", "web"],
+        ServiceKind::Worker => ["worker", "workers"],
+    };
+    of == config.kamal_service
+        && roles.contains(&role)
+        && container.name().starts_with(&format!("{of}-{role}-"))
+}
+
+/// Whether a port of the host is this container's: one of its processes listens on it, or the
+/// engine forwards it there.
+#[must_use]
+pub fn has_port(container: &ContainerDetail, port: u16) -> bool {
+    container.publishes(port) || listener::belongs_to(port, container.state.pid)
 }
 
 /// The version that a container runs, as its labels and its image name tell.

@@ -50,6 +50,16 @@ pub async fn stop(server: &Server) -> bool {
     true
 }
 
+/// Whether a container with these variables was made on another machine than `instance`, by the
+/// engine's files alone. A worker's id tells it only where it is an instance's.
+pub(crate) fn is_of_another<'a>(
+    variable: impl Fn(&str) -> Option<&'a str>,
+    instance: &str,
+) -> bool {
+    let worker = || variable("GH_WORKER_ID").filter(|id| id.starts_with("i-"));
+    variable("EC2_INSTANCE_ID").or_else(worker).is_some_and(|theirs| theirs != instance)
+}
+
 /// The variable by which a container is another machine's. What either side does not say proves
 /// nothing.
 fn differs(

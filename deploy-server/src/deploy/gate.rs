@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use super::find;
 use crate::docker::ContainerDetail;
 use crate::listener;
 use crate::probe::{self, Reply};
@@ -125,8 +126,7 @@ pub async fn look(
     deploy: Option<&str>,
 ) -> Sample {
     let port = service.place.port;
-    let pid = detail.map_or(0, |detail| detail.state.pid);
-    let listener = if listener::belongs_to(port, pid) {
+    let listener = if detail.is_some_and(|detail| find::has_port(detail, port)) {
         Listener::Ours
     } else if listener::on_port(port).sockets.is_empty() {
         Listener::Nobody

@@ -150,6 +150,7 @@ async fn carry_out(
         }
     };
     server.readings.forget();
+    steps::remove_leftovers(server).await;
     entry
 }
 
@@ -159,6 +160,12 @@ pub async fn current_version(server: &Server) -> Option<Version> {
     let containers = server.engine.list_containers(true).await.ok()?;
     let service = server.config.service(ServiceKind::Worker);
     let container = find::current(&server.config, service, &containers, None)?;
+    // What its tag meant when it was pulled is in the history only: one image may have several
+    // digests.
+    let known = server.state.last_deployed();
+    if let Some(version) = known.filter(|version| version.image_id == container.image_id) {
+        return Some(version);
+    }
     let image = server.engine.inspect_image(&container.image_id).await.ok().flatten();
     let repository = server.config.images.full().unwrap_or_default();
     let digest = image.and_then(|image| image.only_digest_in(&repository).map(str::to_owned));

@@ -114,6 +114,8 @@ pub enum Step {
     Stop(ServiceKind),
     RenameOld(ServiceKind),
     Start(ServiceKind),
+    /// The new container answers healthily for the first time.
+    FirstAnswer(ServiceKind),
     Gate(ServiceKind),
     Promote(ServiceKind),
     /// The old container must not come back by itself.
@@ -279,7 +281,7 @@ impl Step {
             Self::Create(_) => "create-containers",
             Self::Drain => "drain-worker",
             Self::ClearPrev(_) | Self::Stop(_) | Self::RenameOld(_) => "stop-services",
-            Self::Start(_) | Self::Gate(_) => "start-services",
+            Self::Start(_) | Self::FirstAnswer(_) | Self::Gate(_) => "start-services",
             Self::Promote(_) | Self::Retire(_) | Self::Keep(_) => "commit",
             Self::StopNew(_)
             | Self::RemoveNew(_)
@@ -317,6 +319,7 @@ impl Step {
             | Self::Stop(service)
             | Self::RenameOld(service)
             | Self::Start(service)
+            | Self::FirstAnswer(service)
             | Self::Gate(service)
             | Self::Promote(service)
             | Self::Retire(service)

@@ -6,7 +6,7 @@ use super::find;
 use super::gate;
 use super::model::{Image, OldContainer, Record, Step, Version};
 use super::run::Deployment;
-use super::steps::{clear_name, remove_leftovers};
+use super::steps::clear_name;
 use crate::docker::{self, ContainerDetail, ContainerSummary, ImageDetail};
 use crate::listener;
 use crate::service::{Marks, ServiceKind, label};
@@ -43,9 +43,6 @@ impl Deployment<'_> {
         let engine = &self.server.engine;
         let list = engine.list_containers(true).await;
         let containers = list.map_err(|error| ("load-configs", None, error.to_string()))?;
-        for kind in ServiceKind::ALL {
-            remove_leftovers(self.server, self.server.config.service(kind), &containers).await;
-        }
         let mut olds = Vec::new();
         for kind in ServiceKind::ALL {
             olds.push((kind, self.find_old(kind, &containers).await?));
@@ -176,7 +173,7 @@ impl Deployment<'_> {
             for container in containers.iter().filter(|it| find::life(it) != Life::Down) {
                 let detail = self.server.engine.inspect_container(&container.id).await;
                 let detail = detail.map_err(|error| failed(error.to_string()))?;
-                if detail.is_some_and(|detail| listener::belongs_to(port, detail.state.pid)) {
+                if detail.is_some_and(|detail| find::has_port(&detail, port)) {
                     owner = Some(container);
                     break;
                 }

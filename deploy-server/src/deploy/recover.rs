@@ -45,16 +45,7 @@ pub async fn recover(server: &'static Server) {
         return;
     }
     let world = deployment.look().await;
-    // A container may have been made and not been written down.
-    for kind in ServiceKind::ALL {
-        if !deployment.run.created.contains_key(&kind) {
-            let service = server.config.service(kind);
-            let name = service.next_name();
-            if let Err(error) = clear_name(server, service, &name).await {
-                tracing::warn!(error = %error, container = name, "a leftover container stays");
-            }
-        }
-    }
+    let made = deployment.run.created.clone();
     if let Some(reason) = interrupted(&deployment.run, &world) {
         let step = deployment.run.step.map_or("initializing", Step::public_name);
         let service = deployment.run.step.and_then(Step::service);
@@ -62,6 +53,14 @@ pub async fn recover(server: &'static Server) {
     }
     let entry = deployment.drive().await;
     server.readings.forget();
+    // A container may have been made and not been written down: no service waits for its end.
+    for kind in ServiceKind::ALL.into_iter().filter(|kind| !made.contains_key(kind)) {
+        let service = server.config.service(kind);
+        let name = service.next_name();
+        if let Err(error) = clear_name(server, service, &name).await {
+            tracing::warn!(error = %error, container = name, "a leftover container stays");
+        }
+    }
     ticket.finish(entry);
 }
 

@@ -144,8 +144,9 @@ impl<'a> Deployment<'a> {
             }),
             Ok(_) => {}
             Err(trouble) => {
+                let service = trouble.service().or_else(|| step.service());
                 let (reason, log) = trouble.into_parts();
-                match (going_back, step.service()) {
+                match (going_back, service) {
                     (true, Some(service)) if step.only_tidies_up() => {
                         let reason = format!("{} of {service} was not done: {reason}", step.deed());
                         tracing::error!(

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 
 use super::drain::{self, Idle};
+use super::find;
 use super::gate::{self, Gate, Verdict};
 use super::model::{Record, Step};
 use super::run::Deployment;
@@ -24,6 +25,8 @@ const LONGEST_JOB: Duration = Duration::from_secs(4 * 3600);
 const LOG_LINES: usize = 50;
 /// Between two looks of the gate.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
+/// The same while another service is away until it answers.
+const BETWEEN_FIRST_LOOKS: Duration = Duration::from_millis(20);
 /// A process that ended lets go of its port within this time.
 const PORT_FREE_WITHIN: Duration = Duration::from_secs(2);
 
@@ -41,7 +44,13 @@ pub(super) struct Done {
 pub(super) enum Trouble {
     EngineAway(docker::Error),
     Engine(docker::Error),
-    Reason { text: String, log: Vec<String> },
+    Reason(String),
+    /// A container did not become healthy, or did not stay so.
+    Gate {
+        service: ServiceKind,
+        text: String,
+        log: Vec<String>,
+    },
 }
 
 type StepResult = Result<Done, Trouble>;
@@ -54,15 +63,24 @@ impl From<docker::Error> for Trouble {
 
 impl From<String> for Trouble {
     fn from(text: String) -> Self {
-        Self::Reason { text, log: Vec::new() }
+        Self::Reason(text)
     }
 }
 
 impl Trouble {
+    /// The service that it is about, where the step is about more than one.
+    pub(super) fn service(&self) -> Option<ServiceKind> {
+        match self {
+            Self::Gate { service, .. } => Some(*service),
+            _ => None,
+        }
+    }
+
     pub(super) fn into_parts(self) -> (String, Vec<String>) {
         match self {
             Self::EngineAway(error) | Self::Engine(error) => (error.to_string(), Vec::new()),
-            Self::Reason { text, log } => (text, log),
+            Self::Reason(text) => (text, Vec::new()),
+            Self::Gate { text, log, .. } => (text, log),
         }
     }
 }
@@ -103,12 +121,18 @@ pub(super) async fn perform(deployment: &mut Deployment<'_>, step: Step) -> Step
             start_new(server, config.service(kind), new(kind)?).await?;
             visible
         }
-        Step::Gate(kind) => {
-            let id = new(kind)?.clone();
+        Step::FirstAnswer(kind) => {
             let since = run.started_at.get(&kind).copied().unwrap_or_else(now_ms);
-            let deploy = run.begin.deploy.clone();
-            pass_gate(server, config.service(kind), &id, since, Some(&deploy)).await?;
+            let service = config.service(kind);
+            let within = server.config.timing.start_within;
+            let gate = Gate::new(Duration::ZERO, within, service.place.port);
+            let deploy = Some(run.begin.deploy.as_str());
+            pass((gate, BETWEEN_FIRST_LOOKS), server, service, new(kind)?, since, deploy).await?;
             invisible
+        }
+        Step::Gate(_) => {
+            pass_gates(deployment).await?;
+            visible
         }
         Step::Promote(kind) => {
             promote(server, config.service(kind), new(kind)?).await?;
@@ -186,6 +210,9 @@ async fn stop_old(
     id: String,
 ) -> Result<Option<Ending>, docker::Error> {
     let detail = server.engine.inspect_container(&id).await?;
+    // The engine lets go of a port that it forwards only after the processes have ended.
+    let port = server.config.service(service).place.port;
+    let detail = detail.filter(|detail| !detail.publishes(port));
     // A process that cannot be seen while it runs cannot be seen to end either.
     let pid = detail.map(|detail| detail.state.pid).filter(|pid| listener::is_alive(*pid));
     let grace = server.config.timing.stop_grace;
@@ -292,7 +319,7 @@ async fn start_new(server: &Server, service: &Service, id: &str) -> Result<(), T
         if began.elapsed() >= PORT_FREE_WITHIN {
             // Unless it is the container itself, started before a crash.
             let detail = server.engine.inspect_container(id).await?;
-            if detail.is_some_and(|detail| listener::belongs_to(port, detail.state.pid)) {
+            if detail.is_some_and(|detail| find::has_port(&detail, port)) {
                 return Ok(());
             }
             let owner = listener::owner_of(port);
@@ -307,6 +334,25 @@ async fn start_new(server: &Server, service: &Service, id: &str) -> Result<(), T
     Ok(server.engine.start_container(id).await?)
 }
 
+/// Watches the new containers side by side, until each has stayed healthy for its time.
+async fn pass_gates(deployment: &mut Deployment<'_>) -> Result<(), Trouble> {
+    let (server, run) = (deployment.server, &deployment.run);
+    let deploy = Some(run.begin.deploy.as_str());
+    let watch = |kind: ServiceKind| async move {
+        let Some(id) = run.created.get(&kind).filter(|_| !run.did.contains(&Step::Gate(kind)))
+        else {
+            return Ok(());
+        };
+        let since = run.started_at.get(&kind).copied().unwrap_or_else(now_ms);
+        pass_gate(server, server.config.service(kind), id, since, deploy).await
+    };
+    tokio::try_join!(watch(ServiceKind::Api), watch(ServiceKind::Worker))?;
+    for kind in ServiceKind::ALL {
+        deployment.note(Record::Did { step: Step::Gate(kind), caught_jobs: 0, waited_ms: 0 });
+    }
+    Ok(())
+}
+
 async fn pass_gate(
     server: &Server,
     service: &Service,
@@ -315,22 +361,34 @@ async fn pass_gate(
     deploy: Option<&str>,
 ) -> Result<(), Trouble> {
     let timing = server.config.timing;
+    let gate = Gate::new(timing.healthy_for, timing.start_within, service.place.port);
+    pass((gate, BETWEEN_LOOKS), server, service, id, since_ms, deploy).await
+}
+
+/// Shows the container to the gate, with a pause between two looks, until it has decided.
+async fn pass(
+    (mut gate, pause): (Gate, Duration),
+    server: &Server,
+    service: &Service,
+    id: &str,
+    since_ms: i64,
+    deploy: Option<&str>,
+) -> Result<(), Trouble> {
     // The journal's time once, for a start before a crash; a clock that is set meanwhile must not
     // shorten or stop the wait.
     let before = Duration::from_millis(u64::try_from(now_ms() - since_ms).unwrap_or(0));
-    let (before, began) = (before.min(timing.start_within), Instant::now());
-    let mut gate = Gate::new(timing.healthy_for, timing.start_within, service.place.port);
+    let (before, began) = (before.min(server.config.timing.start_within), Instant::now());
     loop {
         let detail: Option<ContainerDetail> = server.engine.inspect_container(id).await?;
         let sample = gate::look(service, detail.as_ref(), deploy).await;
         match gate.observe(before + began.elapsed(), &sample) {
             Verdict::Passed => return Ok(()),
-            Verdict::Wait => tokio::time::sleep(BETWEEN_LOOKS).await,
+            Verdict::Wait => tokio::time::sleep(pause).await,
             Verdict::Failed(text) => {
                 let lines = server.engine.last_log_lines(id, LOG_LINES).await.unwrap_or_default();
                 let environment = service.environment(&server.secrets.environment());
                 let log = lines.iter().map(|line| service.redact(line, &environment)).collect();
-                return Err(Trouble::Reason { text, log });
+                return Err(Trouble::Gate { service: service.kind, text, log });
             }
         }
     }
@@ -388,9 +446,8 @@ async fn is_at_work(server: &Server, id: &str) -> Result<bool, docker::Error> {
             return Ok(reading.active_jobs > 0);
         }
         let detail = server.engine.inspect_container(id).await?;
-        let listens = detail.is_some_and(|detail| {
-            detail.is_running() && listener::belongs_to(place.port, detail.state.pid)
-        });
+        let listens =
+            detail.is_some_and(|detail| detail.is_running() && find::has_port(&detail, place.port));
         if !listens || began.elapsed() >= server.config.timing.drain_within {
             return Ok(false);
         }
@@ -434,7 +491,8 @@ async fn remove_or_set_aside(
     id: &str,
 ) -> Result<(), docker::Error> {
     let Err(refusal) = server.engine.remove_container(id).await else { return Ok(()) };
-    if refusal.is_engine_away() {
+    // A removal that only takes too long is one that the engine cannot do.
+    if refusal.is_engine_away() && !refusal.is_deadline() {
         return Err(refusal);
     }
     let aside = service.leftover_name(id);
@@ -450,16 +508,19 @@ async fn remove_or_set_aside(
     }
 }
 
-/// Removes what earlier deploys had to set aside, as far as the engine can by now.
-pub(super) async fn remove_leftovers(
-    server: &Server,
-    service: &Service,
-    containers: &[docker::ContainerSummary],
-) {
-    let prefix = service.leftover_prefix();
-    for container in containers.iter().filter(|it| it.name().starts_with(&prefix)) {
+/// Removes what this and earlier deploys had to set aside, as far as the engine can by now. The
+/// last thing that a deploy does: nothing waits for it.
+pub(super) async fn remove_leftovers(server: &Server) {
+    let Ok(containers) = server.engine.list_containers(true).await else { return };
+    let prefixes = ServiceKind::ALL.map(|kind| server.config.service(kind).leftover_prefix());
+    let is_left_over = |name: &str| prefixes.iter().any(|prefix| name.starts_with(prefix));
+    for container in containers.iter().filter(|it| is_left_over(it.name())) {
         if let Err(error) = server.engine.remove_container(&container.id).await {
             tracing::warn!(error = %error, container = container.name(), "a leftover container stays");
+            // What hangs once hangs again.
+            if error.is_engine_away() {
+                return;
+            }
         }
     }
 }

@@ -73,6 +73,12 @@ impl Error {
         matches!(self, Self::Unreachable { .. } | Self::Broken { .. } | Self::Deadline { .. })
     }
 
+    /// True when the engine took the call and did not answer it in time.
+    #[must_use]
+    pub fn is_deadline(&self) -> bool {
+        matches!(self, Self::Deadline { .. })
+    }
+
     /// True when the registry refused our credential, which a fresh token may cure.
     #[must_use]
     pub fn is_refused_credential(&self) -> bool {

@@ -126,6 +126,16 @@ impl std::fmt::Debug for ContainerConfig {
 pub struct HostConfig {
     #[serde(default)]
     pub restart_policy: RestartPolicy,
+    /// `3101/tcp` to the host's ports that the engine forwards there.
+    #[serde(default)]
+    port_bindings: Option<BTreeMap<String, Option<Vec<PortBinding>>>>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct PortBinding {
+    #[serde(default)]
+    host_port: String,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -144,6 +154,15 @@ impl ContainerDetail {
     #[must_use]
     pub fn label(&self, key: &str) -> Option<&str> {
         self.config.labels.as_ref()?.get(key).map(String::as_str)
+    }
+
+    /// Whether the engine forwards this port of the host to it; a container on the host's network
+    /// has its ports itself.
+    #[must_use]
+    pub fn publishes(&self, port: u16) -> bool {
+        let bindings = self.host_config.port_bindings.iter().flatten();
+        let mut ports = bindings.flat_map(|(_, bindings)| bindings.iter().flatten());
+        ports.any(|binding| binding.host_port.parse() == Ok(port))
     }
 
     /// A variable of its environment.

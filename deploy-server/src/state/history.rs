@@ -111,6 +111,15 @@ impl StateDir {
         Ok(parse_history(&self.read(FILE)?.unwrap_or_default()))
     }
 
+    /// The version that the newest successful deploy put into service or found there. A second tag
+    /// of the same image is proven without a new container, so the container's label may have an
+    /// older name.
+    #[must_use]
+    pub fn last_deployed(&self) -> Option<Version> {
+        let history = self.history().ok()?;
+        history.iter().rev().find(|entry| entry.status == Outcome::Deployed)?.version()
+    }
+
     /// Adds an entry, or replaces the one of the same deploy, and keeps the newest
     /// [`HISTORY_KEPT`].
     ///

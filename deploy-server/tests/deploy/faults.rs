@@ -1,34 +1,43 @@
 //! Faults that other people met: an engine that cannot delete, a second tag of the same image, a
-//! registry that is away at boot, containers that a machine image brought along.
+//! registry that is away at boot, an engine of the future.
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use deploy_server::docker::UnixHttp;
 use fleet_protocol::action_report::{ActionReport, ActionResult};
 use serde_json::json;
 
+use crate::support::engine::{REGISTRY_PASSWORD, REGISTRY_USER};
 use crate::support::host::Host;
-use crate::support::until;
+use crate::support::{http, until};
 
-/// A socket before the engine's that answers every `DELETE` of a container as an engine does whose
-/// container's file system is in use.
-fn engine_that_cannot_delete(folder: &Path, engine: &Path) -> PathBuf {
+/// What a proxy makes of a request line before the engine sees it.
+enum Turn {
+    /// This request line instead.
+    Pass(String),
+    /// No engine sees it: status and body.
+    Answer(&'static str, String),
+}
+
+/// A socket before the engine's.
+fn proxy(folder: &Path, engine: &Path, turn: fn(&str) -> Turn) -> PathBuf {
     let path = folder.join("proxy.sock");
     let listener = UnixListener::bind(&path).expect("a socket");
     let engine = engine.to_owned();
     std::thread::spawn(move || {
         for client in listener.incoming().flatten() {
             let engine = engine.clone();
-            std::thread::spawn(move || pass_on(client, &engine));
+            std::thread::spawn(move || pass_on(client, &engine, turn));
         }
     });
     path
 }
 
-fn pass_on(mut client: UnixStream, engine: &Path) {
+fn pass_on(mut client: UnixStream, engine: &Path, turn: fn(&str) -> Turn) {
     let mut head = Vec::new();
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") {
@@ -37,16 +46,19 @@ fn pass_on(mut client: UnixStream, engine: &Path) {
         }
         head.push(byte[0]);
     }
-    let first = String::from_utf8_lossy(&head).lines().next().unwrap_or_default().to_owned();
-    if first.starts_with("DELETE ") && first.contains("/containers/") {
-        let body = r#"{"message":"unable to remove filesystem: device or resource busy"}"#;
-        let head = "HTTP/1.1 500 Internal Server Error\r\nContent-Type: application/json";
-        let text = format!("{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
-        drop(client.write_all(text.as_bytes()));
-        return;
-    }
+    let head = String::from_utf8_lossy(&head).into_owned();
+    let (first, rest) = head.split_once("\r\n").expect("a request line");
+    let first = match turn(first) {
+        Turn::Pass(first) => first,
+        Turn::Answer(status, body) => {
+            let head = format!("HTTP/1.1 {status}\r\nContent-Type: application/json");
+            let text = format!("{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+            drop(client.write_all(text.as_bytes()));
+            return;
+        }
+    };
     let mut server = UnixStream::connect(engine).expect("the engine listens");
-    server.write_all(&head).expect("the engine takes it");
+    server.write_all(format!("{first}\r\n{rest}").as_bytes()).expect("the engine takes it");
     let (mut from, mut to) =
         (client.try_clone().expect("a handle"), server.try_clone().expect("a handle"));
     std::thread::spawn(move || {
@@ -57,10 +69,35 @@ fn pass_on(mut client: UnixStream, engine: &Path) {
     drop(client.shutdown(std::net::Shutdown::Both));
 }
 
+/// An engine whose containers' file systems are in use.
+fn cannot_delete(line: &str) -> Turn {
+    if line.starts_with("DELETE ") && line.contains("/containers/") {
+        let body = r#"{"message":"unable to remove filesystem: device or resource busy"}"#;
+        return Turn::Answer("500 Internal Server Error", body.to_owned());
+    }
+    Turn::Pass(line.to_owned())
+}
+
+/// An engine of the future: it speaks nothing older than 1.50.
+fn speaks_only_newer(line: &str) -> Turn {
+    let (method, path) = line.split_once(' ').expect("a method and a path");
+    if path.starts_with("/version ") {
+        let body = r#"{"Version":"99.0","ApiVersion":"1.60","MinAPIVersion":"1.50"}"#;
+        return Turn::Answer("200 OK", body.to_owned());
+    }
+    match path.strip_prefix("/v1.50/") {
+        Some(path) => Turn::Pass(format!("{method} /v1.41/{path}")),
+        None => {
+            let body = r#"{"message":"client version 1.44 is too old. Minimum supported API version is 1.50"}"#;
+            Turn::Answer("400 Bad Request", body.to_owned())
+        }
+    }
+}
+
 #[test]
 fn what_the_engine_cannot_delete_keeps_no_service_down() {
     let mut host = Host::new();
-    let proxy = engine_that_cannot_delete(host.folder.path(), &host.engine.socket);
+    let proxy = proxy(host.folder.path(), &host.engine.socket, cannot_delete);
     host.env.insert("DOCKER_SOCKET".to_owned(), proxy.display().to_string());
     host.start();
     assert_eq!(host.deploy("v1").status, 200);
@@ -83,6 +120,86 @@ fn what_the_engine_cannot_delete_keeps_no_service_down() {
     host.start();
     assert_eq!(host.deploy("v1").status, 200);
     assert_eq!(names(), "", "an engine that can delete again is asked to");
+}
+
+#[test]
+fn an_engine_that_speaks_only_newer_versions_is_spoken_to_in_its_oldest() {
+    let mut host = Host::new();
+    let proxy = proxy(host.folder.path(), &host.engine.socket, speaks_only_newer);
+    host.env.insert("DOCKER_SOCKET".to_owned(), proxy.display().to_string());
+    host.start();
+    let reply = host.deploy("v1");
+    assert_eq!(reply.status, 200, "{reply:?}");
+    host.assert_serves("v1");
+    assert!(host.log().contains("newer than this server was tested with"), "{}", host.log());
+}
+
+/// What a registry says of a manifest: its digest and its type, and the text itself.
+fn manifest(host: &Host, tag: &str) -> (String, String, String) {
+    let types = "application/vnd.docker.distribution.manifest.v2+json, \
+                 application/vnd.oci.image.manifest.v1+json";
+    let answer = registry(host, tag, &["-i", "-H", &format!("Accept: {types}")]);
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+    let header = |name: &str| {
+        let lines = head.lines().filter_map(|line| line.split_once(": "));
+        let mut values = lines.filter(|(known, _)| known.eq_ignore_ascii_case(name));
+        values.next().unwrap_or_else(|| panic!("no {name}: {answer}")).1.trim().to_owned()
+    };
+    (header("Docker-Content-Digest"), header("Content-Type"), body.to_owned())
+}
+
+fn registry(host: &Host, tag: &str, more: &[&str]) -> String {
+    let login = format!("{REGISTRY_USER}:{REGISTRY_PASSWORD}");
+    let url = format!("http://{}/v2/ghosthands/manifests/{tag}", host.engine.registry);
+    let mut curl = Command::new("curl");
+    curl.args(["-sS", "--fail-with-body", "-u", &login, &url]).args(more);
+    let output = curl.output().expect("curl is installed");
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// A build with attestations makes an index of the image's manifest and of a statement about the
+/// build; the next build of the same sources makes another index of the same image.
+fn rebuild(host: &Host, tag: &str, rebuilt: &str) -> String {
+    let (digest, kind, text) = manifest(host, tag);
+    let index = json!({
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.index.v1+json",
+        "manifests": [{
+            "mediaType": kind, "digest": digest, "size": text.len(),
+            "platform": { "architecture": std::env::consts::ARCH.replace("x86_64", "amd64").replace("aarch64", "arm64"), "os": "linux" },
+        }],
+        "annotations": { "build": rebuilt },
+    });
+    let kind = "Content-Type: application/vnd.oci.image.index.v1+json";
+    let answer =
+        registry(host, rebuilt, &["-i", "-X", "PUT", "-H", kind, "-d", &index.to_string()]);
+    let mut lines = answer.lines().filter_map(|line| line.split_once(": "));
+    let digest = lines.find(|(name, _)| name.eq_ignore_ascii_case("Docker-Content-Digest"));
+    digest.unwrap_or_else(|| panic!("no digest: {answer}")).1.trim().to_owned()
+}
+
+#[test]
+fn one_image_behind_several_manifests_is_proven_with_the_digest_that_the_tag_means() {
+    let host = Host::running("v3");
+    let first = manifest(&host, "v3").0;
+    assert_eq!(host.last_deploy()["digest"], first);
+    // In the order that a list sorted by digest would not give, whatever the digests are: there and
+    // back again.
+    let rebuilds = ["v3-b", "v3-c"].map(|tag| (tag, rebuild(&host, "v3", tag)));
+    let [(b, digest_b), (c, digest_c)] = &rebuilds;
+    for (tag, digest) in [(*b, digest_b), (*c, digest_c), ("v3", &first), (*b, digest_b)] {
+        let output = host.cli(&["deploy", tag, "--fleet"]);
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let report = ActionReport::find(&text)
+            .unwrap_or_else(|what| panic!("{what}: {text} {}", host.log()));
+        assert_eq!(report.digest.as_ref(), Some(digest), "{tag}: {report:?}");
+        assert_eq!(report.image_tag.as_deref(), Some(tag), "{report:?}");
+        // What identifies an image is its configuration in one store and its manifest in the other.
+        let kept = matches!(report.result, ActionResult::AlreadyCurrent | ActionResult::Deployed);
+        assert!(kept, "{report:?}");
+        host.assert_serves("v3");
+    }
 }
 
 #[test]
@@ -130,30 +247,38 @@ fn an_image_on_the_disk_that_is_the_proven_one_needs_no_registry() {
 }
 
 #[test]
-fn a_container_of_another_machine_is_stopped_at_start_and_replaced() {
-    let mut host = Host::running("v1");
-    host.kill();
-    host.env.insert("EC2_INSTANCE_ID".to_owned(), "i-0aaaaaaaaaaaaaaaa".to_owned());
-    host.start();
-    until("the other machine's worker is stopped", Duration::from_secs(20), || {
-        let running = host.inspect(&host.container("worker"), "{{.State.Running}}")?;
-        (running == "false").then_some(())
-    });
-    until("the lock is free", Duration::from_secs(20), || {
-        host.get("/health").json()["operation"].is_null().then_some(())
-    });
-    assert_eq!(host.get("/health").json()["status"], "degraded", "a host without a worker");
-    assert_eq!(host.deploy("v1").status, 200);
-    host.assert_serves("v1");
-    let environment = host.worker("GET", "/environment").body;
-    assert!(environment.contains("EC2_INSTANCE_ID=i-0aaaaaaaaaaaaaaaa"), "{environment}");
-}
-
-#[test]
 fn a_bootstrap_that_fails_is_tried_again_and_says_so() {
     let host = Host::started();
     let output = host.cli(&["bootstrap", "--tag", "not-there", "--timeout", "3"]);
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(13), "{said}");
     assert!(said.contains("bootstrap: try 1 failed (") && said.contains("gave up"), "{said}");
+}
+
+/// The new API answers, and dies while the new worker is at work already: the old API comes back at
+/// once, and the new worker finishes its job.
+#[test]
+fn an_api_that_dies_in_its_gate_is_restored_before_the_new_workers_job_ends() {
+    let host = Host::running_with("v1", &[("GH_DEPLOY_HEALTHY_SECONDS", "10")]);
+    let old = host.running_id("api");
+    std::thread::scope(|scope| {
+        let deploy = scope.spawn(|| host.deploy("worker-busy"));
+        let new = format!("{}.next", host.container("worker"));
+        until("the new worker works", Duration::from_secs(30), || {
+            let running = host.inspect(&new, "{{.State.Running}}")?;
+            (running == "true").then_some(())
+        });
+        http::try_send(host.api_port, "POST", "/test/die", &[], None);
+        until("the old API is back", Duration::from_secs(30), || {
+            let running = host.inspect(&old, "{{.State.Running}}")?;
+            let answers = http::try_send(host.api_port, "GET", "/health", &[], None)?;
+            (running == "true" && answers.status == 200).then_some(())
+        });
+        assert_eq!(host.inspect(&new, "{{.State.Running}}").as_deref(), Some("true"), "at work");
+        host.worker("POST", "/test/done");
+        let reply = deploy.join().expect("it answers").json();
+        assert_eq!(reply["status"], "rolled_back", "{reply}");
+        assert_eq!(reply["failedService"], host.container("api"), "{reply}");
+    });
+    host.assert_serves("v1");
 }

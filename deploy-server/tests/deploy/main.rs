@@ -13,4 +13,6 @@ mod deploys;
 mod disks;
 mod drains;
 mod faults;
+mod kamal;
+mod machines;
 mod notices;

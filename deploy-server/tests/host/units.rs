@@ -48,7 +48,7 @@ fn systemd_finds_nothing_wrong_with_the_units() {
         .expect("the copies")
         .map(|entry| entry.expect("an entry").path())
         .collect();
-    assert_eq!(units.len(), 6);
+    assert_eq!(units.len(), 7);
     let verify = Command::new(&analyze)
         .args(["verify", "--man=no"])
         .args(&units)
@@ -144,6 +144,7 @@ fn installing_twice_is_installing_once() {
         ("etc/systemd/system/ghosthands-cleanup.service", 0o644),
         ("etc/systemd/system/ghosthands-cleanup.timer", 0o644),
         ("etc/systemd/system/ghosthands-metadata-firewall.service", 0o644),
+        ("etc/systemd/system/ghosthands-boot-check.service", 0o644),
         ("usr/local/lib/ghosthands/metadata-firewall", 0o755),
         ("etc/logrotate.d/gh-disk-cleanup", 0o644),
     ] {
@@ -157,6 +158,7 @@ fn installing_twice_is_installing_once() {
         "sockets.target.wants/deploy-server.socket",
         "timers.target.wants/ghosthands-cleanup.timer",
         "sysinit.target.wants/ghosthands-metadata-firewall.service",
+        "docker.service.wants/ghosthands-boot-check.service",
     ] {
         let link = root.path().join("etc/systemd/system").join(link);
         assert!(fs::metadata(&link).expect("enabled").is_file());
@@ -200,6 +202,34 @@ fn a_binary_that_does_not_run_here_replaces_nothing() {
         .expect("bash");
     assert!(!output.status.success());
     assert!(!root.path().join("usr").exists());
+}
+
+/// The versions of compose that read nothing of an environment file in which a value ends in a
+/// backslash.
+#[test]
+fn a_compose_that_may_not_read_the_environment_file_is_named_at_install() {
+    for (version, is_named) in [("v2.19.1", true), ("2.9.0", true), ("2.20.0", false)] {
+        let tools = tempfile::tempdir().expect("a folder");
+        for (name, does) in [
+            ("docker", format!("echo {version}")),
+            ("crontab", "exit 1".to_owned()),
+            ("systemctl", "exit 0".to_owned()),
+            ("deploy-server", "exit 0".to_owned()),
+        ] {
+            let tool = tools.path().join(name);
+            fs::write(&tool, format!("#!/bin/sh\n{does}\n")).expect("a program");
+            set_mode(&tool, 0o755);
+        }
+        let output = Command::new("bash")
+            .arg(host().join("take-over"))
+            .arg("nothing")
+            .env("PATH", format!("{}:/usr/bin:/bin", tools.path().display()))
+            .output()
+            .expect("bash");
+        let said = said(&output);
+        assert!(output.status.success(), "{said}");
+        assert_eq!(said.contains("older than 2.20"), is_named, "{version}: {said}");
+    }
 }
 
 /// A unit without what a whole machine adds to it: other units, and the targets of a boot.

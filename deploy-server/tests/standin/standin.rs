@@ -5,8 +5,8 @@
 //! `dies=MS` ends after that time, `busy` has a job from the start, `old` does not know `accepting`
 //! and `/worker/resume`, `catches` takes a job when it is told to end, `nodrain` has no drain,
 //! `slow=MS` listens that late, `deaf` answers nothing of the worker's until `POST /test/hear`. The
-//! test drives it through `POST /test/job` and `POST /test/done`. It is compiled on its own, with
-//! nothing but the standard library.
+//! test drives it through `POST /test/job`, `POST /test/done` and `POST /test/die`. It is compiled
+//! on its own, with nothing but the standard library.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -74,7 +74,9 @@ fn main() {
         }
         std::thread::sleep(Duration::from_millis(2));
     });
-    let listener = match TcpListener::bind(("127.0.0.1", port)) {
+    // Behind a bridge the engine forwards to another address than the container's own loopback.
+    let address = std::env::var("STANDIN_ADDRESS").unwrap_or_else(|_| "127.0.0.1".to_owned());
+    let listener = match TcpListener::bind((address.as_str(), port)) {
         Ok(listener) => listener,
         Err(error) => {
             println!("bind: {error}");
@@ -150,6 +152,7 @@ fn answer(method: &str, path: &str, mode: &Mode, role: &str, started: Instant) -
             JOBS.store(1, Ordering::SeqCst);
             (200, "{}".to_owned())
         }
+        ("POST", "/test/die") => std::process::exit(9),
         ("POST", "/test/hear") => {
             HEARS.store(true, Ordering::SeqCst);
             (200, "{}".to_owned())

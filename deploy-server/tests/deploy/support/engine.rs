@@ -33,6 +33,8 @@ pub(crate) struct Engine {
     /// `host:port` of the registry, which wants a name and a password.
     pub(crate) registry: String,
     pub(crate) folder: PathBuf,
+    /// The bridge of containers that are not on this machine's own network.
+    bridge: String,
 }
 
 pub(crate) const REGISTRY_USER: &str = "AWS";
@@ -109,7 +111,13 @@ fn start_registry(folder: &Path) -> String {
 impl Engine {
     /// Starts an engine whose files are all below `folder`.
     pub(crate) fn start(folder: PathBuf, registry: String) -> Self {
-        let engine = Self { socket: folder.join("docker.sock"), registry, folder };
+        Self::start_on(folder, registry, "none")
+    }
+
+    /// The same, with a bridge that is there already.
+    pub(crate) fn start_on(folder: PathBuf, registry: String, bridge: &str) -> Self {
+        let socket = folder.join("docker.sock");
+        let engine = Self { socket, registry, folder, bridge: bridge.to_owned() };
         engine.start_daemon();
         engine
     }
@@ -121,7 +129,12 @@ impl Engine {
         daemon.args(["--data-root", &path("data"), "--exec-root", &path("exec")]);
         daemon.args(["--pidfile", &path("docker.pid")]);
         daemon.args(["-H", &format!("unix://{}", self.socket.display())]);
-        daemon.args(["--bridge=none", "--iptables=false", "--ip6tables=false"]);
+        daemon.args([
+            &format!("--bridge={}", self.bridge),
+            "--ip-masq=false",
+            "--ip-forward=false",
+        ]);
+        daemon.args(["--iptables=false", "--ip6tables=false"]);
         let pid = spawn_bound(daemon);
         until("the engine answers", Duration::from_secs(60), || self.try_docker(&["version"]));
         pid
@@ -184,6 +197,11 @@ impl Engine {
         fs::remove_dir_all(&layer).expect("it is there");
     }
 
+    /// Lets the Docker command line into the registry.
+    pub(crate) fn login(&self) {
+        self.docker(&["login", &self.registry, "-u", REGISTRY_USER, "-p", REGISTRY_PASSWORD]);
+    }
+
     fn make_images(&self) {
         let root = self.folder.join("root");
         for folder in ["bin", "tmp", "proc", "dev"] {
@@ -206,8 +224,7 @@ impl Engine {
             Command::new("tar").arg("-C").arg(&root).arg("-cf").arg(&archive).arg(".").status();
         assert!(packed.expect("tar runs").success());
 
-        let login = ["login", &self.registry, "-u", REGISTRY_USER, "-p", REGISTRY_PASSWORD];
-        self.docker(&login);
+        self.login();
         self.make_large_image(&archive);
         for (tag, api, worker) in IMAGES {
             let reference = format!("{}/ghosthands:{tag}", self.registry);
