@@ -122,7 +122,7 @@ validate() { sam validate --lint && cfn-lint template.yaml fleet.yaml; }
 
 suite format count_one cargo fmt --all --check
 suite scripts count_one shellcheck --severity=warning scripts/*.sh .ci/run \
-  .github/scripts/*.sh host/install.sh host/take-over host/metadata-firewall
+  .github/scripts/*.sh host/*.sh host/take-over host/metadata-firewall
 python_style() { ruff check . && ruff format --check .; }
 suite style-python count_one python_style
 suite style-js count_one scripts/lint/node_modules/.bin/biome check --error-on-warnings .

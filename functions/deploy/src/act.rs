@@ -52,6 +52,25 @@ async fn answer(app: &App, call: Call) -> Answer {
     }
 }
 
+/// Whether a call changes something: those that only look are made in a dry run too.
+pub(crate) fn changes(call: &Call) -> bool {
+    match call {
+        Call::ReadStored
+        | Call::ListRecent { .. }
+        | Call::ReadCommand { .. }
+        | Call::DescribeGroup
+        | Call::DescribeManaged => false,
+        Call::CreateRecord { .. }
+        | Call::Write { .. }
+        | Call::Close
+        | Call::WriteStable { .. }
+        | Call::RequestCancel { .. }
+        | Call::Send(_)
+        | Call::Cancel { .. }
+        | Call::SendWebhook { .. } => true,
+    }
+}
+
 /// The instances of the group, each with its lifecycle state.
 pub(crate) async fn members(app: &App) -> Reading<Members> {
     match app.auto_scaling.describe(&app.config.group).await {

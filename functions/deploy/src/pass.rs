@@ -1,9 +1,9 @@
 //! One pass over the rollout in progress: decide, make the calls, take the answers in, until there
 //! is nothing left to ask or to do.
 
-use crate::act::perform;
+use crate::act::{changes, perform};
 use crate::app::App;
-use crate::record::{Invoked, PassRecord};
+use crate::record::{Calls, Invoked, PassRecord};
 use fleet_clients::telemetry::emit_line;
 use fleet_core::rollout::{Call, Inputs, Reason, decide};
 use fleet_lambda::now;
@@ -17,10 +17,15 @@ pub(crate) async fn pass(app: &App, invoked: Invoked, hint: Option<CommandId>) -
     let began = Instant::now();
     let mut inputs = Inputs::new(app.webhook.is_some(), now(), hint);
     let mut made: Vec<Call> = Vec::new();
+    let mut withheld: Vec<Call> = Vec::new();
     let mut reasons: Vec<Reason> = Vec::new();
     let last = loop {
         let decision = decide(&inputs);
         if decision.calls.is_empty() {
+            break decision.because;
+        }
+        if app.config.dry_run && decision.calls.iter().any(changes) {
+            withheld = decision.calls;
             break decision.because;
         }
         if decision.because != Reason::Looking && !reasons.contains(&decision.because) {
@@ -33,7 +38,14 @@ pub(crate) async fn pass(app: &App, invoked: Invoked, hint: Option<CommandId>) -
     };
     reasons.push(last);
     let duration_ms = u32::try_from(began.elapsed().as_millis()).unwrap_or(u32::MAX);
-    let record = PassRecord::new(invoked, &app.config, inputs, made, reasons, duration_ms);
+    let record = PassRecord::new(
+        invoked,
+        &app.config,
+        inputs,
+        Calls { made, withheld },
+        reasons,
+        duration_ms,
+    );
     emit_line(&record);
     record.metrics().emit();
     record.into_summary()

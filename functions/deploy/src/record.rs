@@ -16,6 +16,13 @@ pub(crate) struct Invoked {
     pub(crate) request_id: String,
 }
 
+/// What a pass asked for.
+pub(crate) struct Calls {
+    pub(crate) made: Vec<Call>,
+    /// What a dry run would have done next.
+    pub(crate) withheld: Vec<Call>,
+}
+
 /// The line of a pass.
 #[derive(Debug, Serialize)]
 #[serde(tag = "type", rename = "rollout")]
@@ -28,6 +35,10 @@ pub(crate) struct PassRecord {
     because: Vec<Reason>,
     /// Every call that was made, in order.
     calls: Vec<Call>,
+    /// In a dry run, what would have come next.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    withheld: Vec<Call>,
+    dry_run: bool,
     inputs: Inputs,
     group: GroupName,
     environment: String,
@@ -40,7 +51,7 @@ impl PassRecord {
         invoked: Invoked,
         config: &DeployConfig,
         inputs: Inputs,
-        calls: Vec<Call>,
+        calls: Calls,
         because: Vec<Reason>,
         duration_ms: u32,
     ) -> PassRecord {
@@ -49,7 +60,9 @@ impl PassRecord {
             invoked,
             summary: because.iter().map(ToString::to_string).collect(),
             because,
-            calls,
+            calls: calls.made,
+            withheld: calls.withheld,
+            dry_run: config.dry_run,
             inputs,
             group: config.group.clone(),
             environment: config.environment.clone(),

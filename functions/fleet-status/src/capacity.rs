@@ -18,6 +18,9 @@ pub(crate) async fn set(app: &App, call: &mut Call<'_>) -> Result<Reply, Problem
     })?;
     // It holds nothing but the fields of a wish.
     call.asked = serde_json::from_slice(call.body).unwrap_or_default();
+    if app.config.site.dry_run {
+        return Err(Problem::observes_only());
+    }
     let group = match read::describe(app).await {
         Reading::Known(group) => group,
         Reading::Unknown(unknown) => {

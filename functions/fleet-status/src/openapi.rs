@@ -28,7 +28,13 @@ fn paths() -> Value {
     let html = json!({ "description": "The page", "content": { "text/html": { "schema": { "type": "string" } } } });
     let mut set = guarded(
         "Set or remove the floor and the pause (operator)",
-        &[(200, "Overrides"), (400, "Problem"), (403, "Problem"), (502, "Problem")],
+        &[
+            (200, "Overrides"),
+            (400, "Problem"),
+            (403, "Problem"),
+            (409, "Problem"),
+            (502, "Problem"),
+        ],
     );
     set["requestBody"] = json!({ "required": true, "content": json_of("CapacityWish") });
     json!({

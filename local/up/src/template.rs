@@ -10,6 +10,9 @@ use serde_json::Value;
 use crate::functions::{self, logical_id};
 use crate::{Error, paths};
 
+/// How many invocations a new account may have at a time.
+const NEW_ACCOUNT: usize = 10;
+
 /// The template, read. `!Ref X` is the text `X` in it.
 #[derive(Debug, Clone)]
 pub struct Template {
@@ -103,7 +106,8 @@ impl Template {
     ) -> Result<Function, Error> {
         let properties = &self.root["Resources"][logical_id(name)]["Properties"];
         let number = |key: &str| properties[key].as_u64().unwrap_or(1);
-        let concurrency = usize::try_from(number("ReservedConcurrentExecutions")).unwrap_or(1);
+        let places = places(&properties["ReservedConcurrentExecutions"]);
+        let concurrency = places.and_then(|it| usize::try_from(it).ok()).unwrap_or(NEW_ACCOUNT);
         // Two functions may share a package.
         let package =
             properties["CodeUri"].as_str().and_then(|folder| folder.split('/').next_back());
@@ -136,6 +140,15 @@ impl Template {
 fn route(event: &Value, function: &str) -> Option<Route> {
     let properties = &event["Properties"];
     Some(Route::new(properties["Method"].as_str()?, properties["Path"].as_str()?, function))
+}
+
+/// The places that a function has with the template's defaults, where any are reserved: the last
+/// number of nested `!If`s.
+fn places(value: &Value) -> Option<u64> {
+    match value {
+        Value::Array(items) => items.iter().rev().find_map(places),
+        other => other.as_u64(),
+    }
 }
 
 #[cfg(test)]

@@ -157,6 +157,24 @@ impl Secrets {
         self.fetch(Stage::Current).await?.get(key).cloned()
     }
 
+    /// The current value of `key`, at most [`CACHED_FOR`] old; `None` where the secret has no such
+    /// key.
+    ///
+    /// # Errors
+    /// Where the secret cannot be read, or has something else than a text by that key.
+    pub async fn optional(&self, key: &str) -> Result<Option<SecretString>, SecretError> {
+        let cached = self.cached.lock().await.clone();
+        let fields = match cached {
+            Some((at, fields)) if at.elapsed() < CACHED_FOR => fields,
+            _ => self.fetch(Stage::Current).await?,
+        };
+        match fields.get(key) {
+            Ok(value) => Ok(Some(value.clone())),
+            Err(SecretError::KeyMissing { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Reads one version anew. The current one replaces what is cached.
     ///
     /// # Errors

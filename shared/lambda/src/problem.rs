@@ -29,6 +29,15 @@ impl Problem {
         Problem::new(400, "Bad Request", detail)
     }
 
+    /// 409: this fleet only observes (`DRY_RUN`), and what was asked for would change something.
+    pub fn observes_only() -> Problem {
+        Problem::new(
+            409,
+            "Conflict",
+            "this fleet only observes, so nothing was changed: deploy its stack with Mode=act",
+        )
+    }
+
     /// One more field for whoever reads the answer by machine. `retry_after_seconds` and `allowed`
     /// are sent as the headers that clients know, too.
     #[must_use]

@@ -169,7 +169,7 @@ class ContainerSite:
             "--env-vars",
             str(overrides),
             "--parameter-overrides",
-            "Environment=container Enabled=true",
+            "Environment=container Mode=act",
         ]
 
 

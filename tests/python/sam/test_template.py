@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from expectations import BY_FUNCTION
+from samcli.cli.types import CfnParameterOverridesType
 from samcli.yamlhelper import yaml_parse
 from support import ROOT, environment, logical_id, shipped
 
@@ -198,8 +199,11 @@ def test_the_role_covers_every_call_of_the_function(function):
 
 
 def with_one_tick(value) -> int:
-    """What holds where an invocation makes one tick."""
-    return value["Fn::If"][2] if isinstance(value, dict) else value
+    """What holds where an invocation makes one tick, and places are reserved."""
+    if not isinstance(value, dict):
+        return value
+    condition, yes, no = value["Fn::If"]
+    return with_one_tick(yes if condition == "Reserves" else no)
 
 
 @pytest.mark.parametrize("function", ["autoscale", "drain"])
@@ -217,12 +221,113 @@ def test_one_tick_of_autoscale_at_a_time():
 
 
 def test_an_invocation_that_makes_the_ticks_of_its_minute_has_the_time_and_a_place_beside_others():
-    _, places, _ = FUNCTIONS["autoscale"]["ReservedConcurrentExecutions"]["Fn::If"]
+    _, reserved, _ = FUNCTIONS["autoscale"]["ReservedConcurrentExecutions"]["Fn::If"]
+    _, places, _ = reserved["Fn::If"]
     _, timeout, _ = FUNCTIONS["autoscale"]["Timeout"]["Fn::If"]
     last_tick = 60 - min(PARAMETERS["TickSeconds"]["AllowedValues"])
     assert timeout >= last_tick + 20
     # It overlaps the next one's first tick, and a person or a job may ask for one beside both.
     assert places == 3
+
+
+# --- The first deployment
+# -------------------------------------------------------------------------------
+
+
+def test_the_template_as_it_is_shipped_changes_nothing_in_any_function():
+    assert PARAMETERS["Mode"]["Default"] == "observe"
+    assert TEMPLATE["Conditions"]["Observes"] == {"Fn::Equals": [{"Ref": "Mode"}, "observe"]}
+    for function, variables in VARIABLES.items():
+        assert variables["DRY_RUN"] == {"Fn::If": ["Observes", "true", "false"]}, function
+    config = tomllib.loads((ROOT / "samconfig.toml").read_text())
+    for name in ("staging", "production"):
+        assert "Mode=observe" in config[name]["deploy"]["parameters"]["parameter_overrides"]
+
+
+def test_four_places_of_the_accounts_concurrency_are_enough_and_none_can_be_asked_for():
+    reserved = [
+        properties["ReservedConcurrentExecutions"]
+        for properties in FUNCTIONS.values()
+        if "ReservedConcurrentExecutions" in properties
+    ]
+    assert sum(with_one_tick(value) for value in reserved) <= 4
+    assert PARAMETERS["ReservedConcurrency"]["AllowedValues"] == ["few", "none"]
+    for value in reserved:
+        condition, _, otherwise = value["Fn::If"]
+        assert condition == "Reserves" and otherwise == {"Ref": "AWS::NoValue"}
+
+
+ALARMS = {
+    name: resource["Properties"]
+    for name, resource in RESOURCES.items()
+    if resource["Type"] == "AWS::CloudWatch::Alarm"
+}
+
+
+def test_production_tells_somebody_of_alarms():
+    rule = TEMPLATE["Rules"]["ProductionTellsSomebody"]
+    assert rule["RuleCondition"] == {"Fn::Equals": [{"Ref": "Environment"}, "production"]}
+    [assertion] = rule["Assertions"]
+    asked = {
+        clause["Fn::Not"][0]["Fn::Equals"][0]["Ref"] for clause in assertion["Assert"]["Fn::Or"]
+    }
+    assert asked == {"AlarmEmail", "AlarmTopicArn"}
+    topic = {"Fn::If": ["MakesAlarmTopic", {"Ref": "AlarmTopic"}, {"Ref": "AlarmTopicArn"}]}
+    for name, alarm in ALARMS.items():
+        for key in ("AlarmActions", "OKActions"):
+            assert alarm[key]["Fn::If"][:2] == ["HasAlarmTopic", [topic]], name
+
+
+def test_silence_is_told_only_after_there_was_something_to_hear():
+    silent = {name: alarm for name, alarm in ALARMS.items() if name.endswith("Silent")}
+    assert len(silent) == 3
+    for name, alarm in silent.items():
+        # A metric that Lambda gives for nothing, and whose absence is the alarm's first state.
+        assert (alarm["Namespace"], alarm["MetricName"]) == ("AWS/Lambda", "Invocations"), name
+        assert alarm["TreatMissingData"] == "missing"
+        assert alarm["InsufficientDataActions"] == alarm["AlarmActions"]
+
+
+def test_no_alarm_stays_up_for_longer_than_its_cause():
+    for name, alarm in ALARMS.items():
+        # A depth that lasts until somebody empties the queue would be up for days.
+        assert not alarm["MetricName"].startswith("ApproximateNumberOfMessages"), name
+        silent = name.endswith("Silent")
+        assert alarm["TreatMissingData"] == ("missing" if silent else "notBreaching"), name
+        assert alarm["Period"] * alarm["EvaluationPeriods"] <= 3600, name
+
+
+# --- Certificates as a parameter
+# -------------------------------------------------------------------------------
+
+PEM = "-----BEGIN CERTIFICATE-----\nMIIB+/a=\n-----END CERTIFICATE-----\n"
+
+
+def as_sam_reads(overrides) -> dict:
+    return CfnParameterOverridesType().convert(overrides, None, None)
+
+
+@pytest.mark.parametrize("ways", [f'DatabaseCa="{PEM}"', [f'DatabaseCa="{PEM}{PEM}"']])
+def test_certificates_in_quotes_arrive_whole(ways):
+    found = as_sam_reads(ways)["DatabaseCa"]
+    assert found in (PEM, PEM + PEM)
+    assert re.fullmatch(PARAMETERS["DatabaseCa"]["AllowedPattern"], found)
+
+
+def test_certificates_in_a_file_of_parameters_arrive_whole(tmp_path):
+    file = tmp_path / "parameters.yaml"
+    file.write_text(json.dumps({"DatabaseCa": PEM, "Mode": "observe"}))
+    assert as_sam_reads(f"file://{file}") == {"DatabaseCa": PEM, "Mode": "observe"}
+
+
+def test_certificates_that_sam_cut_are_refused_before_anything_is_deployed():
+    cut = as_sam_reads(f"DatabaseCa={PEM} Mode=observe")["DatabaseCa"]
+    assert cut == "-----BEGIN"
+    pattern = PARAMETERS["DatabaseCa"]["AllowedPattern"]
+    assert not re.fullmatch(pattern, cut)
+    for good in ("", "/opt/ca.pem", PEM, PEM + PEM):
+        assert re.fullmatch(pattern, good), good
+    assert "double quotes" in PARAMETERS["DatabaseCa"]["ConstraintDescription"]
 
 
 def test_every_alarm_watches_a_metric_that_exists():
@@ -531,4 +636,3 @@ def test_the_environments_set_parameters_that_exist():
         )
         assert set(overrides) <= set(PARAMETERS)
         assert overrides["Environment"] == name
-        assert overrides["Enabled"] == "true"

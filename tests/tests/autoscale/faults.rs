@@ -109,6 +109,24 @@ async fn a_database_that_cannot_prove_who_it_is_is_not_asked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_databases_authority_can_come_with_the_secret_and_change_there() {
+    let mut world = World::start(Setup::desired(3).env("DATABASE_CA", "")).await;
+    world.heartbeat(&world.in_service(), false);
+    let url = world.postgres.app_url_in(&world.database);
+    let with = |ca: &str| {
+        json!({ "DATABASE_URL": url, "FLEET_OPERATOR_TOKEN": TOKEN, "DATABASE_CA": ca }).to_string()
+    };
+    // The public authorities have not signed this one.
+    held_back(&world, &world.tick().await, "queue_unknown");
+    world.double.put_secret(SECRET, &with(world.postgres.ca_pem())).expect("kept");
+    assert_eq!(rule(&world.tick().await), "idle_unconfirmed");
+    let other = fleet_local::certs::other_ca_pem().expect("a certificate");
+    world.double.put_secret(SECRET, &with(&other)).expect("kept");
+    world.restart_function().await;
+    held_back(&world, &world.tick().await, "queue_unknown");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_password_and_its_rotation() {
     let mut world = shrinkable(Setup::desired(3)).await;
     let good = json!({ "DATABASE_URL": world.postgres.app_url_in(&world.database), "FLEET_OPERATOR_TOKEN": TOKEN });

@@ -132,3 +132,45 @@ async fn when_aws_is_away_it_says_so_and_begins_nothing() {
     assert_eq!(status, 503, "{body}");
     assert_eq!((world.double.commands().len(), world.double.parameter(RECORD)), (0, None));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fleet_that_only_observes_takes_no_order_and_writes_nothing() {
+    let settings = vec![
+        ("DRY_RUN".to_owned(), "true".to_owned()),
+        ("VALET_DEPLOY_WEBHOOK_URL".to_owned(), "http://127.0.0.1:9/".to_owned()),
+    ];
+    let world = World::with(Setup { hosts: 1, settings, ..Setup::default() }).await;
+    // A pass has something to do: VALET was not told yet.
+    let stable = json!({
+        "image_tag": "v1", "deployment_id": "by-hand", "at": "2026-11-25T00:00:00Z",
+        "webhook_pending": true,
+    });
+    world.double.put_parameter(STABLE, &stable.to_string()).expect("kept");
+    let id = "0831e1a8-a1ac-4257-a1fd-c831bb48c7ad";
+    let before = world.double.calls().len();
+    for (path, body) in [
+        (ROUTES.to_owned(), json!({ "image_tag": "v2" })),
+        (format!("{ROUTES}/{id}/rollback"), json!({})),
+        (format!("{ROUTES}/{id}/cancel"), json!({})),
+        ("/api/v1/admin/cleanup".to_owned(), json!({})),
+        ("/api/v1/admin/refresh-secrets".to_owned(), json!({})),
+        ("/api/v1/admin/drain".to_owned(), json!({ "instance_ids": world.in_service() })),
+    ] {
+        let (status, reply) = world.post(&path, "k", body).await;
+        assert_eq!(status, 409, "{path}: {reply}");
+        assert!(reply["detail"].as_str().expect("a text").contains("Mode=act"), "{reply}");
+    }
+    assert_eq!(world.request("GET", ROUTES, READER, None, "").await.0, 200);
+    world
+        .until("a pass held something back", || {
+            world.function.lock().expect("not poisoned").logs().iter().any(|line| {
+                let line: serde_json::Value = serde_json::from_str(&line.text).unwrap_or_default();
+                line["dry_run"] == true && line["withheld"][0].is_object()
+            })
+        })
+        .await;
+    let calls = world.double.calls();
+    let changes: Vec<&str> =
+        calls[before..].iter().filter(|it| it.is_mutating()).map(|it| it.action.as_str()).collect();
+    assert_eq!(changes, [""; 0]);
+}

@@ -101,3 +101,13 @@ async fn a_change_that_aws_refuses_is_told_as_not_made() {
     assert_eq!(world.put(Some(OPERATOR), wish).await.status, 503);
     assert_eq!(overrides(&world), Overrides::default());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fleet_that_only_observes_takes_no_floor_and_still_shows_itself() {
+    let world = World::observing(1).await;
+    let reply = world.put(Some(OPERATOR), r#"{"floor": {"workers": 2, "for_minutes": 60}}"#).await;
+    assert_eq!(reply.status, 409);
+    assert!(reply.json()["detail"].as_str().expect("a text").contains("Mode=act"));
+    assert_eq!(overrides(&world), Overrides::default());
+    assert_eq!(world.status().await["dry_run"], true);
+}

@@ -51,7 +51,16 @@ impl World {
         World::of(instances, shared_server()).await
     }
 
+    /// The same, with a function that only observes.
+    pub(crate) async fn observing(instances: u32) -> World {
+        World::set(instances, shared_server(), &[("DRY_RUN", "true")]).await
+    }
+
     pub(crate) async fn of(instances: u32, postgres: Arc<Postgres>) -> World {
+        World::set(instances, postgres, &[]).await
+    }
+
+    async fn set(instances: u32, postgres: Arc<Postgres>, more: &[(&str, &str)]) -> World {
         let database = new_database(&postgres);
         let package = pgboss::install(pgboss::DEFAULT_VERSION).expect("pg-boss installs");
         let url = postgres.app_url_in(&database);
@@ -73,7 +82,9 @@ impl World {
             ("GH_ENVIRONMENT", "test"),
             ("DATABASE_CA", postgres.ca_pem()),
         ];
-        let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let settings = settings.iter().chain(more);
+        let settings = settings.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let settings: Vec<(String, String)> = settings.collect();
         let template = Template::read(GROUP).expect("the template is there");
         let function =
             template.start("fleet-status", &double, settings).await.expect("the function starts");

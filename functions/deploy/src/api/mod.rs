@@ -70,6 +70,10 @@ pub(crate) async fn handle(app: &App, request: &Request, request_id: &str) -> Va
 }
 
 async fn respond(app: &App, to: To, call: &mut Call<'_>) -> Result<Reply, Problem> {
+    let looks = matches!(to, To::Document | To::List | To::Get);
+    if app.config.dry_run && !looks {
+        return Err(Problem::observes_only());
+    }
     match to {
         To::Document => Ok(Reply::json(200, &openapi::document())),
         To::List => {

@@ -8,7 +8,7 @@ use fleet_protocol::ids::GroupName;
 use secrecy::SecretString;
 
 /// Every variable that the deploy function knows.
-pub const DEPLOY_NAMES: [&str; 21] = [
+pub const DEPLOY_NAMES: [&str; 22] = [
     "AWS_ACCESS_KEY_ID",
     "AWS_ASG_NAME",
     "AWS_CA_BUNDLE",
@@ -21,6 +21,7 @@ pub const DEPLOY_NAMES: [&str; 21] = [
     "AWS_REGION",
     "AWS_SECRET_ACCESS_KEY",
     "AWS_SESSION_TOKEN",
+    "DRY_RUN",
     "FLEET_DOCUMENT",
     "FLEET_OPERATOR_TOKEN",
     "FLEET_READER_TOKEN",
@@ -44,6 +45,8 @@ pub struct DeployConfig {
     /// The deployment, such as `staging`: part of the names of the three parameters.
     pub environment: String,
     pub group: GroupName,
+    /// Look and decide, and change nothing: no order, no parameter, no news to VALET.
+    pub dry_run: bool,
     /// The SSM document that hosts understand.
     pub document: String,
     /// The secret with the callers' tokens and the webhook's key, by name or ARN.
@@ -75,6 +78,7 @@ impl DeployConfig {
         // The name below derives from it; a stand-in lets its own problem be found in the same run.
         let name = environment.as_deref().unwrap_or("environment");
         let group = reader.required("AWS_ASG_NAME", checks::group);
+        let dry_run = reader.flag("DRY_RUN");
         let document =
             reader.text("FLEET_DOCUMENT", "GhostHands-Host".to_owned(), checks::document);
         let secret_id =
@@ -86,6 +90,7 @@ impl DeployConfig {
         Some(Self {
             environment: environment?,
             group: GroupName::new(group?),
+            dry_run: dry_run?,
             document: document?,
             secret_id: secret_id?,
             tokens,
@@ -112,6 +117,7 @@ mod tests {
         assert_eq!(config.document, "GhostHands-Host");
         assert_eq!(config.secret_id, "ghosthands/staging/fleet");
         assert_eq!(config.webhook_url, None);
+        assert!(!config.dry_run);
     }
 
     #[test]

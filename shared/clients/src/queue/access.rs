@@ -12,6 +12,23 @@ use std::sync::Arc;
 /// The workers' table, as the workers' own migrations create it.
 const REGISTRY: &str = "public.gh_worker_registry";
 
+/// The secret's key with the authorities that the database's certificate may come from, as PEM.
+const DATABASE_CA_KEY: &str = "DATABASE_CA";
+
+/// Where the database is, and whose certificates it may show.
+#[derive(Clone, Debug)]
+struct Address {
+    url: SecretString,
+    ca_pem: Option<SecretString>,
+}
+
+impl Address {
+    fn is(&self, other: &Address) -> bool {
+        let pem = |it: &Address| it.ca_pem.as_ref().map(|pem| pem.expose_secret().to_owned());
+        self.url.expose_secret() == other.url.expose_secret() && pem(self) == pem(other)
+    }
+}
+
 /// The queue behind the database URL that is in force. Its connection stays open from one
 /// invocation to the next, and is made anew when the URL is rotated.
 #[derive(Debug)]
@@ -19,8 +36,8 @@ pub struct QueueAccess {
     database: DatabaseConfig,
     queue: QueueConfig,
     secrets: Arc<Secrets>,
-    /// The URL in use and the source that reads it, from the first call on.
-    current: Option<(SecretString, QueueSource)>,
+    /// The address in use and the source that reads it, from the first call on.
+    current: Option<(Address, QueueSource)>,
 }
 
 impl QueueAccess {
@@ -37,8 +54,8 @@ impl QueueAccess {
     /// # Errors
     /// Where there is no URL, or none that can be used.
     pub async fn source(&mut self, anew: bool) -> Result<&mut QueueSource, Unknown> {
-        let url = match (self.url(anew).await, &self.current) {
-            (Ok(url), _) => url,
+        let address = match (self.address(anew).await, &self.current) {
+            (Ok(address), _) => address,
             (Err(error @ SecretError::Aws { .. }), Some((built_from, _))) => {
                 let error = error_chain(&error);
                 tracing::warn!(
@@ -49,34 +66,38 @@ impl QueueAccess {
             }
             (Err(error), _) => return Err(error.into()),
         };
-        let current = self
-            .current
-            .take()
-            .filter(|(built_from, _)| built_from.expose_secret() == url.expose_secret());
+        let current = self.current.take().filter(|(built_from, _)| built_from.is(&address));
         let source = match current {
             Some((_, source)) => source,
-            None => self.connect_to(&url)?,
+            None => self.connect_to(&address)?,
         };
-        Ok(&mut self.current.insert((url, source)).1)
+        Ok(&mut self.current.insert((address, source)).1)
     }
 
-    async fn url(&self, anew: bool) -> Result<SecretString, SecretError> {
+    /// The URL in force, and the authorities with it: a setting wins over the secret's key.
+    async fn address(&self, anew: bool) -> Result<Address, SecretError> {
+        let set = self.database.ca_pem.clone().map(SecretString::from);
         if let Some(url) = &self.database.url {
-            return Ok(url.clone());
+            return Ok(Address { url: url.clone(), ca_pem: set });
         }
         if anew {
             self.secrets.fetch(Stage::Current).await?;
         }
-        self.secrets.value(DATABASE_URL_KEY).await
+        let url = self.secrets.value(DATABASE_URL_KEY).await?;
+        let ca_pem = match set {
+            Some(pem) => Some(pem),
+            None => self.secrets.optional(DATABASE_CA_KEY).await?,
+        };
+        Ok(Address { url, ca_pem })
     }
 
-    fn connect_to(&self, url: &SecretString) -> Result<QueueSource, Unknown> {
+    fn connect_to(&self, address: &Address) -> Result<QueueSource, Unknown> {
         let wrong = |detail: String| Unknown { cause: UnknownCause::Unreadable, detail };
-        let url = DatabaseUrl::parse(url).map_err(|problems| {
+        let url = DatabaseUrl::parse(&address.url).map_err(|problems| {
             let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
             wrong(format!("DATABASE_URL: {}", problems.join("; ")))
         })?;
-        let trust = Trust::load(self.database.ca_pem.as_deref(), &url)
+        let trust = Trust::load(address.ca_pem.as_ref().map(ExposeSecret::expose_secret), &url)
             .map_err(|problem| wrong(format!("DATABASE_CA: {problem}")))?;
         let names = Names::new(&self.queue.schema, &self.queue.name, REGISTRY)
             .map_err(|problem| wrong(problem.to_string()))?;
