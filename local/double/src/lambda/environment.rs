@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::config::FunctionConfig;
 use super::function::FunctionError;
 use super::logs::{LogBuffer, LogStream};
-use super::runtime_api::{Invocation, FunctionAnswer, Phase, RuntimeApi};
+use super::runtime_api::{FunctionAnswer, Invocation, Phase, RuntimeApi};
 use crate::server::Server;
 
 /// Longest time from exec to the first `next`.
