@@ -70,6 +70,21 @@ async fn check(large: Large) {
     assert_index_only(&plan);
 }
 
+/// After a burst Postgres has no statistics yet, and takes the table for nearly empty.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_burst_that_nobody_counted_yet_is_read_in_the_order_of_an_index() {
+    let (server, database) = (server(), "burst");
+    drop(install(server, database, fleet_local::pgboss::DEFAULT_VERSION));
+    let burst = format!(
+        "ALTER TABLE pgboss.job_common SET (autovacuum_enabled = off); \
+         INSERT INTO pgboss.job_common (name) SELECT '{QUEUE}' FROM generate_series(1, 200000)"
+    );
+    server.execute(database, &burst).expect("ready jobs");
+    let plan = app_source(server, database).explain(LOOK_AHEAD).await.expect("a plan");
+    assert!(!plan.contains("Sort Key: job.start_after"), "{plan}");
+    assert!(plan.contains("Index Only Scan using job_common_i5"), "{plan}");
+}
+
 /// That the waiting jobs are read from an index alone, and next to nothing of the job table itself.
 /// The one sequential scan there may be is version 9's proof that the queue exists, which ends at
 /// its first row.

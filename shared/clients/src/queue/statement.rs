@@ -13,10 +13,14 @@ use std::num::NonZeroU32;
 ///
 /// The transaction is idle while the tick acts; Postgres ends
 /// it before the next minute's tick, so that a frozen function cannot keep the lock.
+///
+/// Without statistics, as after a burst, Postgres takes a table for nearly empty and would rather
+/// sort all of its waiting jobs than read the first ones from an index.
 pub(super) const BEGIN: &str = "BEGIN READ ONLY; \
     SET LOCAL statement_timeout = '1500ms'; \
     SET LOCAL lock_timeout = '750ms'; \
     SET LOCAL idle_in_transaction_session_timeout = '50s'; \
+    SET LOCAL enable_sort = off; \
     SET LOCAL jit = off";
 
 /// Registry rows are never deleted. A worker reports every 30 s, so after an hour's silence its row
