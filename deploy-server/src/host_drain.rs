@@ -319,7 +319,7 @@ fn note_cost(server: &Server, id: &str, cost: Cost) -> Cost {
 /// The finding that no worker runs any more, once Docker and the kernel both say so.
 async fn ended(message: &str, cost: Cost, server: &Server) -> DrainFinding {
     match worker_container(server).await {
-        Ok(Some(container)) if find::life(&container) != Life::Down => DrainFinding::plain(
+        Ok(Some(container)) if runs(server, &container).await => DrainFinding::plain(
             DrainResult::Unknown,
             format!("Not drained: the container {} runs again", container.name()),
         ),
@@ -333,6 +333,18 @@ async fn ended(message: &str, cost: Cost, server: &Server) -> DrainFinding {
             DrainResult::Unknown,
             format!("Not drained: whether the worker has ended cannot be seen: {error}"),
         ),
+    }
+}
+
+/// Whether a container runs or will. The engine's list may be a moment behind its own answer to a
+/// stop, which a look at the container is not; what cannot be seen may run.
+async fn runs(server: &Server, container: &ContainerSummary) -> bool {
+    if find::life(container) == Life::Down {
+        return false;
+    }
+    match server.engine.inspect_container(&container.id).await {
+        Ok(detail) => detail.is_some_and(|it| it.state.running || it.state.restarting),
+        Err(_) => true,
     }
 }
 
