@@ -124,12 +124,15 @@ def links(text: str) -> list[str]:
 
 # Words that once stood for several things each: a type of this name exists once or not at all.
 ONE_MEANING = {
+    "Case",
     "Chain",
     "Done",
+    "Finding",
     "Gone",
     "Keeper",
     "Kept",
     "Leaver",
+    "Outcome",
     "Plan",
     "Told",
     "Trouble",
