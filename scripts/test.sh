@@ -61,8 +61,6 @@ export SAM_CLI_TELEMETRY=0
 # Properties are tried with the same cases in every run; `cargo test` and scripts/fuzz.sh draw new
 # ones.
 export PROPTEST_RNG_SEED=${PROPTEST_RNG_SEED:-1}
-# Most tests of Rust wait for containers, servers and gates, and leave the processors idle.
-export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((2 * $(nproc)))}
 export PATH="$PWD/.venv/bin:$PATH" CARGO_TERM_COLOR=never PYTHONDONTWRITEBYTECODE=1
 
 # --- Counting: each reads a log and prints "passed failed" ---------------------------------------

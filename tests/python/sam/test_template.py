@@ -237,7 +237,10 @@ def test_an_invocation_that_makes_the_ticks_of_its_minute_has_the_time_and_a_pla
 def test_the_template_as_it_is_shipped_changes_nothing_in_any_function():
     assert PARAMETERS["Mode"]["Default"] == "observe"
     assert TEMPLATE["Conditions"]["Observes"] == {"Fn::Equals": [{"Ref": "Mode"}, "observe"]}
+    # The authorizer has nothing that it could change.
     for function, variables in VARIABLES.items():
+        if function == "authorize":
+            continue
         assert variables["DRY_RUN"] == {"Fn::If": ["Observes", "true", "false"]}, function
     config = tomllib.loads((ROOT / "samconfig.toml").read_text())
     for name in ("staging", "production"):
