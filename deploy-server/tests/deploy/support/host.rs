@@ -63,7 +63,7 @@ impl Host {
             ("GH_DEPLOY_DRAIN_SECONDS", "3".to_owned()),
             ("GH_DEPLOY_STOP_SECONDS", "3".to_owned()),
             // A slow machine is told how a deploy ended, too; what comes before that has its tests.
-            ("GH_DEPLOY_ANSWER_SECONDS", "300".to_owned()),
+            ("GH_DEPLOY_ANSWER_SECONDS", "110".to_owned()),
             ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
             ("AWS_REGION", "us-east-1".to_owned()),
             ("EC2_INSTANCE_ID", "i-0123456789abcdef0".to_owned()),
