@@ -66,10 +66,10 @@ fn jobs_become_capacity_and_idle_capacity_goes() {
     assert!(summary["terminated"].as_u64().unwrap() >= 2, "{summary}");
     assert_in_order(&told, &["boots", "is in service", "enqueue", "claims its own job"]);
     assert!(told.contains("the page, with the token local-operator-token"), "{told}");
-    assert_in_order(&told, &["-> 3: 3 jobs want a worker", "claims job", "finishes job"]);
+    assert_in_order(&told, &["-> 3: 3 jobs need 3 workers", "claims job", "finishes job"]);
     assert_in_order(&told, &["due in 1 s", "2 -> 1", "capacity is back at 1"]);
     assert_in_order(&told, &["the hook holds it while it drains", "and is let go", "is gone"]);
-    assert!(told.contains("is proven idle"), "{told}");
+    assert!(told.contains("has been idle for"), "{told}");
     let leaving =
         ["from outside, in the middle of job", "finishes the one it has", "and is let go"];
     assert_in_order(&told, &leaving);

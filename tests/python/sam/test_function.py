@@ -205,7 +205,7 @@ def test_the_api_through_sam_local(container_site, folder, free_port):
         assert json.loads(curl(tick, "-X", "POST", *good)[1])["type"] == "decision"
         # curl sends a form; through the API it arrives in base64.
         assert curl(tick, "-d", "reason=3am", *good)[0] == 200
-        # The API's authorizer says so, or the function's gate where SAM's server asks no authorizer.
+        # The API's authorizer says so, or the function's gate where SAM's server asks none.
         assert curl(tick, "-X", "POST")[0] == 401
         assert curl(tick, "-X", "POST", *WRONG)[0] in (401, 403)
         the_status_api(
