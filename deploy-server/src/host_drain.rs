@@ -194,10 +194,8 @@ async fn attempt(server: &'static Server, wish: DrainWish, began: Instant) -> Dr
                     format!("Not drained: {stranger}"),
                 );
             }
-            if let (true, Some(id)) = (wish.terminating, id)
-                && let Err(error) = server.engine.set_restart_policy(id, "no").await
-            {
-                tracing::warn!(error = %error, "the restart policy of the drained worker cannot be changed: a reboot would start it again");
+            if let (true, Some(id)) = (wish.terminating, id) {
+                keep_from_reboots(server, id).await;
             }
             DrainFinding {
                 active_jobs: Some(0),
@@ -267,7 +265,7 @@ async fn stop_at_this_instant(
     // The mark is for putting it back to work, which nobody does on a machine that goes away.
     let stopped = match server.state.mark_stopped_by_drain(id, Cost::default()) {
         Err(error) if !terminating => Err(error.to_string()),
-        _ => steps::stop_and_watch(server, id).await.map_err(|error| error.to_string()),
+        _ => stop_idle(server, id, terminating).await.map_err(|error| error.to_string()),
     };
     let caught = match stopped {
         Ok(caught) => caught,
@@ -292,17 +290,38 @@ async fn keep_down(server: &Server, id: &str, terminating: bool) -> Result<Optio
     if detail.is_running() {
         return Ok(None);
     }
-    if terminating {
-        if let Err(error) = server.engine.set_restart_policy(id, "no").await {
-            tracing::warn!(error = %error, "a reboot may start the drained worker again");
-        }
-    } else if detail.state.restarting {
+    if !terminating && detail.state.restarting {
         server
             .state
             .mark_stopped_by_drain(id, Cost::default())
             .map_err(|error| error.to_string())?;
     }
-    steps::stop_and_watch(server, id).await.map(Some).map_err(text)
+    stop_idle(server, id, terminating).await.map(Some).map_err(text)
+}
+
+/// Stops a worker that runs no job, for good on a machine that goes away, and returns how many jobs
+/// it took in the last instant.
+async fn stop_idle(
+    server: &Server,
+    id: &str,
+    terminating: bool,
+) -> Result<u32, crate::docker::Error> {
+    if !terminating {
+        return steps::stop_and_watch(server, id).await;
+    }
+    // Before the stop, for a reboot in between; and after it, because the engine takes the change
+    // back while it starts the container, as it does again and again with one that crashes.
+    _ = server.engine.set_restart_policy(id, "no").await;
+    let caught = steps::stop_and_watch(server, id).await?;
+    keep_from_reboots(server, id).await;
+    Ok(caught)
+}
+
+/// Takes the worker's restart policy. A drain does not fail where the engine refuses.
+async fn keep_from_reboots(server: &Server, id: &str) {
+    if let Err(error) = server.engine.set_restart_policy(id, "no").await {
+        tracing::warn!(error = %error, "the restart policy of the drained worker cannot be changed: a reboot would start it again");
+    }
 }
 
 /// Writes down what the worker's end cost, and returns it together with what earlier ends did.
@@ -356,12 +375,11 @@ fn cannot_be_stopped(active_jobs: Option<u32>, reason: &str) -> DrainFinding {
 /// The time is up: the worker is told to end, and has its own grace to release its job.
 async fn stop_at_work(server: &Server, id: &str, jobs: Option<u32>) -> DrainFinding {
     let engine = &server.engine;
-    // First, so that a reboot in between does not start it again.
-    if let Err(error) = engine.set_restart_policy(id, "no").await {
-        tracing::warn!(error = %error, "the restart policy of the worker cannot be changed: a reboot would start the stopped worker again");
-    }
+    // Twice, as in `stop_idle`.
+    _ = engine.set_restart_policy(id, "no").await;
     match engine.stop_container(id, server.config.timing.stop_grace).await {
         Ok(()) => {
+            keep_from_reboots(server, id).await;
             let cost = note_cost(server, id, Cost { stopped: jobs, ..Cost::default() });
             let message = "The time was up: the worker was told to end, and has ended";
             DrainFinding { stopped_jobs: cost.stopped, ..ended(message, cost, server).await }
@@ -406,7 +424,7 @@ pub async fn resume_host(server: &'static Server) -> Result<&'static str, String
 /// work.
 fn forget_drain(server: &Server) {
     if let Err(error) = server.state.forget_drain() {
-        tracing::warn!(error = %error, "a drain that was taken back is still on record");
+        tracing::warn!(error = %error, "the worker takes jobs again, but the record of its drain cannot be removed from the disk");
     }
 }
 

@@ -23,7 +23,7 @@ const NOTICE_TIME: Duration = Duration::from_secs(120);
 /// The worker has ended this long before the machine is taken back.
 const RESERVE: Duration = Duration::from_secs(10);
 
-/// Why AWS takes this machine: its worker was told to drain.
+/// Why AWS takes this machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Notice {
     /// The group ends it, and waits for the drain.

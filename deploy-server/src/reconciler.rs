@@ -96,7 +96,7 @@ async fn restart(server: &Server, reading: Option<WorkerStatus>) -> Result<bool,
         {
             // A disk that refuses the mark keeps no worker from its work.
             if let Err(error) = server.state.mark_stopped_by_drain(&container.id, Cost::default()) {
-                tracing::warn!(error = %error, "a crash in the next moment would leave the worker stopped");
+                tracing::warn!(error = %error, "the worker is restarted, and that cannot be recorded on disk: a crash of the server during the restart would leave it stopped");
             }
             // Counted and logged where the worker took a job after it was seen idle.
             steps::stop_and_watch(server, &container.id).await.map_err(text)?;

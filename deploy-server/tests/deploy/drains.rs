@@ -132,6 +132,18 @@ fn a_worker_that_crashes_again_and_again_is_stopped_before_its_host_counts_as_dr
     assert_eq!(state().as_deref(), Some("exited no"), "{drained:?}");
 }
 
+/// `always` would start it at the engine's next start, stopped or not.
+#[test]
+fn a_terminating_drain_takes_the_restart_policy_of_a_worker_that_it_stops() {
+    let host = Host::running("old1");
+    let name = host.container("worker");
+    host.engine.docker(&["update", "--restart", "always", &name]);
+    let drained = host.cli(&["drain", "--terminating", "--timeout", "20", "--json"]);
+    assert_eq!(finding(&drained), Finding::Drained, "{drained:?}");
+    let state = host.inspect(&name, "{{.State.Status}} {{.HostConfig.RestartPolicy.Name}}");
+    assert_eq!(state.as_deref(), Some("exited no"));
+}
+
 #[test]
 fn a_drain_takes_back_the_restart_that_would_undo_it() {
     let host = Host::running("old1");
