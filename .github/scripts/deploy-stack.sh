@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Deploys what `sam build` left in .aws-sam/build as the control plane of one environment, by
-# samconfig.toml. Nobody is asked: the environment's reviewers were.
+# Deploys what scripts/build-functions.sh left in .aws-sam/build as the control plane of one
+# environment, by samconfig.toml. Nobody is asked: the environment's reviewers were.
 #
 #   deploy-stack.sh staging|production
 set -euo pipefail
@@ -14,7 +14,7 @@ case $environment in
     exit 64
     ;;
 esac
-[ -e .aws-sam/build/template.yaml ] || { echo "deploy-stack: there is no build: run sam build" >&2; exit 66; }
+[ -e .aws-sam/build/template.yaml ] || { echo "deploy-stack: there is no build: run scripts/build-functions.sh" >&2; exit 66; }
 if ! command -v sam >/dev/null; then
   python3 -m venv .venv
   .venv/bin/pip install -q "$(grep '^aws-sam-cli==' scripts/requirements-test.txt)" -c scripts/constraints.txt

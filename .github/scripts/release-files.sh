@@ -25,6 +25,8 @@ install -m 755 "$binary" "$folder/deploy-server-$version-linux-$machine"
 scripts/package-deb.sh "$binary" "$version" "$debian" "$folder"
 
 export PATH=$PWD/.venv/bin:$PATH
+RUSTFLAGS=$(scripts/release-flags.sh)
+export RUSTFLAGS
 for function in autoscale deploy drain fleet-status; do
   cargo lambda build --locked --release --package "$function" "--$lambda" \
     --output-format zip --lambda-dir "target/release-lambda"
