@@ -25,8 +25,9 @@ const LONGEST_JOB: Duration = Duration::from_secs(4 * 3600);
 const LOG_LINES: usize = 50;
 /// Between two looks of the gate.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
-/// The same while another service is away until it answers.
-const BETWEEN_FIRST_LOOKS: Duration = Duration::from_millis(20);
+/// How long a container must stay healthy, and the pause between two looks, where its first answer
+/// is enough: another service is away until then.
+const FIRST_ANSWER: (Duration, Duration) = (Duration::ZERO, Duration::from_millis(20));
 /// A process that ended lets go of its port within this time.
 const PORT_FREE_WITHIN: Duration = Duration::from_secs(2);
 
@@ -123,11 +124,8 @@ pub(super) async fn perform(deployment: &mut Deployment<'_>, step: Step) -> Step
         }
         Step::FirstAnswer(kind) => {
             let since = run.started_at.get(&kind).copied().unwrap_or_else(now_ms);
-            let service = config.service(kind);
-            let within = server.config.timing.start_within;
-            let gate = Gate::new(Duration::ZERO, within, service.place.port);
-            let deploy = Some(run.begin.deploy.as_str());
-            pass((gate, BETWEEN_FIRST_LOOKS), server, service, new(kind)?, since, deploy).await?;
+            let (service, deploy) = (config.service(kind), Some(run.begin.deploy.as_str()));
+            pass_gate(FIRST_ANSWER, server, service, new(kind)?, since, deploy).await?;
             invisible
         }
         Step::Gate(_) => {
@@ -170,7 +168,8 @@ pub(super) async fn perform(deployment: &mut Deployment<'_>, step: Step) -> Step
         Step::GateOld(kind) => {
             let id = old(kind)?.id.clone();
             let since = run.started_at.get(&kind).copied().unwrap_or_else(now_ms);
-            pass_gate(server, config.service(kind), &id, since, None).await?;
+            let watch = (config.timing.healthy_for, BETWEEN_LOOKS);
+            pass_gate(watch, server, config.service(kind), &id, since, None).await?;
             invisible
         }
         Step::Resume => {
@@ -344,7 +343,8 @@ async fn pass_gates(deployment: &mut Deployment<'_>) -> Result<(), Trouble> {
             return Ok(());
         };
         let since = run.started_at.get(&kind).copied().unwrap_or_else(now_ms);
-        pass_gate(server, server.config.service(kind), id, since, deploy).await
+        let watch = (server.config.timing.healthy_for, BETWEEN_LOOKS);
+        pass_gate(watch, server, server.config.service(kind), id, since, deploy).await
     };
     tokio::try_join!(watch(ServiceKind::Api), watch(ServiceKind::Worker))?;
     for kind in ServiceKind::ALL {
@@ -353,21 +353,10 @@ async fn pass_gates(deployment: &mut Deployment<'_>) -> Result<(), Trouble> {
     Ok(())
 }
 
+/// Watches a container, with a pause between two looks, until it has stayed healthy for its time or
+/// has failed.
 async fn pass_gate(
-    server: &Server,
-    service: &Service,
-    id: &str,
-    since_ms: i64,
-    deploy: Option<&str>,
-) -> Result<(), Trouble> {
-    let timing = server.config.timing;
-    let gate = Gate::new(timing.healthy_for, timing.start_within, service.place.port);
-    pass((gate, BETWEEN_LOOKS), server, service, id, since_ms, deploy).await
-}
-
-/// Shows the container to the gate, with a pause between two looks, until it has decided.
-async fn pass(
-    (mut gate, pause): (Gate, Duration),
+    (healthy_for, pause): (Duration, Duration),
     server: &Server,
     service: &Service,
     id: &str,
@@ -376,8 +365,10 @@ async fn pass(
 ) -> Result<(), Trouble> {
     // The journal's time once, for a start before a crash; a clock that is set meanwhile must not
     // shorten or stop the wait.
+    let within = server.config.timing.start_within;
     let before = Duration::from_millis(u64::try_from(now_ms() - since_ms).unwrap_or(0));
-    let (before, began) = (before.min(server.config.timing.start_within), Instant::now());
+    let (before, began) = (before.min(within), Instant::now());
+    let mut gate = Gate::new(healthy_for, within, service.place.port);
     loop {
         let detail: Option<ContainerDetail> = server.engine.inspect_container(id).await?;
         let sample = gate::look(service, detail.as_ref(), deploy).await;
