@@ -122,20 +122,14 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Parsed, In
         Some("cleanup") => Command::Cleanup { dry_run: given.flag("dry-run") },
         Some("refresh-secrets") => Command::RefreshSecrets,
         Some("boot-check") => Command::BootCheck {
-            docker_root: PathBuf::from(
-                given.values.remove("docker-root").unwrap_or_else(|| "/var/lib/docker".to_owned()),
-            ),
-            patience: Duration::try_from_secs_f64(given.seconds("timeout")?.unwrap_or(0.0))
-                .unwrap_or(Duration::MAX),
+            docker_root: given.path("docker-root", "/var/lib/docker"),
+            patience: given.patience()?,
         },
         Some("pull-secrets") => Command::PullSecrets(PullArgs {
             environment: given.values.remove("environment"),
-            file: PathBuf::from(
-                given.values.remove("file").unwrap_or_else(|| "/opt/ghosthands/.env".to_owned()),
-            ),
+            file: given.path("file", "/opt/ghosthands/.env"),
             instance: std::mem::take(&mut given.settings),
-            patience: Duration::try_from_secs_f64(given.seconds("timeout")?.unwrap_or(0.0))
-                .unwrap_or(Duration::MAX),
+            patience: given.patience()?,
         }),
         Some(other) => return Err(Instead::Wrong(format!("there is no command {other:?}"))),
     };
@@ -209,6 +203,16 @@ impl Given {
     fn operand(&mut self, name: &str) -> Result<String, Instead> {
         let operand = self.operands.pop().filter(|operand| !operand.is_empty());
         operand.ok_or_else(|| Instead::Wrong(format!("{name} is missing")))
+    }
+
+    fn path(&mut self, name: &str, otherwise: &str) -> PathBuf {
+        PathBuf::from(self.values.remove(name).unwrap_or_else(|| otherwise.to_owned()))
+    }
+
+    /// How long a failure is tried again; not at all where nobody says.
+    fn patience(&mut self) -> Result<Duration, Instead> {
+        let seconds = self.seconds("timeout")?.unwrap_or(0.0);
+        Ok(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
     }
 
     fn seconds(&mut self, name: &str) -> Result<Option<f64>, Instead> {
