@@ -6,6 +6,7 @@
 //! decision with no choices left in it. A decision can therefore be executed again, bit for bit,
 //! from its record.
 
+mod count;
 pub mod drain;
 mod reasons;
 pub mod rollout;

@@ -1,6 +1,7 @@
 //! What a pass was, in numbers: what the alarms of `template.yaml` are made of.
 
 use super::{CallResult, Decision, Inputs, Note, Reason, Verdict};
+use crate::count::count;
 use fleet_protocol::ids::InstanceId;
 use fleet_protocol::lifecycle::LifecycleState;
 use fleet_protocol::reading::Reading;
@@ -60,10 +61,8 @@ impl DrainMetrics {
             let once = [&evidence.held, &evidence.sent, &evidence.replaced].into_iter().flatten();
             once.chain(&evidence.completions)
         });
-        let timeout = match &seen.hook {
-            Some(Reading::Known(hook)) => Some(hook.heartbeat_s),
-            _ => None,
-        };
+        let hook = seen.hook.as_ref().and_then(Reading::known);
+        let timeout = hook.map(|hook| hook.heartbeat_s);
         let margin = |instance: &InstanceId| {
             let waits =
                 |v: &Verdict| v.instance == *instance && v.lifecycle.waits_on_terminate_hook();
@@ -120,8 +119,4 @@ impl DrainMetrics {
             action_failed: count(failed.filter(|done| matches!(done, CallResult::Failed { .. }))),
         }
     }
-}
-
-fn count<T>(items: impl Iterator<Item = T>) -> u32 {
-    u32::try_from(items.count()).unwrap_or(u32::MAX)
 }

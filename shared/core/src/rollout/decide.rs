@@ -2,12 +2,13 @@
 //! step.
 
 use super::host::Standing;
-use super::next::{Case, Next, count, targets};
+use super::next::{Case, Next, targets};
 use super::view::{Known, View};
 use super::{
     Call, CallResult, Decision, Ended, Evidence, Host, Inputs, Pace, Part, Reason, Record,
     RolloutOrder, Sending, Sent, Stable, State, Step, StoredState, WebhookCall,
 };
+use crate::count::count;
 use crate::run_command::CommandStatus;
 use fleet_protocol::ids::{CommandId, InstanceId};
 use fleet_protocol::image_tag::ImageTag;

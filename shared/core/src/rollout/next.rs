@@ -4,6 +4,7 @@ use super::host::{Host, Standing};
 use super::record::LISTED;
 use super::view::View;
 use super::{HostState, Members, Record, Stable, State, Step, Targets};
+use crate::count::count;
 use fleet_protocol::ids::InstanceId;
 use fleet_protocol::time::UnixMs;
 use std::collections::BTreeMap;
@@ -184,8 +185,4 @@ impl Case<'_> {
 /// at once.
 pub(super) fn targets(hosts: Vec<InstanceId>) -> Targets {
     if hosts.len() <= LISTED { Targets::Hosts(hosts) } else { Targets::Group }
-}
-
-pub(super) fn count<T>(items: impl Iterator<Item = T>) -> u32 {
-    u32::try_from(items.count()).unwrap_or(u32::MAX)
 }

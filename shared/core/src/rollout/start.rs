@@ -1,12 +1,13 @@
 //! Begins a deployment: once for each `Idempotency-Key`, and one rollout at a time.
 
 use super::decide::UNLISTED_S;
-use super::next::{count, targets};
+use super::next::targets;
 use super::record::LISTED;
 use super::{
     Call, Command, Ended, Key, Kind, LockResult, Pace, Part, Record, RolloutOrder, Seen,
     SendResult, Sending, Sent, Step, StoredState, Strategy, Targets,
 };
+use crate::count::count;
 use fleet_protocol::ids::{CommandId, InstanceId};
 use fleet_protocol::image_tag::ImageTag;
 use fleet_protocol::reading::Reading;

@@ -1,8 +1,8 @@
 //! What a tick was, in numbers: what the alarms of `template.yaml` are made of.
 
-use super::{ActiveCounts, Decision, Observation, QueueSnapshot, ScalingAction};
+use super::{Decision, Observation, ScalingAction};
+use crate::count::count;
 use fleet_protocol::lifecycle::LifecycleState;
-use fleet_protocol::reading::Reading;
 use fleet_protocol::time::UnixMs;
 
 /// What one tick saw and did, in numbers. `None` is a number nobody knows; it is left out, because
@@ -55,12 +55,9 @@ impl ScalingMetrics {
     ) -> ScalingMetrics {
         let queue = observation.queue.known();
         let group = observation.group.known();
-        let active = queue.and_then(active);
+        let active = queue.and_then(|queue| queue.general.active.known());
         let in_state = |which: fn(&LifecycleState) -> bool| {
-            group.map(|group| {
-                let of_state = group.instances.iter().filter(|i| which(&i.lifecycle));
-                u32::try_from(of_state.count()).unwrap_or(u32::MAX)
-            })
+            group.map(|group| count(group.instances.iter().filter(|i| which(&i.lifecycle))))
         };
         let needed_less = match (decision.need, decision.desired_before) {
             (Some(need), Some(desired)) => need < desired,
@@ -88,13 +85,6 @@ impl ScalingMetrics {
             wait_target_missed: decision.misses_wait_target(),
             drain_missing: decision.misses_a_drain(),
         }
-    }
-}
-
-fn active(queue: &QueueSnapshot) -> Option<ActiveCounts> {
-    match &queue.general.active {
-        Reading::Known(active) => Some(*active),
-        Reading::Unknown(_) => None,
     }
 }
 

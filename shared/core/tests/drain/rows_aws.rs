@@ -32,10 +32,10 @@ fn row_02_a_stale_event_is_no_reason_to_do_anything() {
 
 #[test]
 fn row_03_a_lost_event_is_made_up_for_by_the_tick() {
-    let told = Scene::waiting(vec![]).hint(HintKind::Look);
-    let unreached = Scene::waiting(vec![]);
-    assert_eq!(told.calls(), unreached.calls());
-    assert_eq!(unreached.sent(), order());
+    let with_event = Scene::waiting(vec![]).hint(HintKind::Look);
+    let without = Scene::waiting(vec![]);
+    assert_eq!(with_event.calls(), without.calls());
+    assert_eq!(without.sent(), order());
 }
 
 #[test]
