@@ -108,12 +108,8 @@ impl HostReply {
     /// Why it is not well, in the host's words.
     #[must_use]
     pub fn reason(&self) -> Option<&str> {
-        let health = self.health.as_ref().and_then(|health| health.reason.as_ref());
-        [self.error.as_ref(), self.message.as_ref(), health]
-            .into_iter()
-            .flatten()
-            .next()
-            .map(|it| it.as_str())
+        let health = self.health.as_ref().and_then(|health| health.reason.as_deref());
+        self.error.as_deref().or(self.message.as_deref()).or(health)
     }
 }
 

@@ -23,9 +23,12 @@ struct Address {
 }
 
 impl Address {
+    fn ca_pem(&self) -> Option<&str> {
+        self.ca_pem.as_ref().map(ExposeSecret::expose_secret)
+    }
+
     fn is(&self, other: &Address) -> bool {
-        let pem = |it: &Address| it.ca_pem.as_ref().map(|pem| pem.expose_secret().to_owned());
-        self.url.expose_secret() == other.url.expose_secret() && pem(self) == pem(other)
+        self.url.expose_secret() == other.url.expose_secret() && self.ca_pem() == other.ca_pem()
     }
 }
 
@@ -97,7 +100,7 @@ impl QueueAccess {
             let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
             wrong(format!("DATABASE_URL: {}", problems.join("; ")))
         })?;
-        let trust = Trust::load(address.ca_pem.as_ref().map(ExposeSecret::expose_secret), &url)
+        let trust = Trust::load(address.ca_pem(), &url)
             .map_err(|problem| wrong(format!("DATABASE_CA: {problem}")))?;
         let names = Names::new(&self.queue.schema, &self.queue.name, REGISTRY)
             .map_err(|problem| wrong(problem.to_string()))?;
