@@ -109,6 +109,13 @@ fn the_socket_is_where_the_commands_look_for_it() {
     assert!(!service.contains("RuntimeDirectory="), "{service}");
 }
 
+/// `install.sh BINARY --root ROOT`.
+fn run_installer(binary: &Path, root: &Path) -> Output {
+    let mut install = Command::new("bash");
+    install.arg(host().join("install.sh")).arg(binary).arg("--root").arg(root);
+    install.output().expect("bash")
+}
+
 #[test]
 fn installing_twice_is_installing_once() {
     if !rustix::process::geteuid().is_root() {
@@ -123,13 +130,7 @@ fn installing_twice_is_installing_once() {
     let sum = Command::new("sha256sum").arg(&binary).output().expect("sha256sum");
     fs::write(built.path().join("deploy-server.sha256"), sum.stdout).expect("its checksum");
     let install = || {
-        let output = Command::new("bash")
-            .arg(host().join("install.sh"))
-            .arg(&binary)
-            .arg("--root")
-            .arg(root.path())
-            .output()
-            .expect("bash");
+        let output = run_installer(&binary, root.path());
         assert!(output.status.success(), "{}", said(&output));
         said(&output)
     };
@@ -179,13 +180,7 @@ fn a_binary_that_is_not_the_one_of_its_checksum_is_not_installed() {
     fs::copy("/bin/true", &binary).expect("a program");
     let sum = format!("{}  deploy-server\n", "0".repeat(64));
     fs::write(built.path().join("deploy-server.sha256"), sum).expect("a checksum");
-    let output = Command::new("bash")
-        .arg(host().join("install.sh"))
-        .arg(&binary)
-        .arg("--root")
-        .arg(root.path())
-        .output()
-        .expect("bash");
+    let output = run_installer(&binary, root.path());
     assert_eq!(output.status.code(), Some(65), "{}", said(&output));
     assert!(said(&output).contains("not installed"), "{}", said(&output));
     assert_eq!(fs::read_dir(root.path()).expect("the root").count(), 0);
@@ -194,12 +189,7 @@ fn a_binary_that_is_not_the_one_of_its_checksum_is_not_installed() {
 #[test]
 fn a_binary_that_does_not_run_here_replaces_nothing() {
     let root = tempfile::tempdir().expect("a folder");
-    let output = Command::new("bash")
-        .arg(host().join("install.sh"))
-        .args(["/bin/false", "--root"])
-        .arg(root.path())
-        .output()
-        .expect("bash");
+    let output = run_installer(Path::new("/bin/false"), root.path());
     assert!(!output.status.success());
     assert!(!root.path().join("usr").exists());
 }

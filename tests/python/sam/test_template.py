@@ -419,19 +419,23 @@ def test_the_api_asks_who_calls_before_every_route_that_is_not_open():
         assert not any("Access::Open" in file.read_text() for file in sources)
 
 
-def test_a_route_whose_limit_is_deployed_goes_in_two_steps():
-    """API Gateway changes the routes before the stage whose limits name them, and refuses a stage
-    with a limit for a route that is gone: README, "Upgrade"."""
-    listed = (Path(__file__).parent / "limited_routes.txt").read_text().splitlines()
-    deployed = [line for line in listed if line and not line.startswith("#")]
-    routes = {
+def routes() -> set[str]:
+    """Method and path of each route of the API."""
+    return {
         f"{event['Properties']['Method']} {event['Properties']['Path']}"
         for resource in RESOURCES.values()
         if resource["Type"] == "AWS::Serverless::Function"
         for event in resource["Properties"].get("Events", {}).values()
         if event["Type"] == "HttpApi"
     }
-    gone = set(deployed) - routes
+
+
+def test_a_route_whose_limit_is_deployed_goes_in_two_steps():
+    """API Gateway changes the routes before the stage whose limits name them, and refuses a stage
+    with a limit for a route that is gone: README, "Upgrade"."""
+    listed = (Path(__file__).parent / "limited_routes.txt").read_text().splitlines()
+    deployed = [line for line in listed if line and not line.startswith("#")]
+    gone = set(deployed) - routes()
     assert not gone, f"take the limit out, release, and rename or remove only then: {gone}"
     limits = set(RESOURCES["Api"]["Properties"]["RouteSettings"])
     assert limits <= set(deployed), "a new limit belongs into limited_routes.txt"
@@ -439,14 +443,7 @@ def test_a_route_whose_limit_is_deployed_goes_in_two_steps():
 
 def test_each_route_that_changes_something_has_a_limit_of_its_own():
     api = RESOURCES["Api"]["Properties"]
-    routes = {
-        f"{event['Properties']['Method']} {event['Properties']['Path']}"
-        for resource in RESOURCES.values()
-        if resource["Type"] == "AWS::Serverless::Function"
-        for event in resource["Properties"].get("Events", {}).values()
-        if event["Type"] == "HttpApi"
-    }
-    assert set(api["RouteSettings"]) <= routes, "a limit for a route that does not exist"
+    assert set(api["RouteSettings"]) <= routes(), "a limit for a route that does not exist"
     needed_in_an_emergency = {
         "POST /api/v1/admin/deployments",
         "POST /api/v1/admin/deployments/{id}/cancel",
