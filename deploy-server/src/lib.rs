@@ -19,6 +19,7 @@ pub mod listener;
 pub mod metrics;
 pub mod notice;
 pub mod ops;
+pub mod orders;
 pub mod probe;
 pub mod reconciler;
 pub mod redact;

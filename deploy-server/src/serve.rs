@@ -14,6 +14,7 @@ use crate::control_socket;
 use crate::deploy;
 use crate::http::listen;
 use crate::notice;
+use crate::orders;
 use crate::reconciler;
 use crate::server::{Server, StartError};
 
@@ -82,6 +83,8 @@ pub async fn serve(process: Strings) -> Result<(), ServeError> {
     tokio::spawn(async move {
         // A failed recovery is logged where it happens.
         drop(recovery.await);
+        // An order that an earlier process held goes on once its deploy is finished or undone.
+        tokio::spawn(orders::watch(server));
         reconciler::keep(server, looked).await;
     });
     tokio::spawn(notice::watch(server));

@@ -12,6 +12,7 @@ use crate::ecr::{self, Registry};
 use crate::http::{Documents, Refusals};
 use crate::metrics::Sampler;
 use crate::ops::Ops;
+use crate::orders::Orders;
 use crate::secrets::Secrets;
 use crate::state::{StateDir, StateError, Terminating};
 use crate::views::Readings;
@@ -28,6 +29,7 @@ pub struct Server {
     /// Where the last cleanup stopped, and how to stop one.
     pub cleanup: Progress,
     pub ops: Ops,
+    pub orders: Orders,
     pub readings: Readings,
     /// What callers from the network were shown last.
     pub documents: Documents,
@@ -79,6 +81,7 @@ impl Server {
         let registry = Registry::new(ecr::Settings::from_env(&host)?);
         let imds = Aws::from_env(&host)?.imds().clone();
         let state = StateDir::open(&config.state_dir)?;
+        let orders = Orders::load(&state)?;
         let last = state.history()?.last().map_or(0, |entry| entry.generation);
         Ok(Self {
             engine: Engine::connect(&config.docker_socket),
@@ -90,6 +93,7 @@ impl Server {
             sampler: Sampler::new(),
             cleanup: Progress::default(),
             ops: Ops::default(),
+            orders,
             readings: Readings::default(),
             documents: Documents::default(),
             refusals: Refusals::default(),

@@ -24,6 +24,7 @@ Usage: deploy-server <command> [options]
   resume                      take work again
   cleanup                     free disk space                 [--dry-run]
   refresh-secrets             read Secrets Manager again
+  take-back                   give up an order of a rollout that waits for a job
   boot-check                  before Docker starts: no container of another machine starts with it  [--docker-root DIR] [--timeout SECONDS]
   pull-secrets                write the environment file      [--environment NAME] [--file PATH] [--set NAME=VALUE]… [--timeout SECONDS]
 
@@ -41,15 +42,38 @@ Exit codes: 0 done, 1 failed, 10 rolled back, 11 down, 12 refused, 13 nothing to
 pub enum Command {
     Serve,
     Status,
-    Deploy { tag: String, force: bool, wait: bool },
+    Deploy {
+        tag: String,
+        force: bool,
+        wait: bool,
+    },
     Bootstrap(BootstrapArgs),
-    Rollback { force: bool, wait: bool },
-    Drain { within: Option<f64>, terminating: bool, stop: bool },
+    Rollback {
+        force: bool,
+        wait: bool,
+    },
+    Drain {
+        within: Option<f64>,
+        terminating: bool,
+        stop: bool,
+    },
     Resume,
-    Cleanup { dry_run: bool },
+    Cleanup {
+        dry_run: bool,
+    },
     RefreshSecrets,
+    /// What `deploy` becomes where a rollout orders it.
+    Order {
+        id: String,
+        tag: String,
+        force: bool,
+    },
+    TakeBack,
     PullSecrets(PullArgs),
-    BootCheck { docker_root: PathBuf, patience: Duration },
+    BootCheck {
+        docker_root: PathBuf,
+        patience: Duration,
+    },
 }
 
 /// The first deploy of a new host.
@@ -125,6 +149,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Parsed, In
             docker_root: given.path("docker-root", "/var/lib/docker"),
             patience: given.patience()?,
         },
+        Some("take-back") => Command::TakeBack,
         Some("pull-secrets") => Command::PullSecrets(PullArgs {
             environment: given.values.remove("environment"),
             file: given.path("file", "/opt/ghosthands/.env"),
@@ -141,6 +166,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Parsed, In
             | Command::Drain { terminating: false, .. }
             | Command::Cleanup { .. }
             | Command::RefreshSecrets
+            | Command::TakeBack
     );
     let fleet = orders && given.flag("fleet");
     given.nothing_left()?;

@@ -15,13 +15,15 @@ use fleet_protocol::exit_code::ExitCode;
 use fleet_protocol::host_reply::{HostReply, ServiceStatus};
 use fleet_protocol::ids::InstanceId;
 
-use super::{Command, ask};
+use super::{Command, ask, order};
 use crate::config::Strings;
 
 /// The pauses before the second, third and fourth try.
 const PAUSES: [u64; 3] = [10, 20, 30];
 /// Other pauses, for tests: seconds, separated by commas.
 const PAUSES_VARIABLE: &str = "GH_DEPLOY_RETRY_SECONDS";
+/// What a rollout calls its order. A server of before there were orders does not know it.
+const ORDER_VARIABLE: &str = "GH_ORDER";
 
 /// Carries the order out, and returns the exit code and the line of its report.
 pub(super) async fn carry_out(
@@ -29,6 +31,10 @@ pub(super) async fn carry_out(
     socket: &Path,
     env: &Strings,
 ) -> (ExitCode, String) {
+    let id = env.get(ORDER_VARIABLE).filter(|id| !id.is_empty());
+    if let (Command::Deploy { tag, force, .. }, Some(id)) = (command, id) {
+        return order::carry_out(id, tag, *force, socket).await;
+    }
     let pauses = pauses(env.get(PAUSES_VARIABLE).map(String::as_str));
     let mut pauses = pauses.into_iter();
     let (code, answer) = loop {
@@ -47,7 +53,7 @@ pub(super) async fn carry_out(
     (code, report(command, result, &answer, &status).line())
 }
 
-async fn ask_typed(command: &Command, socket: &Path) -> (ExitCode, HostReply) {
+pub(super) async fn ask_typed(command: &Command, socket: &Path) -> (ExitCode, HostReply) {
     let (code, answer) = ask(command, socket).await;
     (code, HostReply::read(&answer))
 }
@@ -103,14 +109,15 @@ fn result(
     }
 }
 
-fn report(
+pub(super) fn report(
     command: &Command,
     result: ActionResult,
     answer: &HostReply,
     status: &HostReply,
 ) -> ActionReport {
     let action = match command {
-        Command::Deploy { .. } => Action::Deploy,
+        Command::Deploy { .. } | Command::Order { .. } => Action::Deploy,
+        Command::TakeBack => Action::TakeBack,
         Command::Rollback { .. } => Action::Rollback,
         Command::Drain { .. } => Action::Drain,
         Command::Cleanup { .. } => Action::Cleanup,
@@ -122,17 +129,28 @@ fn report(
     let in_service = |of: fn(&ServiceStatus) -> Option<&String>| {
         tag.as_ref().and_then(|_| common(listed, of)).cloned()
     };
+    // What an order came to is told whenever the host is asked.
+    let asks = matches!(command, Command::Status | Command::Order { .. });
+    let ended = status.order_ended.as_ref().filter(|_| asks);
+    let before = match ended {
+        Some(ended) => ended.before.as_ref(),
+        None => answer.previous.as_ref().and_then(|previous| previous.image_tag.as_ref()),
+    };
+    let said = ended.and_then(|ended| ended.message.as_deref());
     // A host that does not know its own id is nobody in particular, and proves nothing.
     let instance = status.instance_id.as_deref().unwrap_or("unknown");
     ActionReport {
         digest: in_service(|service| service.digest.as_ref()),
         image_id: in_service(|service| service.image_id.as_ref()),
-        before: answer.previous.as_ref().and_then(|previous| previous.image_tag.clone()),
-        step: answer.failed_step.clone(),
-        message: answer.reason().map(str::to_owned),
+        before: before.cloned(),
+        step: ended.map_or_else(|| answer.failed_step.clone(), |ended| ended.step.clone()),
+        message: said.or_else(|| answer.reason()).map(str::to_owned),
         services: listed.iter().map(reported).collect(),
-        log: answer.log.clone(),
+        log: ended.map_or(&answer.log, |ended| &ended.log).clone(),
         image_tag: tag,
+        takes_orders: true,
+        order: status.order.clone(),
+        active_jobs: status.health.as_ref().and_then(|health| health.active_workers),
         ..ActionReport::new(InstanceId::new(instance), action, result)
     }
 }

@@ -7,6 +7,7 @@ mod args;
 mod boot_check;
 mod bootstrap;
 mod fleet;
+mod order;
 mod render;
 mod stable;
 
@@ -142,6 +143,10 @@ fn request(command: &Command) -> (&'static str, &'static str, Option<Value>) {
         Command::Resume => ("DELETE", "/drain", None),
         Command::Cleanup { dry_run } => ("POST", "/cleanup", Some(json!({ "dry_run": dry_run }))),
         Command::RefreshSecrets => ("POST", "/admin/refresh-secrets", Some(json!({}))),
+        Command::Order { id, tag, force } => {
+            ("POST", "/order", Some(json!({ "id": id, "image_tag": tag, "force": force })))
+        }
+        Command::TakeBack => ("DELETE", "/order", None),
         Command::Serve | Command::PullSecrets(_) | Command::BootCheck { .. } => {
             unreachable!("not a request")
         }

@@ -13,6 +13,7 @@ use super::run::Deployment;
 use crate::clock::now_ms;
 use crate::docker::{self, ContainerDetail};
 use crate::listener;
+use crate::orders;
 use crate::server::Server;
 use crate::service::{Service, ServiceKind};
 use crate::state::UNDRAIN;
@@ -236,7 +237,9 @@ async fn stop_old(
 async fn drain_worker(deployment: &mut Deployment<'_>) -> StepResult {
     let server = deployment.server;
     let place = &server.config.worker.place;
-    let within = server.config.timing.drain_within;
+    let actor = deployment.run.begin.actor.clone();
+    // A rollout's order waits as long as a job may take.
+    let within = orders::patience(server, &actor).unwrap_or(server.config.timing.drain_within);
     let id = deployment.run.old.get(&ServiceKind::Worker).map(|old| old.id.clone());
     let id = id.ok_or_else(|| Trouble::from("there is no worker to drain".to_owned()))?;
     let began = Instant::now();
@@ -244,6 +247,10 @@ async fn drain_worker(deployment: &mut Deployment<'_>) -> StepResult {
 
     let gone = until_it_goes_down(server, &id);
     let idle = tokio::select! {
+        biased;
+        () = orders::until_lost(server, &actor) => {
+            return Err("the order was taken back, or another took its place".to_owned().into());
+        }
         idle = drain::wait_until_idle(place, within) => idle,
         () = gone => return Ok(Done { invisible: true, caught_jobs: 0, waited_ms: waited_ms() }),
         // Its own drain has other rules than a deploy's, and waits for the lock.

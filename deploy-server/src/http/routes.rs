@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use fleet_protocol::host_order::OrderId;
 use fleet_protocol::image_tag::ImageTag;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
@@ -20,6 +21,7 @@ use crate::deploy::model::{Kind, Outcome};
 use crate::deploy::{self, Refusal, Target, Wish};
 use crate::host_drain::{self, DrainResult, DrainWish, HTTP_WAIT};
 use crate::ops::{Running, What};
+use crate::orders;
 use crate::server::Server;
 use crate::views;
 
@@ -132,8 +134,27 @@ async fn route(
             }
             begin(server, caller, wish, true).await
         }
+        ("POST", "/order") if !caller.is_remote() => {
+            let body: OrderBody = body::read(request).await?;
+            orders::accept(server, body.id, body.image_tag, body.force)
+                .map_err(|refusal| refused(&refusal))?;
+            Ok(Reply::new(202, &orders::view(server)))
+        }
+        ("DELETE", "/order") if !caller.is_remote() => {
+            let taken_back = orders::take_back(server);
+            Ok(Reply { status: 200, body: json!({ "takenBack": taken_back }) })
+        }
         _ => Err(not_found()),
     }
+}
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OrderBody {
+    id: OrderId,
+    image_tag: ImageTag,
+    #[serde(default)]
+    force: bool,
 }
 
 #[derive(serde::Deserialize)]
@@ -151,6 +172,8 @@ async fn status(server: &Server) -> Result<Reply, Reply> {
         "version": version["version"],
         "services": version["services"],
         "lastDeploy": last,
+        "order": orders::view(server),
+        "orderEnded": server.orders.newest().and_then(|held| held.ended),
         "instanceId": server.config.instance_id,
     });
     Ok(Reply { status: 200, body })

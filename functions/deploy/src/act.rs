@@ -26,20 +26,22 @@ async fn answer(app: &App, call: Call) -> Answer {
         }
         Call::DescribeGroup => Answer::Members(members(app).await),
         Call::DescribeManaged => Answer::Managed(rollouts.managed().await),
-        Call::CreateRecord { record } => {
-            let reserve = rollouts.reserve(&record).await;
-            Answer::RecordCreated(record, reserve)
+        Call::CreateRecord { record, version } => {
+            let lock = rollouts.create(&record, version).await;
+            Answer::RecordCreated(record, lock)
         }
         Call::Write { record, version } => {
             let done = rollouts.write(&record, version).await;
             Answer::Written(record, done)
         }
-        Call::Close => Answer::Closed(rollouts.close().await),
-        Call::WriteStable { stable } => {
-            let done = rollouts.write_stable(&stable).await;
+        Call::WriteStable { stable, version } => {
+            let done = rollouts.write_stable(&stable, version).await;
             Answer::StableWritten(stable, done)
         }
         Call::RequestCancel { id } => Answer::CancelRequested(rollouts.request_cancel(&id).await),
+        Call::RequestPause { id } => {
+            Answer::PauseRequested(rollouts.request_pause(id.as_ref()).await)
+        }
         Call::Send(sending) => Answer::Sent(rollouts.send(&sending).await),
         Call::Cancel { id, instances } => {
             let done = rollouts.cancel(&id, &instances).await;
@@ -62,7 +64,7 @@ pub(crate) fn changes(call: &Call) -> bool {
         | Call::DescribeManaged => false,
         Call::CreateRecord { .. }
         | Call::Write { .. }
-        | Call::Close
+        | Call::RequestPause { .. }
         | Call::WriteStable { .. }
         | Call::RequestCancel { .. }
         | Call::Send(_)

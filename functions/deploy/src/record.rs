@@ -81,13 +81,13 @@ impl PassRecord {
 
     pub(crate) fn metrics(&self) -> DeployMetrics {
         let stored = self.inputs.seen.stored();
-        let record = stored.and_then(|stored| stored.record.as_ref());
+        let record = stored.and_then(|stored| stored.record());
         let any = |is: fn(&Reason) -> bool| self.because.iter().any(is);
         let seconds = |ms: i64| u32::try_from(ms.max(0) / 1000).unwrap_or(u32::MAX);
         DeployMetrics {
             at: self.inputs.now,
             group: self.group.clone(),
-            in_progress: stored.map(|stored| stored.record.is_some()),
+            in_progress: stored.map(|stored| stored.record().is_some()),
             age_s: record.map(|record| seconds(self.inputs.now.since(record.at))),
             succeeded: any(|reason| matches!(reason, Reason::Proven { .. })),
             failed: any(|reason| {

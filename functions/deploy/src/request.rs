@@ -44,7 +44,10 @@ pub(crate) fn read(delivered: &Event, document: &str) -> Result<Request, String>
     if let Some(name) = detail("document-name").filter(|name| *name != document) {
         return Ok(Request::Foreign { trigger, why: format!("it is about the document {name}") });
     }
-    if let Some(action) = action(&event.detail).filter(|action| action != "deploy") {
+    let rollouts = ["deploy", "status", "take-back"];
+    if let Some(action) =
+        action(&event.detail).filter(|action| !rollouts.contains(&action.as_str()))
+    {
         return Ok(Request::Foreign { trigger, why: format!("it is about the order {action}") });
     }
     Ok(Request::Pass { trigger, hint: detail("command-id").map(CommandId::new) })

@@ -130,6 +130,11 @@ fn body(stable: &Stable, event: &str, environment: &str) -> String {
         "environment": environment,
         "deployment_id": stable.pointer.deployment_id,
         "previous_image_tag": stable.pointer.before,
+        "commit_sha": stable.build.commit_sha,
+        "commit_message": stable.build.commit_message,
+        "branch": stable.build.branch,
+        "repository": stable.build.repository,
+        "run_url": stable.build.run_url,
         "triggered_by": "ghosthands-fleet",
         "timestamp": stable.pointer.at,
     })
@@ -164,6 +169,7 @@ mod tests {
             },
             kind,
             webhook_pending: true,
+            build: fleet_core::rollout::Build { branch: "main".to_owned(), ..Default::default() },
             ended: Vec::new(),
         }
     }
@@ -191,6 +197,11 @@ mod tests {
         let body: serde_json::Value = serde_json::from_slice(body).unwrap();
         assert_eq!(body["event"], "ghosthands.deploy_ready");
         assert_eq!(body["image_tag"], "v2");
+        // VALET reads each of them as a string, given or not.
+        assert_eq!(body["branch"], "main");
+        for field in ["commit_sha", "commit_message", "branch", "repository", "run_url"] {
+            assert!(body[field].is_string(), "{field}: {body}");
+        }
         let back = webhook.request(&stable(Kind::Rollback), &key, now).unwrap();
         assert_eq!(back.headers().get("x-gh-event"), Some("rollback"));
     }

@@ -13,6 +13,8 @@ pub enum Action {
     Cleanup,
     RefreshSecrets,
     Status,
+    /// Takes an order back that waits for a job.
+    TakeBack,
     /// A word that this version does not know.
     #[serde(other)]
     Unknown,
@@ -20,13 +22,14 @@ pub enum Action {
 
 impl Action {
     /// Those that the document takes, in its order.
-    pub const ALL: [Action; 6] = [
+    pub const ALL: [Action; 7] = [
         Action::Drain,
         Action::Deploy,
         Action::Rollback,
         Action::Cleanup,
         Action::RefreshSecrets,
         Action::Status,
+        Action::TakeBack,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -37,6 +40,7 @@ impl Action {
             Action::Cleanup => "cleanup",
             Action::RefreshSecrets => "refresh-secrets",
             Action::Status => "status",
+            Action::TakeBack => "take-back",
             Action::Unknown => "unknown",
         }
     }

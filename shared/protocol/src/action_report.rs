@@ -1,6 +1,7 @@
 //! What a host says when an order of a rollout, or another of the control plane's, ends.
 
 use crate::action::Action;
+use crate::host_order::HostOrder;
 use crate::ids::InstanceId;
 use crate::image_tag::ImageTag;
 use crate::line;
@@ -44,6 +45,15 @@ pub struct ActionReport {
     pub message: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub services: Vec<ServiceReport>,
+    /// The host accepts orders and answers for them later; an older one carries them out at once.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub takes_orders: bool,
+    /// The newest order that it accepted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<HostOrder>,
+    /// Jobs that run; `None` where the worker did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub active_jobs: Option<u32>,
     /// The last lines of a container that failed.
     #[serde(default)]
     pub log: Vec<String>,
@@ -73,6 +83,12 @@ pub enum ActionResult {
     Down,
     /// It failed before anything was touched.
     Failed,
+    /// The host holds the order, and carries it out when the running job ends.
+    Accepted,
+    /// The running job had the job limit and goes on; the order was given up.
+    AtLimit,
+    /// The order was taken back before anything was stopped.
+    TakenBack,
     /// A job runs, and nobody wanted to end it.
     Busy,
     /// Something else is in progress on the host.
@@ -109,6 +125,9 @@ impl ActionReport {
             step: None,
             message: None,
             services: Vec::new(),
+            takes_orders: false,
+            order: None,
+            active_jobs: None,
             log: Vec::new(),
         }
     }

@@ -1,6 +1,7 @@
 //! The parameters of the hosts' SSM document, `GhostHands-Host`, which template.yaml defines.
 
 use crate::action::Action;
+use crate::host_order::OrderId;
 use crate::image_tag::ImageTag;
 
 pub const ACTION: &str = "Action";
@@ -9,6 +10,8 @@ pub const STOP: &str = "Stop";
 pub const LEAVING: &str = "Leaving";
 pub const IMAGE_TAG: &str = "ImageTag";
 pub const FORCE: &str = "Force";
+/// What a rollout calls an order.
+pub const ORDER: &str = "Order";
 pub const EXECUTION_SECONDS: &str = "ExecutionSeconds";
 
 /// What one command asks of a host. What is `None` or false is left to the document's defaults.
@@ -24,6 +27,8 @@ pub struct HostCommand {
     pub image_tag: Option<ImageTag>,
     /// Deploy although a job runs, and replace what is up to date.
     pub force: bool,
+    /// What a rollout calls this order: the host accepts it and carries it out when its job ends.
+    pub order: Option<OrderId>,
     /// After so long SSM gives the host up; its work goes on.
     pub execution_s: Option<u32>,
 }
@@ -37,6 +42,7 @@ impl HostCommand {
             leaving: None,
             image_tag: None,
             force: false,
+            order: None,
             execution_s: None,
         }
     }
@@ -50,6 +56,7 @@ impl HostCommand {
             (LEAVING, self.leaving.map(|leaving| leaving.to_string())),
             (IMAGE_TAG, self.image_tag.as_ref().map(ToString::to_string)),
             (FORCE, self.force.then(|| "true".to_owned())),
+            (ORDER, self.order.as_ref().map(ToString::to_string)),
             (EXECUTION_SECONDS, self.execution_s.map(|seconds| seconds.to_string())),
         ];
         texts.into_iter().filter_map(|(name, text)| Some((name, text?))).collect()
@@ -65,6 +72,7 @@ impl HostCommand {
             leaving: given(LEAVING).map(|text| text == "true"),
             image_tag: given(IMAGE_TAG).and_then(|text| ImageTag::parse(text).ok()),
             force: given(FORCE) == Some("true"),
+            order: given(ORDER).and_then(OrderId::parse),
             execution_s: given(EXECUTION_SECONDS).and_then(|text| text.parse().ok()),
         })
     }
@@ -84,6 +92,7 @@ mod tests {
             leaving: Some(false),
             image_tag: ImageTag::parse("v2").ok(),
             force: true,
+            order: OrderId::parse("abcdef012345.apply.1"),
             execution_s: Some(1200),
         };
         assert_eq!(plain.parameters(), [(ACTION, "cleanup".to_owned())]);

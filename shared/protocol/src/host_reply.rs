@@ -2,6 +2,7 @@
 //! given: the end of a deploy, or what the host is doing.
 
 use crate::action_report::ActionReport;
+use crate::host_order::{HostOrder, OrderEnd};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -29,6 +30,9 @@ pub struct HostReply {
     pub instance_id: Option<String>,
     pub health: Option<HostHealth>,
     pub services: Option<Vec<ServiceStatus>>,
+    /// The newest order of a rollout, and what it came to.
+    pub order: Option<HostOrder>,
+    pub order_ended: Option<OrderEnd>,
 }
 
 /// The field `status`: what became of a deploy, or how the host is.
@@ -69,6 +73,8 @@ pub struct HostHealth {
     pub terminating: bool,
     /// What is wrong with it.
     pub reason: Option<String>,
+    /// Jobs that run; unknown where the worker does not say.
+    pub active_workers: Option<u32>,
 }
 
 /// What one service of a host runs.

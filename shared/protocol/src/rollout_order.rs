@@ -29,21 +29,43 @@ pub enum Part {
         by: Option<String>,
         why: Option<String>,
     },
-    /// A later command of the rollout `of`.
-    Later { step: Step, round: u8, of: CommandId },
+    /// A later command of the rollout `of`, by its number among the rollout's commands.
+    Later { step: Step, round: u16, of: CommandId },
 }
 
 /// What a command of a rollout is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Step {
-    /// Brings the version to the hosts that were there.
+    /// Asks every host what it runs, whether a job runs, and what became of its order.
+    #[default]
+    Survey,
+    /// Orders the version on named hosts. The former version's `sweep` was the same.
+    #[serde(alias = "sweep")]
     Apply,
-    /// Brings it to those that lack it for a reason that is not the version: born meanwhile, not
-    /// reached, busy.
-    Sweep,
-    /// Brings the version before back to hosts that may have the new one.
+    /// Takes orders back that still wait for a job.
+    TakeBack,
+    /// Orders the version before on hosts that may have the new one.
     Undo,
+}
+
+impl Step {
+    /// The words of a comment, which has room for 100 characters.
+    const LATER: [(Step, &str); 5] = [
+        (Step::Survey, "ask"),
+        (Step::Apply, "run"),
+        (Step::TakeBack, "back"),
+        (Step::Undo, "undo"),
+        (Step::Apply, "sweep"),
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        Self::LATER.iter().find(|(step, _)| *step == self).map_or("ask", |(_, word)| word)
+    }
+
+    fn parse(word: &str) -> Option<Step> {
+        Self::LATER.iter().find(|(_, known)| *known == word).map(|(step, _)| *step)
+    }
 }
 
 /// Twelve hexadecimal digits that stand for an `Idempotency-Key`.
@@ -82,8 +104,7 @@ impl RolloutOrder {
                 }
             }
             Part::Later { step, round, of } => {
-                let step = if *step == Step::Undo { "undo" } else { "sweep" };
-                comment.push_str(&format!(" {step}={round} of={of}"));
+                comment.push_str(&format!(" {}={round} of={of}", step.as_str()));
             }
         }
         comment
@@ -106,10 +127,12 @@ impl RolloutOrder {
             match (name, value) {
                 ("key", value) => key = Some(Key(value.to_owned())),
                 ("by", value) => by = Some(value.to_owned()),
-                ("sweep", round) => later = Some((Step::Sweep, round.parse().ok()?)),
-                ("undo", round) => later = Some((Step::Undo, round.parse().ok()?)),
                 ("of", id) => of = Some(CommandId::new(id)),
-                _ => {}
+                (name, round) => {
+                    if let Some(step) = Step::parse(name) {
+                        later = Some((step, round.parse().ok()?));
+                    }
+                }
             }
         }
         let part = match (key, later, of) {
@@ -128,10 +151,22 @@ impl RolloutOrder {
         }
     }
 
+    /// What it is for. The first command of a rollout only asks; that of another deployment is all
+    /// there is of it.
     pub fn step(&self) -> Step {
         match self.part {
+            Part::Root { .. } if self.kind.is_rollout() => Step::Survey,
             Part::Root { .. } => Step::Apply,
             Part::Later { step, .. } => step,
+        }
+    }
+
+    /// The `Action` of the hosts' document.
+    pub fn action(&self) -> Action {
+        match self.step() {
+            Step::Survey => Action::Status,
+            Step::TakeBack => Action::TakeBack,
+            Step::Apply | Step::Undo => self.kind.action(),
         }
     }
 }
@@ -242,11 +277,8 @@ mod tests {
             for strategy in Strategy::ALL {
                 let by = Some("1a2b3c4d".to_owned());
                 let root = Part::Root { key: key.clone(), by, why: Some("fix".to_owned()) };
-                let later = [Step::Sweep, Step::Undo].map(|step| Part::Later {
-                    step,
-                    round: 3,
-                    of: of.clone(),
-                });
+                let later = [Step::Survey, Step::Apply, Step::TakeBack, Step::Undo]
+                    .map(|step| Part::Later { step, round: 65_535, of: of.clone() });
                 let parts = [root, Part::Root { key: key.clone(), by: None, why: None }]
                     .into_iter()
                     .chain(later);

@@ -6,12 +6,13 @@ use fleet_clients::aws::Aws;
 use fleet_clients::config::DeployConfig;
 use fleet_clients::rollouts::Rollouts;
 use fleet_core::rollout::{
-    CallResult, Key, Kind, LockResult, Pace, Part, Record, RolloutOrder, SendResult, Sending, Sent,
-    Step, Strategy, Targets,
+    CallResult, Key, Kind, LockResult, Part, Record, RolloutOrder, SendResult, Sending, Sent,
+    Stable, State, Step, Strategy, Targets,
 };
 use fleet_protocol::ids::InstanceId;
 use fleet_protocol::image_tag::ImageTag;
 use fleet_protocol::reading::Reading;
+use fleet_protocol::stable::StablePointer;
 use fleet_protocol::time::UnixMs;
 use std::collections::BTreeMap;
 
@@ -32,7 +33,7 @@ fn sending(world: &World) -> Sending {
         image_tag: Some(ImageTag::parse("v2").expect("a tag")),
         force: true,
         targets: Targets::Hosts(hosts),
-        pace: Pace::of(Strategy::Canary, 1),
+        host_order: None,
     }
 }
 
@@ -69,11 +70,13 @@ async fn an_order_is_sent_again_only_where_ssm_did_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn creating_the_record_is_the_lock_and_whoever_writes_second_notices() {
+async fn the_first_who_writes_the_record_has_the_lock_and_whoever_writes_second_undoes_it() {
     let world = World::with(Setup { hosts: 1, asleep: true, ..Setup::default() }).await;
     let rollouts = rollouts(&world);
-    let record = Record {
-        key: Key::of_hash("abcdef012345"),
+    let record = |key: &str| Record {
+        number: 1,
+        over: None,
+        key: Key::of_hash(key),
         attempt: None,
         kind: Kind::Deploy,
         image_tag: ImageTag::parse("v2").expect("a tag"),
@@ -81,26 +84,75 @@ async fn creating_the_record_is_the_lock_and_whoever_writes_second_notices() {
         force: false,
         at: UnixMs(1),
         before: None,
+        build: Default::default(),
+        former: None,
         expected: Vec::new(),
-        commands: vec![Sent { step: Step::Apply, round: 0, id: None, at: UnixMs(1) }],
+        commands: vec![Sent { step: Step::Survey, round: 0, id: None, at: UnixMs(1) }],
+        id: None,
+        last: 0,
+        proven: 0,
+        progress_at: None,
+        undo: false,
+        moved: false,
+        forgot: false,
         missed: None,
     };
-    assert_eq!(rollouts.reserve(&record).await, LockResult::Acquired);
-    assert_eq!(rollouts.reserve(&record).await, LockResult::Held);
-    let Reading::Known(stored) = rollouts.stored().await else { panic!("it is kept") };
-    assert_eq!((stored.record.as_ref(), stored.version), (Some(&record), 1));
-    assert_eq!(rollouts.write(&record, 1).await, CallResult::Done);
-    let CallResult::Failed { detail } = rollouts.write(&record, 1).await else {
+    let (first, second) = (record("abcdef012345"), record("012345abcdef"));
+    assert_eq!(rollouts.create(&first, 0).await, LockResult::Acquired);
+    assert_eq!(rollouts.create(&second, 0).await, LockResult::Held);
+    let Reading::Known(stored) = rollouts.stored().await else { panic!("it is stored") };
+    assert_eq!((stored.record(), stored.version(1)), (Some(&first), 3));
+    // Of three at once the third one may come before the second one has put anything back.
+    world.double.put_parameter(RECORDS[1], &second.write()).expect("kept");
+    assert_eq!(rollouts.create(&record("00000000000c"), 0).await, LockResult::Held);
+    let Reading::Known(stored) = rollouts.stored().await else { panic!("it is stored") };
+    assert_eq!((stored.record(), stored.version(1)), (Some(&first), 6));
+    assert_eq!(rollouts.write(&first, 6).await, CallResult::Done);
+    let CallResult::Failed { detail } = rollouts.write(&second, 6).await else {
         panic!("somebody wrote meanwhile")
     };
     assert!(detail.contains("somebody else"), "{detail}");
-    assert_eq!(rollouts.close().await, CallResult::Done);
-    assert_eq!(rollouts.close().await, CallResult::Done, "what is gone is gone");
-    world.double.put_parameter(RECORD, "rubbish").expect("kept");
+    let Reading::Known(stored) = rollouts.stored().await else { panic!("it is stored") };
+    assert_eq!(stored.record(), Some(&first));
+    // The next rollout has the other parameter.
+    let over = Record { over: Some(State::Failed), ..first };
+    assert_eq!(rollouts.write(&over, stored.version(1)).await, CallResult::Done);
+    let next = Record { number: 2, ..second };
+    assert_eq!(rollouts.create(&next, 0).await, LockResult::Acquired);
+    let Reading::Known(stored) = rollouts.stored().await else { panic!("it is stored") };
+    assert_eq!((stored.record(), stored.newest()), (Some(&next), Some(&next)));
+    world.double.put_parameter(RECORDS[0], "rubbish").expect("kept");
     let Reading::Unknown(unknown) = rollouts.stored().await else { panic!("rubbish is no record") };
-    assert!(
-        unknown.detail.contains(RECORD) && unknown.detail.contains("delete it"),
-        "{}",
-        unknown.detail
-    );
+    let said = unknown.detail;
+    assert!(said.contains(RECORDS[0]) && said.contains("delete it"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pointer_that_was_written_by_two_keeps_what_the_first_one_wrote() {
+    let world = World::with(Setup { hosts: 1, asleep: true, ..Setup::default() }).await;
+    let rollouts = rollouts(&world);
+    let Reading::Known(stored) = rollouts.stored().await else { panic!("it is stored") };
+    let (stable, version) = (stored.stable.expect("v1"), stored.stable_version);
+    let to = |tag: &str| {
+        let image_tag = ImageTag::parse(tag).expect("a tag");
+        Stable { pointer: StablePointer { image_tag, ..stable.pointer.clone() }, ..stable.clone() }
+    };
+    assert_eq!(rollouts.write_stable(&to("v3"), version).await, CallResult::Done);
+    let late = rollouts.write_stable(&to("v2"), version).await;
+    assert!(matches!(late, CallResult::Failed { .. }), "{late:?}");
+    assert_eq!(world.stable()["image_tag"], "v3");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pause_is_written_down_and_taken_back_without_a_parameter_being_deleted() {
+    let world = World::with(Setup { hosts: 1, asleep: true, ..Setup::default() }).await;
+    let rollouts = rollouts(&world);
+    let id = fleet_protocol::ids::CommandId::new("0831e1a8-a1ac-4257-a1fd-c831bb48c7ad");
+    for (wish, stored) in [(Some(&id), Some(id.clone())), (None, None)] {
+        assert_eq!(rollouts.request_pause(wish).await, CallResult::Done);
+        let Reading::Known(read) = rollouts.stored().await else { panic!("it is stored") };
+        assert_eq!(read.paused, stored);
+    }
+    let calls = world.double.calls();
+    assert!(calls.iter().all(|call| !format!("{call:?}").contains("DeleteParameter")));
 }

@@ -18,7 +18,6 @@ async fn dies_after(calls: usize) {
         "DescribeInstanceInformation",
         "PutParameter",
         "SendCommand",
-        "DeleteParameter",
         "GetSecretValue",
     ] {
         world.double.faults().delay(action, 4, Duration::from_millis(60));
@@ -86,7 +85,8 @@ async fn a_record_that_was_lost_is_made_anew_by_the_end_of_its_command() {
     let world = World::start(2).await;
     world.all(&Mood::Held);
     let id = world.deploy("k", json!({ "image_tag": "v2" })).await;
-    assert!(world.double.delete_parameter(RECORD));
+    let (name, _) = world.records().remove(0);
+    assert!(world.double.delete_parameter(name));
     world.all(&Mood::Good);
     world.until("the pointer moves", || world.stable()["image_tag"] == "v2").await;
     let view = world.ended(&id).await;

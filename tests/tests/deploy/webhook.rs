@@ -61,7 +61,11 @@ async fn the_news_goes_out_after_the_proof_and_until_it_is_taken() {
     // Three attempts of the first pass fail; a later one is taken.
     let (url, news) = valet(&[500, 503, 500, 200]);
     let world = world(url).await;
-    let id = world.deploy("k", json!({ "image_tag": "v2" })).await;
+    let build = json!({
+        "image_tag": "v2", "commit_sha": "0ecc742", "commit_message": "fix: it\n\nall of it", "branch": "main",
+        "run_url": "https://ci.example/runs/7",
+    });
+    let id = world.deploy("k", build.clone()).await;
     assert_eq!(
         world.ended(&id).await["state"],
         "succeeded",
@@ -92,6 +96,11 @@ async fn the_news_goes_out_after_the_proof_and_until_it_is_taken() {
             (&body["event"], &body["image_tag"]),
             (&json!("ghosthands.deploy_ready"), &json!("v2"))
         );
+        // VALET's schema takes strings only, also for what nobody gave.
+        for field in ["commit_sha", "commit_message", "branch", "run_url"] {
+            assert_eq!(body[field], build[field], "{field}");
+        }
+        assert_eq!(body["repository"], "");
     }
 }
 

@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 pub(crate) const GROUP: &str = "ghosthands-worker-asg";
 pub(crate) const SECRET: &str = "ghosthands/test/fleet";
 pub(crate) const STABLE: &str = "/ghosthands/test/stable";
-pub(crate) const RECORD: &str = "/ghosthands/test/rollout";
+/// Records take turns between these two.
+pub(crate) const RECORDS: [&str; 2] = ["/ghosthands/test/rollout", "/ghosthands/test/rollout-2"];
 pub(crate) const CANCELLED: &str = "/ghosthands/test/rollout-cancelled";
 pub(crate) const OPERATOR: &str = "an-operators-token-for-tests";
 pub(crate) const READER: &str = "a-readers-token-for-tests";
@@ -31,7 +32,7 @@ pub(crate) enum Mood {
     RollsBack(&'static str),
     /// This version fails, and nothing runs any more.
     Down(&'static str),
-    /// A job runs.
+    /// A job runs: an order waits for it.
     Busy,
     /// It reports success and did nothing.
     Lies,
@@ -47,6 +48,61 @@ pub(crate) struct Host {
     pub(crate) mood: Mood,
     /// Orders that it took.
     pub(crate) orders: Vec<String>,
+    held: Option<HeldOrder>,
+}
+
+/// The newest order of a rollout.
+#[derive(Clone, Debug)]
+struct HeldOrder {
+    id: String,
+    tag: String,
+    /// What it came to.
+    result: Option<String>,
+    /// What was in service when it came.
+    before: String,
+}
+
+impl Host {
+    fn new(runs: &str) -> Host {
+        Host { runs: runs.to_owned(), mood: Mood::Good, orders: Vec::new(), held: None }
+    }
+
+    /// The swap for the version, as far as the mood lets it end: its exit code, result and step.
+    fn swap(&mut self, tag: &str) -> (i32, &'static str, Option<&'static str>) {
+        match &self.mood {
+            Mood::RollsBack(bad) if *bad == tag => (10, "rolled_back", Some("start-services")),
+            Mood::Down(bad) if *bad == tag => {
+                self.runs = String::new();
+                (11, "down", Some("start-services"))
+            }
+            Mood::Lies => (0, "deployed", None),
+            _ if self.runs == tag => (0, "already_current", None),
+            Mood::Busy => (0, "accepted", Some("drain-worker")),
+            _ => {
+                tag.clone_into(&mut self.runs);
+                (0, "deployed", None)
+            }
+        }
+    }
+
+    /// Carries out an order; the same one again only tells what became of it.
+    fn order(&mut self, id: &str, tag: &str) -> (i32, &'static str, Option<&'static str>) {
+        let before = self.runs.clone();
+        if let Some(HeldOrder { id: held, result: Some(result), .. }) = &self.held
+            && held == id
+        {
+            return match result.as_str() {
+                "rolled_back" => (10, "rolled_back", Some("start-services")),
+                "down" => (11, "down", Some("start-services")),
+                "already_current" => (0, "already_current", None),
+                _ => (0, "deployed", None),
+            };
+        }
+        let swap = self.swap(tag);
+        let result = (swap.1 != "accepted").then(|| swap.1.to_owned());
+        self.held = Some(HeldOrder { id: id.to_owned(), tag: tag.to_owned(), result, before });
+        swap
+    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -62,44 +118,56 @@ impl Hosts {
         let parameter = |name: &str| {
             run.parameters.get(name).and_then(|values| values.first()).cloned().unwrap_or_default()
         };
-        let (action, tag) = (parameter("Action"), parameter("ImageTag"));
+        let (action, tag, id) = (parameter("Action"), parameter("ImageTag"), parameter("Order"));
         {
             let mut hosts = self.lock();
-            let new = Host { runs: first, mood: Mood::Good, orders: Vec::new() };
-            let host = hosts.entry(run.instance.clone()).or_insert(new);
-            host.orders.push(format!("{action} {tag}").trim().to_owned());
+            let host = hosts.entry(run.instance.clone()).or_insert_with(|| Host::new(&first));
+            if action != "status" {
+                host.orders.push(format!("{action} {tag}").trim().to_owned());
+            }
         }
-        while self.lock()[&run.instance].mood == Mood::Held {
+        while action != "status" && self.lock()[&run.instance].mood == Mood::Held {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         let mut hosts = self.lock();
         let host = hosts.get_mut(&run.instance).expect("it took the order");
-        let before = host.runs.clone();
-        let (code, result, step) = match &host.mood {
-            _ if action != "deploy" => (0, "done", None),
-            Mood::RollsBack(bad) if *bad == tag => (10, "rolled_back", Some("start-services")),
-            Mood::Down(bad) if *bad == tag => {
-                host.runs = String::new();
-                (11, "down", Some("start-services"))
+        let (code, result, step) = match action.as_str() {
+            "deploy" => host.order(&id, &tag),
+            "take-back" => {
+                if let Some(HeldOrder { result: result @ None, .. }) = &mut host.held {
+                    *result = Some("taken_back".to_owned());
+                }
+                (0, "done", None)
             }
-            Mood::Busy => (0, "busy", Some("drain-worker")),
-            Mood::Lies => (0, "deployed", None),
-            Mood::Mute(times) => {
-                let times = *times;
-                host.runs.clone_from(&tag);
-                host.mood = if times > 1 { Mood::Mute(times - 1) } else { Mood::Good };
-                return CommandOutput::exit(0);
+            "status" => {
+                // The job has ended meanwhile.
+                if let Some(HeldOrder { id, tag, result: None, .. }) = host.held.clone() {
+                    host.order(&id, &tag);
+                }
+                (0, "done", None)
             }
-            _ if host.runs == tag => (0, "already_current", None),
-            _ => {
-                host.runs.clone_from(&tag);
-                (0, "deployed", None)
-            }
+            _ => (0, "done", None),
         };
+        if let (Mood::Mute(times), "deploy") = (&host.mood, action.as_str()) {
+            let times = *times;
+            host.mood = if times > 1 { Mood::Mute(times - 1) } else { Mood::Good };
+            return CommandOutput::exit(0);
+        }
+        let ended = host.held.as_ref().filter(|order| order.result.is_some());
+        let before = ended.map(|order| order.before.clone());
+        let order = host.held.as_ref().map(|order| {
+            json!({
+                "id": order.id, "imageTag": order.tag,
+                "acceptedAt": "2026-11-25T00:00:00Z", "limitAt": "2026-11-25T04:00:00Z",
+                "state": if order.result.is_some() { "ended" } else { "waiting" },
+                "result": order.result,
+            })
+        });
         let log = if code == 0 { vec![] } else { vec!["the version's last words"] };
         let line = json!({
             "v": 1, "instanceId": run.instance, "action": action, "result": result, "step": step,
             "message": format!("{action} {result}"), "imageTag": host.runs, "before": before, "log": log,
+            "takesOrders": true, "order": order, "activeJobs": u32::from(host.mood == Mood::Busy),
         });
         CommandOutput::exit(code).stdout(format!("{line}\n"))
     }
@@ -179,8 +247,7 @@ impl World {
             .await;
         let first = if setup.fresh { "v0" } else { "v1" };
         for id in world.in_service() {
-            let host = Host { runs: first.to_owned(), mood: Mood::Good, orders: Vec::new() };
-            world.hosts.lock().insert(id, host);
+            world.hosts.lock().insert(id, Host::new(first));
         }
         world
     }
@@ -259,10 +326,28 @@ impl World {
 
     /// The rollout once it is over and another one may begin.
     pub(crate) async fn ended(&self, id: &str) -> Value {
-        self.until("the rollout is over", || self.double.parameter(RECORD).is_none()).await;
+        self.until("the rollout is over", || self.record().is_none()).await;
         let view = self.get(id).await;
         assert_ne!(view["state"], "in_progress", "{view}");
         view
+    }
+
+    /// The record of the rollout in progress.
+    pub(crate) fn record(&self) -> Option<Value> {
+        self.records().into_iter().map(|(_, record)| record).next().filter(|r| r["over"].is_null())
+    }
+
+    /// The records, each with its parameter, the newest rollout's first.
+    pub(crate) fn records(&self) -> Vec<(&'static str, Value)> {
+        let read = |name| Some((name, serde_json::from_str(&self.double.parameter(name)?).ok()?));
+        let mut records: Vec<(&str, Value)> = RECORDS.into_iter().filter_map(read).collect();
+        records.sort_by_key(|(_, record)| std::cmp::Reverse(record["number"].as_u64()));
+        records
+    }
+
+    /// How many rollouts were begun.
+    pub(crate) fn begun(&self) -> usize {
+        self.double.commands().iter().filter(|command| command.comment.contains(" key=")).count()
     }
 
     pub(crate) fn stable(&self) -> Value {

@@ -4,7 +4,8 @@ use super::{Accepted, body, no_such, no_such_yet, unavailable};
 use crate::act::perform;
 use crate::app::App;
 use fleet_core::rollout::{
-    Answer, Call, Kind, Seen, Start, Started, State, Strategy, explain, start,
+    Answer, Build, Call, Kind, Record, Seen, Start, Started, State, Strategy, explain, start,
+    version_to_go_back_to,
 };
 use fleet_lambda::{Call as Request, Caller, Problem, now};
 use fleet_protocol::ids::{CommandId, InstanceId};
@@ -17,6 +18,7 @@ const ROUNDS: usize = 12;
 pub(super) async fn deploy(app: &App, asked: &mut Request<'_>) -> Result<Accepted, Problem> {
     let key = body::key(idempotency_key(asked)?)?;
     let wish: body::Deploy = body::read(asked.body)?;
+    let build = wish.build()?;
     let why = body::reason(wish.reason.as_deref())?;
     asked.asked = json!(wish);
     let wish = Start {
@@ -28,6 +30,7 @@ pub(super) async fn deploy(app: &App, asked: &mut Request<'_>) -> Result<Accepte
         force: wish.force,
         by: asked.caller.as_ref().map(Caller::fingerprint),
         why,
+        build,
         hosts: None,
     };
     begin(app, wish, Seen::default()).await
@@ -60,33 +63,25 @@ pub(super) async fn roll_back(
         Some(Reading::Known(Some(_))) => return Err(no_such(id.as_str())),
         Some(Reading::Known(None)) | None => return Err(no_such_yet(id)),
     }
-    let running = stored.record.as_ref().filter(|record| record.key != key);
-    if let Some(record) = running {
+    let running = stored.record().filter(|record| record.key != key);
+    // A proven one only waits for instances that boot, and the next one brings those along.
+    let settles = |record: &&Record| {
+        let ended = record.id().and_then(|id| stored.stable.as_ref()?.ended(id));
+        ended.is_none_or(|ended| ended.state != State::Succeeded)
+    };
+    if let Some(record) = running.filter(settles) {
         return Err(conflict(record.id().or(Some(id)), "; cancel it first, or wait for its end"));
     }
-    let nothing = |detail: &str| Problem::new(409, "Conflict", detail);
-    let Some(stable) = &stored.stable else {
-        return Err(nothing(
-            "no version was ever proven, so there is none to go back to: deploy one by its tag",
-        ));
-    };
-    let image_tag = if let Some(record) = &stored.record {
-        Some(record.image_tag.clone())
-    } else if let Some(ended) = stable.ended_with(&key) {
-        // The pointer may have moved since the first such request, whose command has the version.
-        let id = ended.id.clone();
-        let answers = perform(app, vec![Call::ReadCommand { id: id.clone() }]).await;
+    // The first request with this key may be over, and its command has the version.
+    let first = stored.stable.as_ref().and_then(|stable| stable.ended_with(&key));
+    if let Some(first) = first {
+        let answers = perform(app, vec![Call::ReadCommand { id: first.id.clone() }]).await;
         answers.into_iter().for_each(|answer| seen.take(answer));
-        let first = seen.commands.get(&id).and_then(Reading::known).and_then(Option::as_ref);
-        first.and_then(|first| first.command.image_tag.clone())
-    } else if stable.pointer.deployment_id.as_ref() == Some(id) {
-        let before = stable.pointer.before.clone();
-        Some(before.ok_or_else(|| {
-            nothing("no version was proven before this one: deploy one by its tag")
-        })?)
-    } else {
-        Some(stable.pointer.image_tag.clone())
-    };
+    }
+    let first = first.and_then(|first| seen.commands.get(&first.id));
+    let first = first.and_then(Reading::known).and_then(Option::as_ref);
+    let image_tag = version_to_go_back_to(&stored, id, &key, first.map(|first| &first.command))
+        .map_err(|nothing| Problem::new(409, "Conflict", nothing.to_string()))?;
     let wish = Start {
         key,
         attempt: body::hashed(asked.request_id),
@@ -96,6 +91,7 @@ pub(super) async fn roll_back(
         force: wish.force,
         by: asked.caller.as_ref().map(Caller::fingerprint),
         why,
+        build: Build::default(),
         hosts: None,
     };
     begin(app, wish, seen).await
@@ -130,6 +126,7 @@ pub(super) async fn act(
         force: false,
         by: asked.caller.as_ref().map(Caller::fingerprint),
         why,
+        build: Build::default(),
         hosts,
     };
     begin(app, wish, Seen::default()).await
@@ -144,15 +141,17 @@ async fn begin(app: &App, wish: Start, mut seen: Seen) -> Result<Accepted, Probl
     for _ in 0..ROUNDS {
         let calls = match start(&wish, now, &seen) {
             Ok(calls) => calls,
-            Err(started) => return told(&wish, &seen, started),
+            Err(started) => return answer(app, &wish, &seen, started),
         };
         let answers: Vec<Answer> = perform(app, calls).await;
         answers.into_iter().for_each(|answer| seen.take(answer));
     }
-    Err(unavailable("it came to no end; send the same request again"))
+    Err(unavailable(&format!(
+        "the rollout was not begun within {ROUNDS} rounds of calls; send the same request with the same Idempotency-Key again"
+    )))
 }
 
-fn told(wish: &Start, seen: &Seen, started: Started) -> Result<Accepted, Problem> {
+fn answer(app: &App, wish: &Start, seen: &Seen, started: Started) -> Result<Accepted, Problem> {
     match started {
         Started::Accepted { id, hosts, image_tag } => {
             let stable = seen.stored().and_then(|stored| stored.stable.as_ref());
@@ -167,7 +166,7 @@ fn told(wish: &Start, seen: &Seen, started: Started) -> Result<Accepted, Problem
                 strategy: rollout.then(|| wish.strategy.as_str()),
                 state: ended.map_or(State::InProgress, |ended| ended.state),
                 note: (rollout && count > 0 && ended.is_none())
-                    .then(|| explain(wish.strategy, count)),
+                    .then(|| explain(wish.strategy, count, app.config.share)),
                 targets: hosts.iter().map(ToString::to_string).collect(),
             })
         }

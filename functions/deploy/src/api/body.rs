@@ -1,6 +1,6 @@
 //! What requests carry, checked: everything that is wrong is named, with what to do about it.
 
-use fleet_core::rollout::{Key, Strategy};
+use fleet_core::rollout::{Build, Key, Strategy};
 use fleet_lambda::Problem;
 use fleet_protocol::ids::InstanceId;
 use fleet_protocol::image_tag::ImageTag;
@@ -11,6 +11,8 @@ use std::fmt::Write;
 
 const KEY: &str = "send 1 to 255 printable ASCII characters without spaces, the same for every repetition of this request";
 const REASON: usize = 200;
+/// CI may send a whole commit message; the beginning of it is kept.
+const BUILD: usize = 4096;
 /// What SSM takes by id.
 const HOSTS: usize = 50;
 
@@ -23,6 +25,37 @@ pub(super) struct Deploy {
     #[serde(default)]
     pub(super) force: bool,
     pub(super) reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    commit_sha: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    commit_message: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    branch: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    repository: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    run_url: Option<String>,
+}
+
+impl Deploy {
+    /// What CI says of the version, for the deploy webhook.
+    pub(super) fn build(&self) -> Result<Build, Problem> {
+        let text = |name: &str, given: &Option<String>| {
+            let text = given.as_deref().unwrap_or_default();
+            if text.len() > BUILD {
+                return Err(bad(format!("{name}: use at most {BUILD} bytes")));
+            }
+            Ok(text.to_owned())
+        };
+        let build = Build {
+            commit_sha: text("commit_sha", &self.commit_sha)?,
+            commit_message: text("commit_message", &self.commit_message)?,
+            branch: text("branch", &self.branch)?,
+            repository: text("repository", &self.repository)?,
+            run_url: text("run_url", &self.run_url)?,
+        };
+        Ok(build.bounded())
+    }
 }
 
 #[derive(Debug, Deserialize, Serialize)]

@@ -24,12 +24,12 @@ pub(super) async fn cancel(app: &App, id: &CommandId) -> Result<Value, Problem> 
         Some(Reading::Known(Some(evidence))) if evidence.command.order.key().is_some() => evidence,
         Some(Reading::Unknown(source)) => return Err(unavailable(&source.detail)),
         // SSM lists a command some seconds after it took it.
-        _ => match stored.record.as_ref().filter(|record| record.id() == Some(id)) {
+        _ => match stored.record().filter(|record| record.id() == Some(id)) {
             Some(record) => return cancel_rollout(app, record, id).await,
             None => return Err(no_such_yet(id)),
         },
     };
-    match stored.record.as_ref().filter(|record| is_of(record, evidence)) {
+    match stored.record().filter(|record| is_of(record, evidence)) {
         Some(record) => cancel_rollout(app, record, id).await,
         None if evidence.command.status.is_live() => {
             take_back(app, id).await?;
@@ -71,6 +71,6 @@ async fn take_back(app: &App, id: &CommandId) -> Result<(), Problem> {
 fn accepted(id: &CommandId) -> Value {
     json!({
         "id": id, "state": "in_progress", "status_url": format!("/api/v1/admin/deployments/{id}"),
-        "note": "hosts whose turn has not come get no order; what a host has begun it finishes, or undoes by itself",
+        "note": "no host gets a new order, and those that wait for a job take others again; what a host swaps it finishes, or undoes by itself",
     })
 }

@@ -5,6 +5,7 @@ mod body;
 mod cancel;
 mod look;
 mod openapi;
+mod pause;
 
 use crate::app::App;
 use fleet_core::rollout::{Kind, State};
@@ -21,16 +22,20 @@ enum To {
     Document,
     Get,
     Cancel,
+    Pause,
+    Continue,
     Rollback,
     Act(Kind),
 }
 
-const ROUTES: [Route<To>; 9] = [
+const ROUTES: [Route<To>; 11] = [
     post("/api/v1/admin/deployments", "deployments.create", To::Create),
     get("/api/v1/admin/deployments", To::List),
     get("/api/v1/admin/deployments/openapi.json", To::Document),
     get("/api/v1/admin/deployments/{id}", To::Get),
     post("/api/v1/admin/deployments/{id}/cancel", "deployments.cancel", To::Cancel),
+    post("/api/v1/admin/deployments/{id}/pause", "deployments.pause", To::Pause),
+    post("/api/v1/admin/deployments/{id}/continue", "deployments.continue", To::Continue),
     post("/api/v1/admin/deployments/{id}/rollback", "deployments.rollback", To::Rollback),
     post("/api/v1/admin/cleanup", "fleet.cleanup", To::Act(Kind::Cleanup)),
     post("/api/v1/admin/refresh-secrets", "fleet.refresh-secrets", To::Act(Kind::RefreshSecrets)),
@@ -90,6 +95,12 @@ async fn respond(app: &App, to: To, call: &mut Call<'_>) -> Result<Reply, Proble
         To::Cancel => {
             let id = deployment(call)?;
             let body = cancel::cancel(app, &id).await?;
+            call.outcome = Some(format!("deployment {id}"));
+            Ok(Reply::json(202, &body))
+        }
+        To::Pause | To::Continue => {
+            let id = deployment(call)?;
+            let body = pause::pause(app, &id, to == To::Pause).await?;
             call.outcome = Some(format!("deployment {id}"));
             Ok(Reply::json(202, &body))
         }

@@ -57,6 +57,12 @@ fn paths() -> Value {
         "/api/v1/admin/deployments/{id}/cancel": {
             "post": operation("Take it back as far as it has not begun", vec![id()], None, (202, "Cancelled"), &[401, 403, 404, 409, 503]),
         },
+        "/api/v1/admin/deployments/{id}/pause": {
+            "post": operation("Let no host get a new order; what hosts hold they finish", vec![id()], None, (202, "Cancelled"), &[401, 403, 404, 409, 503]),
+        },
+        "/api/v1/admin/deployments/{id}/continue": {
+            "post": operation("Let a paused one go on", vec![id()], None, (202, "Cancelled"), &[401, 403, 404, 409, 503]),
+        },
         "/api/v1/admin/deployments/{id}/rollback": {
             "post": operation("Go back to the version before", vec![id(), may_key()], Some(("RollBack", false)), (202, "Accepted"),
                 &[400, 401, 403, 404, 409, 422, 503]),
@@ -115,6 +121,7 @@ fn schemas() -> Value {
     let reason = json!({ "type": ["string", "null"], "maxLength": 200, "pattern": "^[^\\x00-\\x1f\\x7f-\\x9f]*$",
         "description": "Why, for people. SSM's comment keeps the beginning of it, the audit line all." });
     let force = json!({ "type": "boolean", "default": false, "description": "Do not wait for jobs, and replace what is up to date." });
+    let build = json!({ "type": ["string", "null"], "maxLength": 1024, "description": "What CI says of the version; the deploy webhook passes it on, cut where it is long." });
     let text = json!({ "type": "string" });
     let time = json!({ "type": "string", "format": "date-time" });
     let id = json!({ "type": "string", "pattern": ID });
@@ -122,8 +129,8 @@ fn schemas() -> Value {
     let kind = json!({ "type": "string", "enum": ["deploy", "rollback", "cleanup", "refresh-secrets", "drain"] });
     let state = json!({ "type": "string", "enum": ["in_progress", "succeeded", "partial", "failed", "rolled_back", "cancelled"] });
     let host_state = json!({ "type": "string", "enum": [
-        "pending", "in_progress", "succeeded", "already_current", "rolled_back", "failed_down", "refused", "busy", "timed_out",
-        "unreachable", "not_started", "cancelled", "terminated"] });
+        "pending", "waiting", "in_progress", "succeeded", "already_current", "rolled_back", "failed_down", "refused",
+        "busy", "at_limit", "timed_out", "unreachable", "not_started", "cancelled", "terminated"] });
     let request = |required: &[&str], properties: Value| {
         json!({
         "type": "object", "additionalProperties": false, "required": required, "properties": properties })
@@ -137,8 +144,12 @@ fn schemas() -> Value {
         json!({ "type": "object", "additionalProperties": { "type": "integer", "minimum": 1 } });
     whole["hosts"] = json!({ "type": "array", "items": { "$ref": "#/components/schemas/Host" } });
     whole["note"] = text.clone();
+    whole["hosts_left"] = json!({ "type": "integer", "minimum": 0, "description": "Hosts in service that have not proven it yet." });
+    whole["last_limit_at"] = json!({ "type": "string", "format": "date-time", "description": "When the last of the jobs that are waited for has had the job limit." });
+    whole["paused"] = json!({ "type": "boolean" });
     json!({
-        "Deploy": request(&["image_tag"], json!({ "image_tag": tag, "strategy": strategy, "force": force, "reason": reason })),
+        "Deploy": request(&["image_tag"], json!({ "image_tag": tag, "strategy": strategy, "force": force, "reason": reason,
+            "commit_sha": build, "commit_message": build, "branch": build, "repository": build, "run_url": build })),
         "RollBack": request(&[], json!({ "strategy": strategy, "force": force, "reason": reason })),
         "All": request(&[], json!({ "reason": reason })),
         "Named": request(&["instance_ids"], json!({
@@ -171,7 +182,8 @@ fn schemas() -> Value {
             "type": "object", "required": ["instance_id", "state"],
             "properties": {
                 "instance_id": text, "state": host_state, "step": text, "message": text, "version_before": text,
-                "version_after": text, "log": { "type": "array", "items": text },
+                "version_after": text, "waiting_since": time, "limit_at": time,
+                "active_jobs": { "type": "integer", "minimum": 0 }, "log": { "type": "array", "items": text },
             },
         },
         "Document": { "type": "object", "required": ["openapi", "paths"] },

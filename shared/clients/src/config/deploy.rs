@@ -4,11 +4,12 @@ use super::lookup::Lookup;
 use super::reader::Reader;
 use super::{AwsConfig, ConfigError, checks, read_aws, read_tokens};
 use crate::tokens::Token;
+use fleet_core::rollout::Share;
 use fleet_protocol::ids::GroupName;
 use secrecy::SecretString;
 
 /// Every variable that the deploy function knows.
-pub const DEPLOY_NAMES: [&str; 22] = [
+pub const DEPLOY_NAMES: [&str; 23] = [
     "AWS_ACCESS_KEY_ID",
     "AWS_ASG_NAME",
     "AWS_CA_BUNDLE",
@@ -28,11 +29,12 @@ pub const DEPLOY_NAMES: [&str; 22] = [
     "FLEET_SECRET_ID",
     "FLEET_TOKENS",
     "GH_ENVIRONMENT",
+    "ROLLOUT_SHARE_PERCENT",
     "RUST_LOG",
     "VALET_DEPLOY_WEBHOOK_SECRET",
     "VALET_DEPLOY_WEBHOOK_URL",
 ];
-const PREFIXES: [&str; 3] = ["AWS_ASG_", "FLEET_", "VALET_DEPLOY_"];
+const PREFIXES: [&str; 4] = ["AWS_ASG_", "FLEET_", "ROLLOUT_", "VALET_DEPLOY_"];
 
 /// The key of the secret, and the variable that wins over it, that the deploy webhook is signed
 /// with.
@@ -53,6 +55,8 @@ pub struct DeployConfig {
     pub secret_id: String,
     /// The callers' tokens from the environment, which win over the secret's.
     pub tokens: Option<Vec<Token>>,
+    /// The share of the fleet whose intake a rollout may close at a time.
+    pub share: Share,
     /// Where VALET takes the news of a proven version; `None` tells nobody.
     pub webhook_url: Option<String>,
     /// The webhook's key from the environment, which wins over the secret's [`WEBHOOK_KEY`].
@@ -83,6 +87,7 @@ impl DeployConfig {
             reader.text("FLEET_DOCUMENT", "GhostHands-Host".to_owned(), checks::document);
         let secret_id =
             reader.text("FLEET_SECRET_ID", format!("ghosthands/{name}/fleet"), checks::secret_id);
+        let share = reader.number("ROLLOUT_SHARE_PERCENT", 50, 1..=100);
         let tokens = read_tokens(reader);
         let webhook_url = reader.optional_or_empty("VALET_DEPLOY_WEBHOOK_URL", checks::webhook);
         let webhook_key = reader.secret(WEBHOOK_KEY, checks::token);
@@ -94,6 +99,7 @@ impl DeployConfig {
             document: document?,
             secret_id: secret_id?,
             tokens,
+            share: Share(share?),
             webhook_url,
             webhook_key,
             aws: aws?,

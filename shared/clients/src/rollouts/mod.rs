@@ -1,4 +1,4 @@
-//! Rollouts through SSM: the commands that carry them, the agents that take them, and the three
+//! Rollouts through SSM: the commands that carry them, the agents that take them, and the
 //! parameters that are stored.
 
 mod read;
@@ -13,7 +13,9 @@ use aws_sdk_ssm::error::SdkError;
 use aws_sdk_ssm::types::{
     CommandFilter, CommandFilterKey, InstanceInformationStringFilter, PingStatus, Target,
 };
-use fleet_core::rollout::{CallResult, Command, Evidence, Kind, SendResult, Sending, Targets};
+use fleet_core::rollout::{
+    CallResult, Command, Evidence, Kind, SendResult, Sending, Step, Targets,
+};
 use fleet_protocol::document::HostCommand;
 use fleet_protocol::ids::{CommandId, GroupName, InstanceId};
 use fleet_protocol::reading::{Reading, Unknown, UnknownCause};
@@ -31,7 +33,9 @@ const RECENT_PAGES: usize = 20;
 const DELIVERY_S: i32 = 60;
 /// The length of every id that SSM gives a command, a UUID.
 const ID_LENGTH: usize = 36;
-/// What one order other than a deploy may take on one host.
+/// What a host gets to answer what it runs.
+const SURVEY_S: u32 = 60;
+/// What one order may take on one host. A deploy is accepted and waits for its job without SSM.
 const ACTION_S: u32 = 900;
 
 /// The rollouts of one environment.
@@ -40,12 +44,14 @@ pub struct Rollouts {
     client: Client,
     document: String,
     group: GroupName,
-    /// The parameter of the rollout in progress.
-    record: String,
+    /// The two parameters that records of rollouts take turns in.
+    records: [String; 2],
     /// The parameter of the stable pointer.
     stable: String,
     /// The parameter of the rollout that was cancelled last.
     cancelled: String,
+    /// The parameter of the rollout that was paused last.
+    paused: String,
 }
 
 /// Where the commands are listed.
@@ -63,9 +69,11 @@ impl Rollouts {
             client: Client::new(&aws.sdk),
             document,
             group,
-            record: format!("/ghosthands/{environment}/rollout"),
+            records: ["rollout", "rollout-2"]
+                .map(|name| format!("/ghosthands/{environment}/{name}")),
             stable: stable::parameter(environment),
             cancelled: format!("/ghosthands/{environment}/rollout-cancelled"),
+            paused: format!("/ghosthands/{environment}/rollout-paused"),
         }
     }
 
@@ -218,16 +226,16 @@ impl Rollouts {
     /// Sends a command. SSM has no idempotency token, so it is sent again only where SSM said that
     /// it did nothing.
     pub async fn send(&self, sending: &Sending) -> SendResult {
-        let Sending { order, image_tag, force, targets, pace } = sending;
-        let seconds =
-            if order.kind.is_rollout() { pace.whole_s } else { pace.whole_s.min(ACTION_S) };
+        let Sending { order, image_tag, force, host_order, targets } = sending;
+        let seconds = if order.step() == Step::Survey { SURVEY_S } else { ACTION_S };
         let command = HostCommand {
             image_tag: image_tag.clone(),
             force: *force,
+            order: host_order.clone(),
             execution_s: Some(seconds),
             // Taken out of service and not out of the group: it can be undone.
             leaving: (order.kind == Kind::Drain).then_some(false),
-            ..HostCommand::new(order.kind.action())
+            ..HostCommand::new(order.action())
         };
         let mut call = self
             .client
@@ -235,8 +243,10 @@ impl Rollouts {
             .document_name(&self.document)
             .comment(order.comment())
             .timeout_seconds(DELIVERY_S)
-            .max_concurrency(pace.max_concurrency.to_string())
-            .max_errors(pace.max_errors.to_string())
+            // How many hosts are at it is the rollout's own care: AWS's pages disagree on whether
+            // SSM waits for a host's end before it goes on, or for its acknowledgement only.
+            .max_concurrency("100%")
+            .max_errors("100%")
             .set_parameters(Some(parameters(&command)));
         call = match targets {
             Targets::Hosts(hosts) => {

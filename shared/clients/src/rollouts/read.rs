@@ -9,9 +9,9 @@ use fleet_protocol::document::HostCommand;
 pub(super) fn command(listed: types::Command) -> Option<Command> {
     let order = listed.comment.as_deref().and_then(RolloutOrder::read)?;
     let parameter = |name: &str| Some(listed.parameters.as_ref()?.get(name)?.first()?.as_str());
-    let HostCommand { image_tag, force, .. } = HostCommand::read(parameter)?;
+    let HostCommand { image_tag, force, order: host_order, .. } = HostCommand::read(parameter)?;
     let decode::Command { id, requested, status, targets, .. } = decode::command(listed).ok()?;
-    Some(Command { id, requested, order, image_tag, force, status, targets })
+    Some(Command { id, requested, order, image_tag, force, host_order, status, targets })
 }
 
 /// One command on one host.

@@ -1,90 +1,137 @@
-//! The stable pointer, the record of the rollout in progress and the wish to cancel it, each one
+//! The stable pointer, the records of rollouts and the wishes to cancel and to pause one, each one
 //! parameter.
+//!
+//! SSM has no compare-and-swap. A write learns its version, and so whether somebody else wrote
+//! since this one read; then what was overwritten is put back, and the write counts as failed.
 
 use super::{Rollouts, done};
 use crate::aws::{AwsError, AwsErrorKind, explain};
 use aws_sdk_ssm::types::{Parameter, ParameterType};
-use fleet_core::rollout::{CallResult, LockResult, Record, Stable, StoredState};
+use fleet_core::rollout::{CallResult, LockResult, Record, Slot, Stable, StoredState, slot};
 use fleet_protocol::ids::CommandId;
 use fleet_protocol::reading::{Reading, Unknown, UnknownCause};
 use serde::de::DeserializeOwned;
 
+/// What a wish says where there is none: a parameter is never deleted, because SSM asks for 30 s
+/// between that and creating it again.
+const NONE: &str = "none";
+
+/// Which of the writes that came in between stands.
+#[derive(Clone, Copy)]
+enum Standing {
+    /// Of several that begin, each on the same reading, the first one.
+    First,
+    Newest,
+}
+
 impl Rollouts {
     /// All of them, by one call.
     pub async fn stored(&self) -> Reading<StoredState> {
-        let names = [&self.record, &self.stable, &self.cancelled].map(Clone::clone);
+        let [even, odd] = &self.records;
+        let names = [even, odd, &self.stable, &self.cancelled, &self.paused].map(Clone::clone);
         let answer = self.client.get_parameters().set_names(Some(names.into())).send().await;
         let parameters = match answer {
             Ok(answer) => answer.parameters.unwrap_or_default(),
             Err(error) => return Reading::Unknown(explain("GetParameters", error).into()),
         };
-        let named =
-            |name: &str| parameters.iter().find(|found| found.name.as_deref() == Some(name));
-        let record = named(&self.record);
-        let version = record.map_or(0, |record| record.version);
-        let cancelled = named(&self.cancelled).and_then(|found| found.value.as_deref());
-        let cancelled = cancelled.map(CommandId::new);
-        match (parse(&self.record, record), parse(&self.stable, named(&self.stable))) {
-            (Ok(record), Ok(stable)) => {
-                Reading::Known(StoredState { record, version, stable, cancelled })
-            }
-            (Err(unknown), _) | (_, Err(unknown)) => Reading::Unknown(unknown),
+        match self.read(&parameters) {
+            Ok(stored) => Reading::Known(stored),
+            Err(unknown) => Reading::Unknown(unknown),
         }
     }
 
-    /// Creates the record, which is the lock: SSM lets one creator through.
-    pub async fn reserve(&self, record: &Record) -> LockResult {
-        let answer = self
-            .client
-            .put_parameter()
-            .name(&self.record)
-            .value(record.write())
-            .r#type(ParameterType::String)
-            .overwrite(false)
-            .send()
-            .await;
-        match answer {
-            Ok(_) => LockResult::Acquired,
-            Err(error) => match explain("PutParameter", error) {
-                AwsError { kind: AwsErrorKind::AlreadyExists, .. } => LockResult::Held,
-                error => LockResult::Failed { detail: error.detail },
-            },
+    fn read(&self, parameters: &[Parameter]) -> Result<StoredState, Unknown> {
+        let named =
+            |name: &str| parameters.iter().find(|found| found.name.as_deref() == Some(name));
+        let wish = |name: &str| {
+            let text = named(name).and_then(|found| found.value.as_deref());
+            text.filter(|text| *text != NONE).map(CommandId::new)
+        };
+        let record = |name: &str| {
+            let found = named(name);
+            let version = found.map_or(0, |found| found.version);
+            Ok::<_, Unknown>(Slot { record: parse(name, found)?, version })
+        };
+        let [even, odd] = &self.records;
+        let stable = named(&self.stable);
+        Ok(StoredState {
+            slots: [record(even)?, record(odd)?],
+            stable: parse(&self.stable, stable)?,
+            stable_version: stable.map_or(0, |found| found.version),
+            cancelled: wish(&self.cancelled),
+            paused: wish(&self.paused),
+        })
+    }
+
+    /// Writes a new rollout's record, which is the lock: of several at once the first one has it.
+    pub async fn create(&self, record: &Record, version: i64) -> LockResult {
+        let name = &self.records[slot(record.number)];
+        match self.put_after(name, record.write(), version, Standing::First).await {
+            Ok(()) => LockResult::Acquired,
+            Err(error) if error.kind == AwsErrorKind::Contention => LockResult::Held,
+            Err(error) => LockResult::Failed { detail: error.detail },
         }
     }
 
     /// Writes the record. Where somebody else wrote it since it had this `version`, that is a
     /// failure, and the next pass looks anew.
     pub async fn write(&self, record: &Record, version: i64) -> CallResult {
-        done(match self.put(&self.record, record.write()).await {
-            Ok(written) if written == version + 1 => Ok(()),
-            Ok(written) => Err(AwsError::new(
-                AwsErrorKind::Contention,
-                format!(
-                    "somebody else wrote {} meanwhile: version {written} after {version}",
-                    self.record
-                ),
-            )),
-            Err(error) => Err(error),
-        })
+        let name = &self.records[slot(record.number)];
+        done(self.put_after(name, record.write(), version, Standing::Newest).await)
     }
 
-    /// Deletes the record: the next rollout may begin.
-    pub async fn close(&self) -> CallResult {
-        let answer = self.client.delete_parameter().name(&self.record).send().await;
-        match answer.map_err(|error| explain("DeleteParameter", error)) {
-            Err(AwsError { kind: AwsErrorKind::Missing, .. }) | Ok(_) => CallResult::Done,
-            Err(error) => CallResult::Failed { detail: error.detail },
-        }
-    }
-
-    /// Writes the stable pointer.
-    pub async fn write_stable(&self, stable: &Stable) -> CallResult {
-        done(self.put(&self.stable, stable.write()).await.map(drop))
+    /// Writes the stable pointer, likewise.
+    pub async fn write_stable(&self, stable: &Stable, version: i64) -> CallResult {
+        done(self.put_after(&self.stable, stable.write(), version, Standing::Newest).await)
     }
 
     /// Writes down which rollout is to be taken back.
     pub async fn request_cancel(&self, id: &CommandId) -> CallResult {
         done(self.put(&self.cancelled, id.to_string()).await.map(drop))
+    }
+
+    /// Writes down which rollout sends no new order; `None` lets it go on.
+    pub async fn request_pause(&self, id: Option<&CommandId>) -> CallResult {
+        let text = id.map_or_else(|| NONE.to_owned(), ToString::to_string);
+        done(self.put(&self.paused, text).await.map(drop))
+    }
+
+    /// Writes a parameter that has this `version`.
+    ///
+    /// # Errors
+    /// Where somebody else wrote it since, whose text it has again.
+    async fn put_after(
+        &self,
+        name: &str,
+        text: String,
+        version: i64,
+        standing: Standing,
+    ) -> Result<(), AwsError> {
+        let written = self.put(name, text).await?;
+        if written == version + 1 {
+            return Ok(());
+        }
+        // What somebody wrote since this write stays.
+        let now = self.get(name.to_owned()).await?;
+        let theirs = match standing {
+            Standing::First => version + 1,
+            Standing::Newest => written - 1,
+        };
+        let theirs = self.get(format!("{name}:{theirs}")).await?;
+        if let (Some(now), Some(theirs)) = (now, theirs.and_then(|theirs| theirs.value))
+            && now.version == written
+        {
+            self.put(name, theirs).await?;
+        }
+        let detail =
+            format!("somebody else wrote {name} meanwhile: version {written} after {version}");
+        Err(AwsError::new(AwsErrorKind::Contention, detail))
+    }
+
+    async fn get(&self, name: String) -> Result<Option<Parameter>, AwsError> {
+        let answer = self.client.get_parameter().name(name).send().await;
+        let answer = answer.map_err(|error| explain("GetParameter", error))?;
+        Ok(answer.parameter)
     }
 
     async fn put(&self, name: &str, text: String) -> Result<i64, AwsError> {

@@ -1,6 +1,6 @@
 //! Commands and invocations as SSM lists them, in the words that a decision needs.
 
-use super::{ActionReport, RolloutOrder};
+use super::{ActionReport, OrderId, RolloutOrder};
 use crate::run_command::{self, CommandStatus, InvocationStatus};
 use fleet_protocol::ids::{CommandId, InstanceId};
 use fleet_protocol::image_tag::ImageTag;
@@ -17,6 +17,8 @@ pub struct Command {
     pub order: RolloutOrder,
     pub image_tag: Option<ImageTag>,
     pub force: bool,
+    /// What its hosts call it.
+    pub host_order: Option<OrderId>,
     pub status: CommandStatus,
     /// The hosts that it named; none where it was for the whole group.
     pub targets: Vec<InstanceId>,

@@ -1,27 +1,33 @@
-//! Drives the rollout in progress: find its commands, look what became of them, and take the next
-//! step.
+//! Drives the rollout in progress: read what its commands came to, ask the hosts again where that
+//! is old, and take the next step.
 
-use super::host::Standing;
-use super::next::{Case, Next, targets};
+use super::host::Progress;
+use super::next::{Case, Next};
+use super::read::{Read, newest_survey, trim};
+use super::record::{LISTED, before, moment};
 use super::view::{Known, View};
 use super::{
-    Call, CallResult, Decision, Ended, Evidence, Host, Inputs, Pace, Part, Reason, Record,
-    RolloutOrder, Sending, Sent, Stable, State, Step, StoredState, WebhookCall,
+    Build, Call, CallResult, Decision, Ended, Evidence, Host, Inputs, OrderId, Part, Reason,
+    Record, RolloutOrder, Sending, Sent, Stable, State, Step, StoredState, Targets, WebhookCall,
 };
 use crate::count::count;
 use crate::run_command::CommandStatus;
 use fleet_protocol::ids::{CommandId, InstanceId};
-use fleet_protocol::image_tag::ImageTag;
 use fleet_protocol::reading::Reading;
 use fleet_protocol::stable::StablePointer;
 use fleet_protocol::time::UnixMs;
+use std::collections::BTreeMap;
 
 /// A command that was sent may be missing from SSM's lists for this long.
 pub(super) const UNLISTED_S: u32 = 30;
 /// Whoever reserved a rollout and died is waited for this long.
 const ABANDONED_S: u32 = 300;
-/// Between two commands of a rollout: whatever kept a host from the first may need a moment.
-const PAUSE_S: u32 = 5;
+/// A host that has not answered a question by then is passed over.
+const ANSWER_S: u32 = 45;
+/// Hosts that hold orders are asked again after this long.
+const ASK_EVERY_S: u32 = 55;
+/// Nothing is ordered on answers that are older.
+const TOO_OLD_S: u32 = 150;
 /// So many hosts that no command could be sent to are remembered by name.
 const UNREACHED: usize = 10;
 /// The event of an older command does not bring a rollout back.
@@ -44,7 +50,7 @@ pub fn decide(inputs: &Inputs) -> Decision {
     if let Some(call) = &seen.webhook_call {
         return pass.after_webhook(call);
     }
-    match &stored.record {
+    match stored.record() {
         Some(record) => pass.drive(record),
         None => pass.idle(),
     }
@@ -71,22 +77,44 @@ impl Pass<'_> {
         match self.inputs.seen.commands.get(hint) {
             None => one(Call::ReadCommand { id: hint.clone() }, Reason::Looking),
             Some(Reading::Unknown(source)) => over(Reason::SsmUnknown { source: source.clone() }),
-            Some(Reading::Known(evidence)) => match evidence.as_ref().and_then(|e| self.rebuilt(e))
-            {
-                Some(record) if self.inputs.seen.lock.is_none() => one(
-                    Call::CreateRecord { record: Box::new(record) },
-                    Reason::Rebuilt { id: hint.clone() },
-                ),
-                _ => self.rest(Reason::Idle),
+            Some(Reading::Known(evidence)) => match self.root(evidence.as_ref()) {
+                Err(call) => one(call, Reason::Looking),
+                Ok(root) => self.resume(root),
+            },
+        }
+    }
+
+    /// A rollout in progress whose record was lost gets it back.
+    fn resume(&self, root: Option<&Evidence>) -> Decision {
+        match root.and_then(|root| self.rebuilt(root)) {
+            Some(record) if self.inputs.seen.lock.is_none() => {
+                let version = self.stored.version(record.number);
+                let id = record.id.clone().unwrap_or_else(|| CommandId::new("unknown"));
+                let call = Call::CreateRecord { record: Box::new(record), version };
+                one(call, Reason::Rebuilt { id })
+            }
+            _ => self.rest(Reason::Idle),
+        }
+    }
+    /// The first command of the rollout that this one belongs to, or the call that reads it.
+    fn root<'e>(&'e self, evidence: Option<&'e Evidence>) -> Result<Option<&'e Evidence>, Call> {
+        let Some(evidence) = evidence else { return Ok(None) };
+        match &evidence.command.order.part {
+            Part::Root { .. } => Ok(Some(evidence)),
+            Part::Later { of, .. } if self.is_over(of) => Ok(None),
+            Part::Later { of, .. } => match self.inputs.seen.commands.get(of) {
+                None => Err(Call::ReadCommand { id: of.clone() }),
+                Some(reading) => Ok(reading.known().and_then(Option::as_ref)),
             },
         }
     }
 
     fn is_over(&self, id: &CommandId) -> bool {
-        let over = |stable: &Stable| {
+        let known = |stable: &Stable| {
             stable.pointer.deployment_id.as_ref() == Some(id) || stable.ended(id).is_some()
         };
-        self.stored.stable.as_ref().is_some_and(over)
+        self.stored.stable.as_ref().is_some_and(known)
+            || self.stored.newest().is_some_and(|record| record.id() == Some(id))
     }
 
     /// The record of a rollout that lost it; not of one that a person cancelled, for then there is
@@ -94,20 +122,23 @@ impl Pass<'_> {
     fn rebuilt(&self, root: &Evidence) -> Option<Record> {
         let command = &root.command;
         let old = self.inputs.now >= command.requested.plus_seconds(REBUILD_S);
-        if old || command.status == CommandStatus::Cancelled {
+        let cancelled = self.stored.cancelled.as_ref() == Some(&command.id);
+        let ended = self.is_over(&command.id);
+        if old || ended || cancelled || command.status == CommandStatus::Cancelled {
             return None;
         }
-        Record::rebuild(command, self.stored.stable.as_ref(), self.inputs.now)
+        let number = self.stored.next_number();
+        Record::rebuild(command, self.stored.stable.as_ref(), number, self.inputs.now)
     }
 
     /// Nothing is left to do, but perhaps something to tell.
     fn rest(&self, because: Reason) -> Decision {
-        let webhook_pending = self
+        let pending = self
             .stored
             .stable
             .as_ref()
             .filter(|stable| stable.webhook_pending && self.inputs.webhook);
-        let Some(stable) = webhook_pending else { return over(because) };
+        let Some(stable) = pending else { return over(because) };
         one(Call::SendWebhook { stable: Box::new(stable.clone()) }, Reason::WebhookPending)
     }
 
@@ -125,8 +156,8 @@ impl Pass<'_> {
             .filter(|stable| stable.webhook_pending && stable.pointer.deployment_id == call.id)
         {
             Some(stable) => {
-                let told = Stable { webhook_pending: false, ..stable.clone() };
-                one(Call::WriteStable { stable: Box::new(told) }, Reason::WebhookPending)
+                let taken = Stable { webhook_pending: false, ..stable.clone() };
+                self.write_stable(taken, Reason::WebhookPending)
             }
             None => over(Reason::WebhookTaken),
         }
@@ -140,6 +171,12 @@ impl Pass<'_> {
         if seen.sent.is_some() {
             return self.rest(Reason::Sent);
         }
+        // Another pass closed it, or was about to.
+        if let Some(ended) = self.remembered(record)
+            && ended.state != State::Succeeded
+        {
+            return self.close(record, ended.state);
+        }
         if let Some(intent) = record.commands.iter().find(|sent| sent.id.is_none())
             && !seen.intended
         {
@@ -149,20 +186,10 @@ impl Pass<'_> {
         if !calls.is_empty() {
             return Decision { calls, because: Reason::Looking };
         }
-        let mut commands = Vec::new();
-        for sent in &record.commands {
-            let reading = sent.id.as_ref().and_then(|id| seen.commands.get(id));
-            match reading {
-                Some(Reading::Unknown(source)) => {
-                    return over(Reason::SsmUnknown { source: source.clone() });
-                }
-                Some(Reading::Known(None)) if self.age_s(sent) < i64::from(UNLISTED_S) => {
-                    return self.rest(Reason::NotListed { sent_s: self.age_s(sent) });
-                }
-                Some(Reading::Known(Some(evidence))) => commands.push((sent.step, evidence)),
-                Some(Reading::Known(None)) | None => {}
-            }
-        }
+        let read = match self.read(record) {
+            Ok(read) => read,
+            Err(decision) => return decision,
+        };
         let members = match &seen.members {
             Some(Reading::Known(members)) => members,
             Some(Reading::Unknown(source)) => {
@@ -170,8 +197,27 @@ impl Pass<'_> {
             }
             None => return over(Reason::Looking),
         };
+        let online = match &seen.managed {
+            Some(Reading::Known(online)) => online,
+            Some(Reading::Unknown(source)) => {
+                return over(Reason::SsmUnknown { source: source.clone() });
+            }
+            None => return over(Reason::Looking),
+        };
+        // What this pass has just written down does not count as done.
+        let mut record = record.clone();
+        record.commands.retain(|sent| sent.id.is_some());
+        let Some((sent, survey)) = newest_survey(&read) else {
+            return self.survey(&record, online, Reason::Asking);
+        };
+        if let Some(open) = self.unanswered(sent, survey) {
+            return self.rest(Reason::Asked { open });
+        }
+        let commands: Vec<(Step, &Evidence)> =
+            read.iter().map(|(step, _, evidence)| (*step, *evidence)).collect();
         let view = View::of(&Known {
             kind: record.kind,
+            key: Some(&record.key),
             image_tag: Some(&record.image_tag),
             before: record.before.as_ref(),
             expected: &record.expected,
@@ -179,36 +225,65 @@ impl Pass<'_> {
             members: Some(members),
             over: false,
         });
-        let live = |(_, evidence): &&(Step, &Evidence)| self.is_live(evidence);
-        if let Some((_, evidence)) = commands.iter().find(live) {
-            return self.attend(record, evidence, &view);
-        }
-        // What this pass has just written down does not count as done.
-        let mut record = record.clone();
-        record.commands.retain(|sent| sent.id.is_some());
-        let stable = self.stored.stable.as_ref();
-        let cancelled = self.stored.is_cancelled(&record);
-        let now = self.inputs.now;
-        let case = Case { record: &record, stable, view: &view, members, cancelled, now };
-        let managed = match &seen.managed {
-            Some(Reading::Unknown(source)) => {
-                return over(Reason::SsmUnknown { source: source.clone() });
-            }
-            Some(Reading::Known(managed)) => Some(managed),
-            None => None,
+        let case = Case {
+            record: &record,
+            stable: self.stored.stable.as_ref(),
+            view: &view,
+            members,
+            online,
+            share: self.inputs.share,
+            cancelled: self.stored.is_cancelled(&record),
+            paused: self.stored.is_paused(&record),
+            asked: sent.at,
+            now: self.inputs.now,
         };
-        match case.next(managed) {
-            None => one(Call::DescribeManaged, Reason::Looking),
-            Some(Next::Wait { booting }) => self.rest(Reason::Booting { hosts: booting }),
-            Some(Next::Miss { hosts }) if record.missed.is_none() => {
-                let missed = Record { missed: Some(now), ..record };
-                self.write(missed, Reason::Missing { hosts })
-            }
-            Some(Next::Miss { hosts }) => self.rest(Reason::Missing { hosts }),
-            Some(Next::Send { step, round, hosts }) => self.send(&record, step, round, hosts),
-            Some(Next::MoveStable { hosts }) => self.move_stable(&record, &view, hosts),
-            Some(Next::End(state)) => self.end(&record, &view, state),
+        let age_s = self.age_s(sent);
+        let next = case.next();
+        let mut trimmed = trim(&record, &read, &view);
+        let proven = view.count(Progress::Proven);
+        if proven > record.proven || matches!(next, Next::Pause { .. }) {
+            trimmed.proven = trimmed.proven.max(proven);
+            trimmed.progress_at = Some(self.inputs.now);
         }
+        let because = match next {
+            Next::Send { .. } | Next::End(_) | Next::MoveStable { .. } | Next::Succeed { .. }
+                if age_s > i64::from(TOO_OLD_S) =>
+            {
+                return self.survey(&trimmed, online, Reason::Asking);
+            }
+            Next::Send { step, attempt, hosts } => {
+                return self.send(&trimmed, step, attempt, hosts);
+            }
+            Next::BeginUndo => {
+                let progress_at = Some(self.inputs.now);
+                let moved = case.is_moved();
+                let record = Record { undo: true, moved, missed: None, progress_at, ..trimmed };
+                return self.write(record, Reason::Failing);
+            }
+            Next::MoveStable { hosts } => return self.move_stable(&record, &view, hosts),
+            Next::RevertStable => return self.revert_stable(&record),
+            Next::Succeed { hosts } => return self.succeed(&trimmed, &view, hosts),
+            Next::End(state) => return self.end(&trimmed, &view, state),
+            Next::Miss { hosts } if record.missed.is_none() => {
+                let missed = Record { missed: Some(self.inputs.now), ..trimmed };
+                return self.write(missed, Reason::Missing { hosts });
+            }
+            Next::Miss { hosts } => Reason::Missing { hosts },
+            Next::Run { open, waiting } => {
+                Reason::Running { open, waiting, of: count(view.hosts.iter()) }
+            }
+            Next::Pause { open } => Reason::PausedByOperator { open },
+            Next::Boot { booting } => Reason::Booting { hosts: booting },
+            Next::Rest { wait_s } => Reason::Paused { wait_s },
+        };
+        if age_s >= i64::from(ASK_EVERY_S) {
+            return self.survey(&trimmed, online, because);
+        }
+        self.rest(because)
+    }
+
+    fn remembered(&self, record: &Record) -> Option<&Ended> {
+        self.stored.stable.as_ref()?.ended(record.id()?)
     }
 
     fn age_s(&self, sent: &Sent) -> i64 {
@@ -216,7 +291,24 @@ impl Pass<'_> {
     }
 
     fn write(&self, record: Record, because: Reason) -> Decision {
-        one(Call::Write { record: Box::new(record), version: self.stored.version }, because)
+        let version = self.stored.version(record.number);
+        self.guarded(Call::Write { record: Box::new(record), version }, because)
+    }
+
+    /// A pointer and a record are written on nothing older than what the call before has read.
+    fn guarded(&self, call: Call, because: Reason) -> Decision {
+        if self.inputs.seen.fresh { one(call, because) } else { one(Call::ReadStored, because) }
+    }
+
+    fn write_stable(&self, stable: Stable, because: Reason) -> Decision {
+        let version = self.stored.stable_version;
+        self.guarded(Call::WriteStable { stable: Box::new(stable), version }, because)
+    }
+
+    fn close(&self, record: &Record, state: State) -> Decision {
+        let version = self.stored.version(record.number);
+        let closed = Record { over: Some(state), ..record.clone() };
+        self.guarded(Call::Write { record: Box::new(closed), version }, Reason::Over { state })
     }
 
     /// Looks for the command that somebody was about to send.
@@ -231,27 +323,26 @@ impl Pass<'_> {
             }
             Some(Reading::Known(recent)) => recent,
         };
-        let is_it = |order: &RolloutOrder| match (&order.part, intent.step) {
-            (Part::Root { key, .. }, Step::Apply) => *key == record.key,
-            (Part::Later { step, round, of }, _) => {
+        let root = intent.round == 0;
+        let is_it = |order: &RolloutOrder| match &order.part {
+            Part::Root { key, .. } => root && *key == record.key,
+            Part::Later { step, round, of } => {
                 *step == intent.step && *round == intent.round && Some(of) == record.id()
             }
-            _ => false,
         };
         let mut named = record.clone();
-        let place = named.commands.iter().position(|sent| sent == intent);
         if let Some(found) = recent.iter().find(|command| is_it(&command.order)) {
-            if let Some(place) = place {
-                named.commands[place].id = Some(found.id.clone());
-            }
+            named.name(&found.id);
             return self.write(named, Reason::Found { id: found.id.clone() });
         }
         let sent_s = self.age_s(intent);
-        let patience = if intent.step == Step::Apply { ABANDONED_S } else { UNLISTED_S };
+        let patience = if root { ABANDONED_S } else { UNLISTED_S };
         if sent_s < i64::from(patience) {
             self.rest(Reason::NotListed { sent_s })
-        } else if intent.step == Step::Apply {
-            one(Call::Close, Reason::Abandoned)
+        } else if root {
+            let closed = Record { over: Some(State::Failed), ..named };
+            let version = self.stored.version(closed.number);
+            self.guarded(Call::Write { record: Box::new(closed), version }, Reason::Abandoned)
         } else {
             named.commands.retain(|sent| sent.id.is_some());
             self.write(named, Reason::NeverSent { step: intent.step })
@@ -267,21 +358,44 @@ impl Pass<'_> {
         if seen.members.is_none() {
             calls.push(Call::DescribeGroup);
         }
+        if seen.managed.is_none() {
+            calls.push(Call::DescribeManaged);
+        }
         calls
     }
 
-    /// Whether SSM still works on it. Hosts that left the group with the order in hand are not
-    /// waited for: SSM hears of them in hours.
-    fn is_live(&self, evidence: &Evidence) -> bool {
-        let open = evidence.invocations.iter().filter(|invocation| invocation.status.is_live());
-        let mut open = open.peekable();
-        if !evidence.command.status.is_live() {
-            return open.any(|invocation| self.is_here(&invocation.instance));
+    /// The commands as SSM lists them. One that it has forgotten is left out.
+    fn read<'a>(&'a self, record: &'a Record) -> Result<Read<'a>, Decision> {
+        let mut read = Vec::new();
+        for sent in &record.commands {
+            let reading = sent.id.as_ref().and_then(|id| self.inputs.seen.commands.get(id));
+            match reading {
+                Some(Reading::Unknown(source)) => {
+                    return Err(over(Reason::SsmUnknown { source: source.clone() }));
+                }
+                Some(Reading::Known(None)) if self.age_s(sent) < i64::from(UNLISTED_S) => {
+                    return Err(self.rest(Reason::NotListed { sent_s: self.age_s(sent) }));
+                }
+                Some(Reading::Known(Some(evidence))) => {
+                    read.push((sent.step, sent, evidence));
+                }
+                Some(Reading::Known(None)) | None => {}
+            }
         }
-        let all_listed = evidence.invocations.len() >= evidence.command.targets.len();
-        !all_listed
-            || open.peek().is_none()
-            || open.any(|invocation| self.is_here(&invocation.instance))
+        Ok(read)
+    }
+
+    /// How many hosts in service have not answered the question yet, while that is waited for.
+    fn unanswered(&self, sent: &Sent, survey: &Evidence) -> Option<u32> {
+        if !survey.command.status.is_live() || self.age_s(sent) >= i64::from(ANSWER_S) {
+            return None;
+        }
+        let open = survey
+            .invocations
+            .iter()
+            .filter(|invocation| invocation.status.is_live() && self.is_here(&invocation.instance));
+        let open = count(open);
+        (open > 0 || survey.invocations.is_empty()).then_some(open)
     }
 
     fn is_here(&self, instance: &InstanceId) -> bool {
@@ -291,111 +405,179 @@ impl Pass<'_> {
             .is_some_and(|state| state.takes_rollouts())
     }
 
-    /// It runs: nothing to do but to take back what nobody can carry out any more.
-    fn attend(&self, record: &Record, evidence: &Evidence, view: &View) -> Decision {
-        let id = &evidence.command.id;
-        let live = evidence.command.status.is_live();
-        let asked = self.inputs.seen.cancelled.contains(id);
-        if live && !asked && self.stored.is_cancelled(record) {
-            return one(Call::Cancel { id: id.clone(), instances: Vec::new() }, Reason::Cancelling);
+    /// Asks every host that can answer.
+    fn survey(
+        &self,
+        record: &Record,
+        online: &BTreeMap<InstanceId, bool>,
+        because: Reason,
+    ) -> Decision {
+        let hosts: Vec<InstanceId> = online
+            .iter()
+            .filter(|(id, online)| **online && self.is_here(id))
+            .map(|(id, _)| id.clone())
+            .collect();
+        if hosts.is_empty() {
+            return self.nobody(record, because);
         }
-        let gone = evidence.invocations.iter().filter(|invocation| {
-            invocation.status.is_live()
-                && invocation.detail != "Cancelling"
-                && !self.is_here(&invocation.instance)
-        });
-        let gone: Vec<InstanceId> = gone.map(|invocation| invocation.instance.clone()).collect();
-        let open = count(view.hosts.iter().filter(|host| host.standing == Standing::Open));
-        let because = Reason::Running { open, of: count(view.hosts.iter()) };
-        if live && !asked && !gone.is_empty() {
-            return one(Call::Cancel { id: id.clone(), instances: gone }, because);
+        self.command(record, Step::Survey, None, targets(hosts), because)
+    }
+
+    /// No host can be asked. Where that stays so, the rollout ends without a proof.
+    fn nobody(&self, record: &Record, because: Reason) -> Decision {
+        match record.missed {
+            None => {
+                let missed = Record { missed: Some(self.inputs.now), ..record.clone() };
+                self.write(missed, Reason::Missing { hosts: 0 })
+            }
+            Some(missed) if self.inputs.now < missed.plus_seconds(ABANDONED_S * 2) => {
+                self.rest(because)
+            }
+            Some(_) => self.end(record, &View::default(), State::Failed),
         }
-        self.rest(because)
+    }
+
+    fn send(&self, record: &Record, step: Step, attempt: u8, hosts: Vec<InstanceId>) -> Decision {
+        let hosts_n = count(hosts.iter());
+        let because = match step {
+            Step::Undo => Reason::Undo { hosts: hosts_n, attempt },
+            Step::TakeBack => Reason::TakingBack { hosts: hosts_n },
+            Step::Apply | Step::Survey => Reason::Ordering { hosts: hosts_n, attempt },
+        };
+        let order = OrderId::new(&record.key, step, attempt);
+        let record = Record { missed: None, ..record.clone() };
+        self.command(&record, step, Some(order), Targets::Hosts(hosts), because)
     }
 
     /// Writes down what is about to be sent, and then sends it: a pass that dies in between leaves
     /// a trace of what it may have sent.
-    fn send(&self, record: &Record, step: Step, round: u8, hosts: Vec<InstanceId>) -> Decision {
-        let hosts_n = count(hosts.iter());
-        let (because, tag) = match step {
-            Step::Undo => (Reason::Undo { hosts: hosts_n, round }, record.before.as_ref()),
-            Step::Apply | Step::Sweep => {
-                (Reason::Sweep { hosts: hosts_n, round }, Some(&record.image_tag))
-            }
-        };
+    fn command(
+        &self,
+        record: &Record,
+        step: Step,
+        host_order: Option<OrderId>,
+        targets: Targets,
+        because: Reason,
+    ) -> Decision {
         let Some(root) = record.id() else { return over(Reason::Looking) };
-        if self.inputs.seen.intended {
+        let intent = self.stored.record().and_then(|record| {
+            record.commands.iter().find(|sent| sent.id.is_none()).filter(|sent| sent.step == step)
+        });
+        if let Some(Sent { round, .. }) = intent.filter(|_| self.inputs.seen.intended) {
+            let round = *round;
             let part = Part::Later { step, round, of: root.clone() };
-            // Going back is not stopped by a host that cannot.
-            let mut pace = Pace::of(record.strategy, hosts_n);
-            if step == Step::Undo {
-                pace.max_errors = hosts_n;
-            }
+            let image_tag = match step {
+                Step::Undo => record.before.clone(),
+                _ => Some(record.image_tag.clone()),
+            };
             let sending = Sending {
                 order: RolloutOrder { kind: record.kind, strategy: record.strategy, part },
-                image_tag: tag.cloned(),
-                force: record.force,
-                targets: targets(hosts),
-                pace,
+                image_tag,
+                force: record.force && step == Step::Apply,
+                host_order,
+                targets,
             };
             return one(Call::Send(Box::new(sending)), because);
         }
-        let wait_s = record.commands.last().map_or(0, |last| i64::from(PAUSE_S) - self.age_s(last));
-        if wait_s > 0 && step == Step::Sweep {
-            return self.rest(Reason::Paused { wait_s });
+        if self.inputs.seen.intended {
+            // What was about to be sent is not what is wanted any more; the next pass finds out.
+            return self.rest(because);
         }
-        let mut intended = record.clone();
+        let round = record.next_round();
+        let mut intended = Record { last: round, ..record.clone() };
         intended.commands.push(Sent { step, round, id: None, at: self.inputs.now });
         self.write(intended, because)
     }
 
+    /// Enough hosts proved it: new instances boot to it from now on.
     fn move_stable(&self, record: &Record, view: &View, hosts: u32) -> Decision {
-        let Some(ended) = self.ended(record, view, State::Succeeded) else {
-            return over(Reason::Looking);
-        };
+        let Some(id) = record.id() else { return over(Reason::Looking) };
         let old = self.stored.stable.as_ref();
         let stable = Stable {
             pointer: StablePointer {
                 image_tag: record.image_tag.clone(),
-                // Hosts that prove different digests under one tag prove no digest.
-                digest: match view.digests.as_slice() {
-                    [digest] => Some(digest.clone()),
-                    _ => None,
-                },
-                deployment_id: Some(ended.id.clone()),
+                digest: view.digest(),
+                deployment_id: Some(id.clone()),
                 at: Some(moment(self.inputs.now)),
                 before: before(record, old),
             },
             kind: record.kind,
-            webhook_pending: self.inputs.webhook,
+            webhook_pending: false,
+            build: record.build.clone(),
             ended: old.map(|old| old.ended.clone()).unwrap_or_default(),
         };
-        one(Call::WriteStable { stable: Box::new(stable.with(ended)) }, Reason::Proven { hosts })
+        self.write_stable(stable, Reason::StableMoves { hosts })
+    }
+
+    /// The version failed after the pointer had moved to it: it goes back with the hosts.
+    fn revert_stable(&self, record: &Record) -> Decision {
+        let (Some(old), Some(before)) = (self.stored.stable.as_ref(), record.before.as_ref())
+        else {
+            // There was no pointer before: the version stays named, and its hosts as they are.
+            return self.end(record, &View::default(), State::Failed);
+        };
+        let former = record.former.clone();
+        let stable = Stable {
+            pointer: StablePointer {
+                image_tag: before.clone(),
+                digest: former.as_ref().and_then(|former| former.digest.clone()),
+                deployment_id: former.as_ref().and_then(|former| former.deployment_id.clone()),
+                at: Some(moment(self.inputs.now)),
+                before: former.as_ref().and_then(|former| former.before.clone()),
+            },
+            kind: former.map_or(record.kind, |former| former.kind),
+            webhook_pending: false,
+            build: Build::default(),
+            ended: old.ended.clone(),
+        };
+        self.write_stable(stable, Reason::StableReverts)
+    }
+
+    fn succeed(&self, record: &Record, view: &View, hosts: u32) -> Decision {
+        let Some(ended) = self.ended(record, view, State::Succeeded) else {
+            return over(Reason::Looking);
+        };
+        let old = self.stored.stable.as_ref();
+        let moved = old.filter(|old| old.pointer.deployment_id.as_ref() == Some(&ended.id));
+        let stable = Stable {
+            pointer: StablePointer {
+                image_tag: record.image_tag.clone(),
+                digest: view.digest(),
+                deployment_id: Some(ended.id.clone()),
+                at: Some(moment(self.inputs.now)),
+                before: match moved {
+                    Some(moved) => moved.pointer.before.clone(),
+                    None => before(record, old),
+                },
+            },
+            kind: record.kind,
+            webhook_pending: self.inputs.webhook,
+            build: record.build.clone(),
+            ended: old.map(|old| old.ended.clone()).unwrap_or_default(),
+        };
+        self.write_stable(stable.with(ended), Reason::Proven { hosts })
     }
 
     /// Remembers what it came to, and lets the next rollout in.
     fn end(&self, record: &Record, view: &View, state: State) -> Decision {
-        let because = Reason::Over { state };
         let (Some(stable), Some(ended)) = (&self.stored.stable, self.ended(record, view, state))
         else {
-            return one(Call::Close, because);
+            return self.close(record, state);
         };
-        if stable.ended(&ended.id) == Some(&ended) {
-            return one(Call::Close, because);
+        if stable.ended(&ended.id).is_some() {
+            return self.close(record, state);
         }
-        one(Call::WriteStable { stable: Box::new(stable.with(ended)) }, because)
+        self.write_stable(stable.with(ended), Reason::Over { state })
     }
 
     fn ended(&self, record: &Record, view: &View, state: State) -> Option<Ended> {
         let id = record.id()?.clone();
-        let known = self.stored.stable.as_ref().and_then(|stable| stable.ended(&id));
-        let later = record.commands.iter().skip(1).filter(|sent| sent.id.is_some());
-        let unreached = |host: &&Host| host.was_never_sent();
+        let unreached = |host: &&Host| host.progress == Progress::Silent;
         Some(Ended {
             key: record.key.clone(),
             state,
-            at: known.map_or(self.inputs.now, |known| known.at),
-            then: later.cloned().collect(),
+            at: self.inputs.now,
+            then: record.commands.iter().filter(|sent| sent.id.is_some()).cloned().collect(),
             unreached: view
                 .live()
                 .filter(unreached)
@@ -407,17 +589,7 @@ impl Pass<'_> {
     }
 }
 
-/// The version to go back to from the new one: deploying the same version twice does not forget the
-/// one before it.
-fn before(record: &Record, old: Option<&Stable>) -> Option<ImageTag> {
-    match old {
-        Some(old) if old.pointer.image_tag == record.image_tag => old.pointer.before.clone(),
-        Some(old) => Some(old.pointer.image_tag.clone()),
-        None => None,
-    }
-}
-
-fn moment(at: UnixMs) -> String {
-    jiff::Timestamp::from_millisecond(at.0)
-        .map_or_else(|_| format!("{} ms", at.0), |at| at.to_string())
+/// By id where SSM takes as many, else the whole group.
+pub(super) fn targets(hosts: Vec<InstanceId>) -> Targets {
+    if hosts.len() <= LISTED { Targets::Hosts(hosts) } else { Targets::Group }
 }

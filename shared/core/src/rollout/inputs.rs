@@ -1,7 +1,7 @@
 //! What one pass was told and has seen so far.
 
 use super::Targets;
-use super::{Command, Invocation, Members, Pace, Record, RolloutOrder, Stable};
+use super::{Command, Invocation, Members, OrderId, Record, RolloutOrder, Share, Stable};
 use fleet_protocol::ids::{CommandId, InstanceId};
 use fleet_protocol::image_tag::ImageTag;
 use fleet_protocol::reading::Reading;
@@ -14,6 +14,9 @@ use std::collections::BTreeMap;
 pub struct Inputs {
     /// Whether VALET is told of a new stable version.
     pub webhook: bool,
+    /// The share of the fleet whose intake a rollout may close at a time.
+    #[serde(default)]
+    pub share: Share,
     /// The function's clock when the pass began.
     pub now: UnixMs,
     /// The command that an event named. It is where to look, and never a fact.
@@ -27,6 +30,8 @@ pub struct Seen {
     pub stored: Option<Reading<StoredState>>,
     /// How often they were read in this pass.
     pub looks: u32,
+    /// Nothing was asked since they were read last.
+    pub fresh: bool,
     /// Our newest commands, whoever sent them.
     pub recent: Option<Reading<Vec<Command>>>,
     /// `Known(None)`: SSM lists no such command, or not yet.
@@ -41,33 +46,42 @@ pub struct Seen {
     pub sent: Option<SendResult>,
     pub lock: Option<LockResult>,
     pub webhook_call: Option<WebhookCall>,
-    /// Commands that this pass cancelled.
-    pub cancelled: Vec<CommandId>,
     /// A change that failed. The pass ends, and the next one looks anew.
     pub call_error: Option<String>,
 }
 
-/// What VALET said to the news of a version.
+/// What VALET said to the deploy webhook.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WebhookCall {
-    /// The rollout that proved it.
+    /// The rollout that proved the version.
     pub id: Option<CommandId>,
     pub result: CallResult,
     /// The parameters were read since.
     pub reread: bool,
 }
 
-/// The three parameters.
+/// The parameters.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredState {
-    pub record: Option<Record>,
-    /// The version of the record's parameter: whoever writes it learns whether somebody else did
-    /// meanwhile.
-    pub version: i64,
+    /// Records take turns: a rollout's is in the slot of its number, even or odd.
+    pub slots: [Slot; 2],
     pub stable: Option<Stable>,
+    /// The version of the pointer's parameter.
+    pub stable_version: i64,
     /// The rollout that somebody cancelled last. It is beside the record, so that a pass that
     /// writes what it read earlier takes no wish back.
     pub cancelled: Option<CommandId>,
+    /// The rollout that somebody paused, likewise.
+    pub paused: Option<CommandId>,
+}
+
+/// One parameter for records.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Slot {
+    pub record: Option<Record>,
+    /// The parameter's version, 0 where there is none: whoever writes it learns whether somebody
+    /// else did meanwhile.
+    pub version: i64,
 }
 
 /// A command and what came of it on each host.
@@ -91,18 +105,18 @@ pub enum Call {
     DescribeGroup,
     /// `DescribeInstanceInformation`
     DescribeManaged,
-    /// `PutParameter` that fails where the record exists: the lock.
-    CreateRecord { record: Box<Record> },
-    /// `PutParameter`
+    /// `PutParameter`: the lock, which is ours if nobody wrote since `version`.
+    CreateRecord { record: Box<Record>, version: i64 },
+    /// `PutParameter`, to the slot of the record's number
     Write { record: Box<Record>, version: i64 },
-    /// `DeleteParameter`
-    Close,
     /// `PutParameter`
-    WriteStable { stable: Box<Stable> },
+    WriteStable { stable: Box<Stable>, version: i64 },
     /// `SendCommand`
     Send(Box<Sending>),
     /// `PutParameter`: whoever drives this rollout takes it back.
     RequestCancel { id: CommandId },
+    /// `PutParameter`: whoever drives this rollout sends no new order; `None` goes on.
+    RequestPause { id: Option<CommandId> },
     /// `CancelCommand`; without instances the whole command
     Cancel { id: CommandId, instances: Vec<InstanceId> },
     /// The deploy webhook
@@ -115,8 +129,9 @@ pub struct Sending {
     pub order: RolloutOrder,
     pub image_tag: Option<ImageTag>,
     pub force: bool,
+    /// What its hosts call it.
+    pub host_order: Option<OrderId>,
     pub targets: Targets,
-    pub pace: Pace,
 }
 
 /// What a call that changes something came to.
@@ -147,7 +162,7 @@ pub enum SendResult {
 #[serde(tag = "result", rename_all = "snake_case")]
 pub enum LockResult {
     Acquired,
-    /// Another rollout is in progress.
+    /// Somebody else wrote meanwhile.
     Held,
     Failed {
         detail: String,
@@ -155,6 +170,7 @@ pub enum LockResult {
 }
 
 /// The answer to one call.
+#[expect(clippy::large_enum_variant, reason = "few are held at a time, and only for a moment")]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Answer {
     Stored(Reading<StoredState>),
@@ -164,34 +180,98 @@ pub enum Answer {
     Managed(Reading<BTreeMap<InstanceId, bool>>),
     RecordCreated(Box<Record>, LockResult),
     Written(Box<Record>, CallResult),
-    Closed(CallResult),
     StableWritten(Box<Stable>, CallResult),
     Sent(SendResult),
     CancelRequested(CallResult),
+    PauseRequested(CallResult),
     Cancelled(CommandId, CallResult),
     WebhookSent(Option<CommandId>, CallResult),
 }
 
 impl Inputs {
     /// A pass that has seen nothing yet.
-    pub fn new(webhook: bool, now: UnixMs, hint: Option<CommandId>) -> Inputs {
-        Inputs { webhook, now, hint, seen: Seen::default() }
+    pub fn new(webhook: bool, share: Share, now: UnixMs, hint: Option<CommandId>) -> Inputs {
+        Inputs { webhook, share, now, hint, seen: Seen::default() }
     }
 }
 
 impl StoredState {
+    /// The parameters as they were read. The pointer's and the records' versions tell what is
+    /// newer.
+    pub fn new(slots: [Slot; 2], stable: Option<Stable>, stable_version: i64) -> StoredState {
+        StoredState { slots, stable, stable_version, cancelled: None, paused: None }
+    }
+
+    /// The record of the newest rollout, which may be over.
+    pub fn newest(&self) -> Option<&Record> {
+        self.slots.iter().filter_map(|slot| slot.record.as_ref()).max_by_key(|record| record.number)
+    }
+
+    /// The rollout in progress.
+    pub fn record(&self) -> Option<&Record> {
+        self.newest().filter(|record| record.over.is_none())
+    }
+
+    /// The number of the next rollout.
+    pub(super) fn next_number(&self) -> u32 {
+        self.newest().map_or(1, |record| record.number.saturating_add(1))
+    }
+
+    /// The version of the parameter that a record of this number is written to.
+    pub fn version(&self, number: u32) -> i64 {
+        self.slots[slot(number)].version
+    }
+
     /// Somebody cancelled this rollout.
     pub(super) fn is_cancelled(&self, record: &Record) -> bool {
         self.cancelled.is_some() && self.cancelled.as_ref() == record.id()
     }
+
+    /// Somebody paused this rollout.
+    pub(super) fn is_paused(&self, record: &Record) -> bool {
+        self.paused.is_some() && self.paused.as_ref() == record.id()
+    }
+
+    fn put(&mut self, record: Record, version: i64) {
+        let slot = slot(record.number);
+        self.slots[slot] = Slot { record: Some(record), version };
+    }
+
+    /// What is known after another read: SSM may answer with what was there before a write.
+    fn merged(self, read: StoredState) -> StoredState {
+        // Of one version, memory may be ahead by the id of a command that was just sent.
+        let newer =
+            |known: Slot, read: Slot| if known.version >= read.version { known } else { read };
+        let [even, odd] = self.slots;
+        let [read_even, read_odd] = read.slots;
+        let stale = self.stable_version > read.stable_version;
+        StoredState {
+            slots: [newer(even, read_even), newer(odd, read_odd)],
+            stable: if stale { self.stable } else { read.stable },
+            stable_version: self.stable_version.max(read.stable_version),
+            cancelled: read.cancelled,
+            paused: read.paused,
+        }
+    }
+}
+
+/// Which of the two parameters a record of this number is written to.
+pub fn slot(number: u32) -> usize {
+    usize::from(!number.is_multiple_of(2))
 }
 
 impl Seen {
     /// Takes an answer in.
     pub fn take(&mut self, answer: Answer) {
+        self.fresh = matches!(answer, Answer::Stored(Reading::Known(_)));
         match answer {
-            Answer::Stored(stored) => {
-                self.stored = Some(stored);
+            Answer::Stored(read) => {
+                self.stored = Some(match (self.stored.take(), read) {
+                    (Some(Reading::Known(known)), Reading::Known(read)) => {
+                        Reading::Known(known.merged(read))
+                    }
+                    (_, read) => read,
+                });
                 self.looks += 1;
                 if let Some(call) = &mut self.webhook_call {
                     call.reread = true;
@@ -201,24 +281,23 @@ impl Seen {
             Answer::Command(id, evidence) => drop(self.commands.insert(id, evidence)),
             Answer::Members(members) => self.members = Some(members),
             Answer::Managed(managed) => self.managed = Some(managed),
-            Answer::RecordCreated(record, reserve) => {
-                match &reserve {
-                    LockResult::Acquired => self.write(Some(*record), 1),
+            Answer::RecordCreated(record, lock) => {
+                match &lock {
+                    LockResult::Acquired => self.write(*record),
                     LockResult::Held => {}
                     LockResult::Failed { detail } => self.call_error = Some(detail.clone()),
                 }
-                self.lock = Some(reserve);
+                self.lock = Some(lock);
             }
             Answer::Written(record, CallResult::Done) => {
-                let version = self.stored().map_or(0, |stored| stored.version) + 1;
                 self.intended = record.commands.iter().any(|sent| sent.id.is_none());
                 self.unsaved = false;
-                self.write(Some(*record), version);
+                self.write(*record);
             }
-            Answer::Closed(CallResult::Done) => self.write(None, 0),
             Answer::StableWritten(stable, CallResult::Done) => {
                 if let Some(Reading::Known(stored)) = &mut self.stored {
                     stored.stable = Some(*stable);
+                    stored.stable_version += 1;
                 }
             }
             Answer::Sent(sent) => {
@@ -231,21 +310,18 @@ impl Seen {
                 self.intended = false;
                 self.sent = Some(sent);
             }
-            Answer::Cancelled(id, done) => {
-                self.cancelled.push(id);
-                if let CallResult::Failed { detail } = done {
-                    self.call_error = Some(detail);
-                }
-            }
             Answer::WebhookSent(id, result) => {
-                self.webhook_call = Some(WebhookCall { id, result, reread: false })
+                self.webhook_call = Some(WebhookCall { id, result, reread: false });
             }
-            Answer::CancelRequested(CallResult::Done) => {}
+            Answer::CancelRequested(CallResult::Done)
+            | Answer::PauseRequested(CallResult::Done)
+            | Answer::Cancelled(_, CallResult::Done) => {}
             Answer::CancelRequested(CallResult::Failed { detail })
+            | Answer::PauseRequested(CallResult::Failed { detail })
+            | Answer::Cancelled(_, CallResult::Failed { detail })
             | Answer::Written(_, CallResult::Failed { detail })
-            | Answer::Closed(CallResult::Failed { detail })
             | Answer::StableWritten(_, CallResult::Failed { detail }) => {
-                self.call_error = Some(detail)
+                self.call_error = Some(detail);
             }
         }
     }
@@ -255,22 +331,87 @@ impl Seen {
         self.stored.as_ref().and_then(Reading::known)
     }
 
-    fn write(&mut self, record: Option<Record>, version: i64) {
+    fn write(&mut self, record: Record) {
         if let Some(Reading::Known(stored)) = &mut self.stored {
-            stored.record = record;
-            stored.version = version;
+            let version = stored.version(record.number) + 1;
+            stored.put(record, version);
         }
     }
 
     /// The command that was intended has its id.
     fn name(&mut self, id: &CommandId) {
-        let Some(Reading::Known(StoredState { record: Some(record), .. })) = &mut self.stored
-        else {
-            return;
-        };
-        if let Some(sent) = record.commands.iter_mut().find(|sent| sent.id.is_none()) {
-            sent.id = Some(id.clone());
+        let Some(Reading::Known(stored)) = &mut self.stored else { return };
+        let Some(mut record) = stored.record().cloned() else { return };
+        if record.name(id) {
+            let version = stored.version(record.number);
+            stored.put(record, version);
             self.unsaved = true;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rollout::{Key, Kind, Step, Strategy};
+
+    fn record(number: u32, commands: usize) -> Record {
+        let sent = |n| super::super::Sent {
+            step: Step::Survey,
+            round: u16::try_from(n).unwrap(),
+            id: Some(CommandId::new(format!("c-{n}"))),
+            at: UnixMs(1),
+        };
+        Record {
+            number,
+            over: None,
+            key: Key::of_hash("abcdef012345"),
+            attempt: None,
+            kind: Kind::Deploy,
+            image_tag: ImageTag::parse("v2").unwrap(),
+            strategy: Strategy::Canary,
+            force: false,
+            at: UnixMs(1),
+            before: None,
+            build: Default::default(),
+            former: None,
+            expected: Vec::new(),
+            commands: (0..commands).map(sent).collect(),
+            id: None,
+            last: 0,
+            proven: 0,
+            progress_at: None,
+            undo: false,
+            moved: false,
+            forgot: false,
+            missed: None,
+        }
+    }
+
+    #[test]
+    fn a_read_that_misses_what_was_just_written_is_not_believed() {
+        let old = StoredState::new(
+            [Slot::default(), Slot { record: Some(record(1, 1)), version: 4 }],
+            None,
+            7,
+        );
+        let mut seen = Seen::default();
+        seen.take(Answer::Stored(Reading::Known(old.clone())));
+        seen.take(Answer::Written(Box::new(record(1, 2)), CallResult::Done));
+        seen.take(Answer::Stored(Reading::Known(old.clone())));
+        let stored = seen.stored().unwrap();
+        assert_eq!((stored.version(1), stored.record().unwrap().commands.len()), (5, 2));
+        assert!(seen.fresh);
+        let mut newer = old;
+        newer.slots[1] = Slot { record: Some(record(1, 3)), version: 6 };
+        seen.take(Answer::Stored(Reading::Known(newer)));
+        assert_eq!(seen.stored().unwrap().record().unwrap().commands.len(), 3);
+    }
+
+    #[test]
+    fn two_rollouts_in_a_row_have_different_parameters() {
+        for number in 0..9 {
+            assert_ne!(slot(number), slot(number + 1));
         }
     }
 }

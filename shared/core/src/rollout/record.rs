@@ -1,10 +1,16 @@
 //! The small texts that are kept in SSM's Parameter Store.
 //!
-//! The stable pointer says what is proven, and hosts boot to it. The record exists while a rollout
-//! is in progress: creating it is the lock, and it can be rebuilt from the rollout's first command.
-//! Beside them is the id of the rollout that somebody cancelled last.
+//! The stable pointer says what is proven, and hosts boot to it. The record is there while a
+//! rollout is in progress; it can be rebuilt from the rollout's first command. Beside them are the
+//! ids of the rollouts that somebody cancelled and paused last.
+//!
+//! SSM has no compare-and-swap, asks for 30 s between deleting a parameter and creating it again,
+//! and may answer a read with what was there before. So nothing is ever deleted: a record that is
+//! over says so. Records take turns between two parameters by their number: whoever closes one late
+//! cannot reach the next one's. Every write learns its version, and so whether somebody else wrote
+//! since; what was read with a lower version is not believed over what was written.
 
-use super::{Command, Key, Kind, Part, State, Step, Strategy};
+use super::{Build, Command, Key, Kind, Part, State, Step, Strategy};
 use fleet_protocol::ids::{CommandId, InstanceId};
 use fleet_protocol::image_tag::ImageTag;
 use fleet_protocol::stable::StablePointer;
@@ -27,6 +33,9 @@ pub struct Stable {
     /// VALET has not taken the deploy webhook of it yet. Older versions wrote `untold`.
     #[serde(default, alias = "untold", skip_serializing_if = "is_false")]
     pub webhook_pending: bool,
+    /// What CI said of it.
+    #[serde(default, skip_serializing_if = "Build::is_empty")]
+    pub build: Build,
     /// Rollouts that are over, newest first, as many as fit.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ended: Vec<Ended>,
@@ -47,9 +56,16 @@ pub struct Ended {
     pub unreached: Vec<InstanceId>,
 }
 
-/// `/ghosthands/{environment}/rollout`: the rollout in progress.
+/// `/ghosthands/{environment}/rollout` and `/ghosthands/{environment}/rollout-2` in turn: the
+/// rollout in progress, or the last one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
+    /// One more than that of the rollout before.
+    #[serde(default)]
+    pub number: u32,
+    /// How it ended; the next rollout may begin.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub over: Option<State>,
     pub key: Key,
     /// The invocation that created it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -63,23 +79,64 @@ pub struct Record {
     pub at: UnixMs,
     /// The stable version then.
     pub before: Option<ImageTag>,
+    /// What CI said of the version.
+    #[serde(default, skip_serializing_if = "Build::is_empty")]
+    pub build: Build,
+    /// The rest of the stable pointer then, to put it back where the version fails later on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub former: Option<Former>,
     /// The hosts that were in service then; empty where they were too many to list.
     #[serde(default)]
     pub expected: Vec<InstanceId>,
-    /// Its commands, the first one first.
+    /// Its commands, the first one first: the newest that ask, and orders of which no later answer
+    /// tells what became.
     pub commands: Vec<Sent>,
-    /// When a host was first missed: it is in service, it has to be asked, and its agent is not
-    /// online.
+    /// The first command's id, which is the rollout's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<CommandId>,
+    /// The highest number that a command of it had.
+    #[serde(default)]
+    pub last: u16,
+    /// The most hosts that had proven it at a time.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub proven: u32,
+    /// When that was, or when its hosts began to go back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress_at: Option<UnixMs>,
+    /// The version failed: its hosts go back.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub undo: bool,
+    /// The stable pointer named the version until it failed, so instances may have booted to it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub moved: bool,
+    /// A command was dropped that told of hosts whose later answers are missing.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub forgot: bool,
+    /// Since when nothing moves and a host is missed: it is in service, it has to be asked, and its
+    /// agent is not online or it does not answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub missed: Option<UnixMs>,
+}
+
+/// What the stable pointer said beside its version.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Former {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deployment_id: Option<CommandId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<ImageTag>,
+    pub kind: Kind,
 }
 
 /// A command that was sent, or is about to be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sent {
     pub step: Step,
+    /// Its number among the rollout's commands.
     #[serde(default)]
-    pub round: u8,
+    pub round: u16,
     /// `None` between the intent and SSM's answer. A command by this comment may exist all the
     /// same.
     pub id: Option<CommandId>,
@@ -89,22 +146,44 @@ pub struct Sent {
 impl Record {
     /// The rollout's id, once its first command is known.
     pub fn id(&self) -> Option<&CommandId> {
-        self.commands.first().and_then(|sent| sent.id.as_ref())
+        let first = self.commands.first().filter(|sent| sent.round == 0);
+        self.id.as_ref().or_else(|| first.and_then(|sent| sent.id.as_ref()))
     }
 
-    /// How often this step was taken.
-    pub(super) fn rounds(&self, step: Step) -> u8 {
-        let rounds = self.commands.iter().filter(|sent| sent.step == step).map(|sent| sent.round);
-        rounds.max().unwrap_or(0)
+    /// Takes note of the id of the command that was about to be sent. False where none was.
+    pub(super) fn name(&mut self, id: &CommandId) -> bool {
+        let Some(sent) = self.commands.iter_mut().find(|sent| sent.id.is_none()) else {
+            return false;
+        };
+        sent.id = Some(id.clone());
+        if sent.round == 0 {
+            self.id = Some(id.clone());
+        }
+        true
+    }
+
+    /// The number of the next command.
+    pub(super) fn next_round(&self) -> u16 {
+        let used = self.commands.iter().map(|sent| sent.round).max().unwrap_or(0);
+        self.last.max(used).saturating_add(1)
     }
 
     /// The record of a rollout whose first command is all that is left of it.
-    pub fn rebuild(root: &Command, stable: Option<&Stable>, now: UnixMs) -> Option<Record> {
+    pub fn rebuild(
+        root: &Command,
+        stable: Option<&Stable>,
+        number: u32,
+        now: UnixMs,
+    ) -> Option<Record> {
         let Part::Root { key, .. } = &root.order.part else { return None };
         if !root.order.kind.is_rollout() {
             return None;
         }
+        let before =
+            stable.filter(|stable| stable.pointer.deployment_id.as_ref() != Some(&root.id));
         Some(Record {
+            number,
+            over: None,
             key: key.clone(),
             attempt: None,
             kind: root.order.kind,
@@ -112,14 +191,26 @@ impl Record {
             strategy: root.order.strategy,
             force: root.force,
             at: now,
-            before: stable.map(|stable| stable.pointer.image_tag.clone()),
+            before: match before {
+                Some(stable) => Some(stable.pointer.image_tag.clone()),
+                None => stable.and_then(|stable| stable.pointer.before.clone()),
+            },
+            build: Build::default(),
+            former: before.map(Stable::former),
             expected: root.targets.clone(),
             commands: vec![Sent {
-                step: Step::Apply,
+                step: Step::Survey,
                 round: 0,
                 id: Some(root.id.clone()),
                 at: now,
             }],
+            id: Some(root.id.clone()),
+            last: 0,
+            proven: 0,
+            progress_at: None,
+            undo: false,
+            moved: false,
+            forgot: false,
             missed: None,
         })
     }
@@ -130,7 +221,7 @@ impl Record {
         if text.len() <= ROOM {
             return text;
         }
-        // SSM's own list has the hosts that were sent a command.
+        // The hosts themselves say what was ordered of them.
         let short = Record { expected: Vec::new(), ..self.clone() };
         serde_json::to_string(&short).expect("a record is plain data")
     }
@@ -158,6 +249,15 @@ impl Stable {
         self.ended.iter().find(|ended| ended.key == *key)
     }
 
+    pub(super) fn former(&self) -> Former {
+        Former {
+            deployment_id: self.pointer.deployment_id.clone(),
+            digest: self.pointer.digest.clone(),
+            before: self.pointer.before.clone(),
+            kind: self.kind,
+        }
+    }
+
     pub(super) fn with(&self, ended: Ended) -> Stable {
         let mut stable = self.clone();
         stable.ended.retain(|known| known.id != ended.id);
@@ -166,8 +266,29 @@ impl Stable {
     }
 }
 
+/// The version to go back to from the new one: deploying the same version twice does not forget the
+/// one before it.
+pub(super) fn before(record: &Record, old: Option<&Stable>) -> Option<ImageTag> {
+    match old {
+        Some(old) if old.pointer.image_tag == record.image_tag => old.pointer.before.clone(),
+        Some(old) => Some(old.pointer.image_tag.clone()),
+        None => None,
+    }
+}
+
+/// A moment in RFC 3339.
+pub(super) fn moment(at: UnixMs) -> String {
+    jiff::Timestamp::from_millisecond(at.0)
+        .map_or_else(|_| format!("{} ms", at.0), |at| at.to_string())
+}
+
 fn deploy() -> Kind {
     Kind::Deploy
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
@@ -184,12 +305,14 @@ mod tests {
     }
 
     fn sent(n: usize) -> Sent {
-        Sent { step: Step::Sweep, round: 3, id: Some(id(n)), at: UnixMs(1_795_478_400_000) }
+        Sent { step: Step::Apply, round: 60_003, id: Some(id(n)), at: UnixMs(1_795_478_400_000) }
     }
 
     #[test]
     fn fifty_hosts_and_every_round_fit_into_a_parameter() {
         let record = Record {
+            number: 4_000_000_000,
+            over: Some(State::RolledBack),
             key: Key::of_hash("abcdef012345"),
             attempt: Some(Key::of_hash("012345abcdef")),
             kind: Kind::Rollback,
@@ -198,13 +321,40 @@ mod tests {
             force: true,
             at: UnixMs(1_795_478_400_000),
             before: Some(ImageTag::parse(&"b".repeat(128)).unwrap()),
+            build: Build { commit_sha: "a".repeat(64), ..Build::default() },
+            former: Some(Former {
+                deployment_id: Some(id(9)),
+                digest: Some(format!("sha256:{}", "d".repeat(64))),
+                before: Some(ImageTag::parse(&"c".repeat(128)).unwrap()),
+                kind: Kind::Deploy,
+            }),
             expected: (0..LISTED).map(|n| InstanceId::new(format!("i-{n:017}"))).collect(),
-            commands: (0..7).map(sent).collect(),
+            commands: (0..13).map(sent).collect(),
+            id: Some(id(1)),
+            last: 60_003,
+            proven: 1000,
+            progress_at: Some(UnixMs(1_795_478_400_000)),
+            undo: true,
+            moved: true,
+            forgot: true,
             missed: Some(UnixMs(1_795_478_400_000)),
         };
         let text = record.write();
         assert!(text.len() <= ROOM, "{}", text.len());
         assert_eq!(serde_json::from_str::<Record>(&text).unwrap(), record);
+    }
+
+    #[test]
+    fn a_record_of_the_former_version_is_read() {
+        let text = r#"{"key":"abcdef012345","kind":"deploy","image_tag":"v2","strategy":"canary","at":5,"before":"v1",
+            "expected":["i-1"],"commands":[{"step":"apply","round":0,"id":"c-1","at":5},{"step":"sweep","round":1,"id":"c-2","at":9}]}"#;
+        let record: Record = serde_json::from_str(text).unwrap();
+        assert_eq!(
+            (record.number, record.over, record.id()),
+            (0, None, Some(&CommandId::new("c-1")))
+        );
+        assert_eq!(record.commands[1].step, Step::Apply);
+        assert_eq!(record.next_round(), 2);
     }
 
     #[test]
@@ -227,6 +377,7 @@ mod tests {
             },
             kind: Kind::Deploy,
             webhook_pending: false,
+            build: Build::default(),
             ended: (0..100).map(ended).collect(),
         };
         let text = stable.write();

@@ -1,19 +1,19 @@
 //! Begins a deployment: once for each `Idempotency-Key`, and one rollout at a time.
 
-use super::decide::UNLISTED_S;
-use super::next::targets;
+use super::decide::{UNLISTED_S, targets};
 use super::record::LISTED;
 use super::{
-    Call, Command, Ended, Key, Kind, LockResult, Pace, Part, Record, RolloutOrder, Seen,
-    SendResult, Sending, Sent, Step, StoredState, Strategy, Targets,
+    Build, Call, Command, Ended, Key, Kind, LockResult, Part, Record, RolloutOrder, Seen,
+    SendResult, Sending, Sent, Stable, State, Step, StoredState, Strategy, Targets,
 };
-use crate::count::count;
 use fleet_protocol::ids::{CommandId, InstanceId};
 use fleet_protocol::image_tag::ImageTag;
 use fleet_protocol::reading::Reading;
 use fleet_protocol::time::UnixMs;
 use serde::{Deserialize, Serialize};
 
+/// A first command so young, of which nothing else is known, lost its record on the way.
+const LOST_S: u32 = 300;
 /// How far back SSM's list is searched for a key; rollouts are remembered longer.
 const SEARCHED_S: i64 = 3600;
 
@@ -33,6 +33,9 @@ pub struct Start {
     pub by: Option<String>,
     /// The reason; as much of it as fits is kept in the command's comment.
     pub why: Option<String>,
+    /// What CI said of the version.
+    #[serde(default)]
+    pub build: Build,
     /// The hosts that a drain names; `None` means all that are in service.
     pub hosts: Option<Vec<InstanceId>>,
 }
@@ -118,7 +121,7 @@ impl Begin<'_> {
 
     fn rollout(&self, stored: &StoredState, recent: &[Command]) -> Result<Vec<Call>, Started> {
         let wish = self.wish;
-        if let Some(record) = &stored.record {
+        if let Some(record) = stored.record() {
             return self.beside(stored, record, recent);
         }
         if let Some(ended) = self.ended(stored) {
@@ -141,21 +144,24 @@ impl Begin<'_> {
         }
         let root =
             |command: &&Command| command.order.key().is_some() && command.order.kind.is_rollout();
+        let number = stored.next_number();
+        let version = stored.version(number);
         if let Some(known) = recent.iter().filter(root).find(|c| c.order.key() == Some(&wish.key)) {
-            return Err(self.replay(known));
-        }
-        let over = |command: &&Command| {
-            stored.stable.as_ref().is_some_and(|s| s.ended(&command.id).is_some())
-        };
-        let runs = |c: &&Command| c.status.is_live() && root(c) && !over(c);
-        if let Some(running) = recent.iter().find(runs) {
-            return Err(Started::Conflict { running: Some(running.id.clone()) });
+            let over = stored.newest().is_some_and(|newest| newest.key == wish.key);
+            let young = self.now < known.requested.plus_seconds(LOST_S);
+            let lost = Record::rebuild(known, stored.stable.as_ref(), number, self.now);
+            return match lost.filter(|_| young && !over) {
+                Some(lost) => Ok(vec![Call::CreateRecord { record: Box::new(lost), version }]),
+                None => Err(self.replay(known)),
+            };
         }
         let (_, expected) = self.hosts()?;
         let Some(image_tag) = wish.image_tag.clone() else {
             return Err(Started::Unavailable { detail: "a rollout needs an image tag".to_owned() });
         };
         let record = Record {
+            number,
+            over: None,
             key: wish.key.clone(),
             attempt: Some(wish.attempt.clone()),
             kind: wish.kind,
@@ -164,11 +170,20 @@ impl Begin<'_> {
             force: wish.force,
             at: self.now,
             before: stored.stable.as_ref().map(|stable| stable.pointer.image_tag.clone()),
+            build: wish.build.clone(),
+            former: stored.stable.as_ref().map(Stable::former),
             expected: if expected.len() <= LISTED { expected } else { Vec::new() },
-            commands: vec![Sent { step: Step::Apply, round: 0, id: None, at: self.now }],
+            commands: vec![Sent { step: Step::Survey, round: 0, id: None, at: self.now }],
+            id: None,
+            last: 0,
+            proven: 0,
+            progress_at: None,
+            undo: false,
+            moved: false,
+            forgot: false,
             missed: None,
         };
-        Ok(vec![Call::CreateRecord { record: Box::new(record) }])
+        Ok(vec![Call::CreateRecord { record: Box::new(record), version }])
     }
 
     /// A rollout is in progress: it is this one, or it is in the way.
@@ -183,12 +198,14 @@ impl Begin<'_> {
         let id = record.id().or_else(|| root.map(|root| &root.id)).cloned();
         if record.key != wish.key {
             // A proven one only waits for instances that boot; the next rollout brings those along.
-            let proven = stored
-                .stable
-                .as_ref()
-                .is_some_and(|stable| id.is_some() && id == stable.pointer.deployment_id);
+            let ended = stored.stable.as_ref().zip(id.as_ref()).and_then(|(s, id)| s.ended(id));
+            let proven = ended.is_some_and(|ended| ended.state == State::Succeeded);
             return if proven && self.seen.call_error.is_none() {
-                Ok(vec![Call::Close])
+                Ok(close(stored, record, State::Succeeded))
+            } else if self.seen.lock == Some(LockResult::Acquired) {
+                // Somebody who came second has written over our record and puts it back.
+                let detail = "another request began at the same moment".to_owned();
+                Err(Started::Unsure { retry_s: 5, detail })
             } else {
                 Err(Started::Conflict { running: id })
             };
@@ -210,7 +227,8 @@ impl Begin<'_> {
             Some(SendResult::Refused { detail })
                 if self.seen.call_error.as_ref() == Some(detail) =>
             {
-                return Ok(vec![Call::Close]);
+                // Nothing was sent: what was written down is taken back.
+                return Ok(close(stored, record, State::Failed));
             }
             Some(SendResult::Lost { detail }) => {
                 return Err(Started::Unsure { retry_s: UNLISTED_S, detail: detail.clone() });
@@ -222,10 +240,9 @@ impl Begin<'_> {
         }
         if let Some(id) = id {
             let mut named = record.clone();
-            if let Some(first) = named.commands.first_mut() {
-                first.id = Some(id);
-            }
-            return Ok(vec![Call::Write { record: Box::new(named), version: stored.version }]);
+            named.name(&id);
+            let version = stored.version(named.number);
+            return Ok(vec![Call::Write { record: Box::new(named), version }]);
         }
         // Where the answer to our own reservation was lost, it looked taken.
         if record.attempt.as_ref() != Some(&wish.attempt) {
@@ -235,8 +252,8 @@ impl Begin<'_> {
         if self.seen.looks < 2 {
             return Ok(vec![Call::ReadStored]);
         }
-        if self.ended(stored).is_some() {
-            return Ok(vec![Call::Close]);
+        if let Some(ended) = self.ended(stored) {
+            return Ok(close(stored, record, ended.state));
         }
         let (hosts, _) = self.hosts()?;
         Ok(vec![self.sending(hosts)])
@@ -257,7 +274,8 @@ impl Begin<'_> {
         if let Some(first) = ours.commands.first_mut() {
             first.at = self.now;
         }
-        Ok(vec![Call::Write { record: Box::new(ours), version: stored.version }])
+        let version = stored.version(ours.number);
+        Ok(vec![Call::Write { record: Box::new(ours), version }])
     }
 
     /// The rollout with this key, where it is over.
@@ -318,11 +336,11 @@ impl Begin<'_> {
     /// The command has its id, which is written down before anybody is told.
     fn sent(&self, stored: &StoredState, id: &CommandId) -> Result<Vec<Call>, Started> {
         if let Some(record) =
-            stored.record.as_ref().filter(|_| self.seen.unsaved && self.seen.call_error.is_none())
+            stored.record().filter(|_| self.seen.unsaved && self.seen.call_error.is_none())
         {
             return Ok(vec![Call::Write {
                 record: Box::new(record.clone()),
-                version: stored.version,
+                version: stored.version(record.number),
             }]);
         }
         // Where that failed, the next pass finds the command by its comment.
@@ -354,7 +372,6 @@ impl Begin<'_> {
 
     fn sending(&self, hosts: Vec<InstanceId>) -> Call {
         let Start { key, kind, image_tag, strategy, force, by, why, .. } = self.wish;
-        let pace = Pace::of(*strategy, count(hosts.iter()));
         // An order to named hosts is for nobody else.
         let targets =
             if self.wish.hosts.is_some() { Targets::Hosts(hosts) } else { targets(hosts) };
@@ -363,10 +380,16 @@ impl Begin<'_> {
             order: RolloutOrder { kind: *kind, strategy: *strategy, part },
             image_tag: image_tag.clone(),
             force: *force,
+            host_order: None,
             targets,
-            pace,
         }))
     }
+}
+
+fn close(stored: &StoredState, record: &Record, state: State) -> Vec<Call> {
+    let version = stored.version(record.number);
+    let closed = Record { over: Some(state), ..record.clone() };
+    vec![Call::Write { record: Box::new(closed), version }]
 }
 
 fn known<T>(reading: Option<&Reading<T>>) -> Result<&T, Started> {

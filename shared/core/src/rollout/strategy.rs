@@ -1,103 +1,120 @@
-//! How fast a rollout goes and when it stops, in the numbers that SSM's rate control takes.
+//! How fast a rollout goes: how many hosts may hold an unfinished order at a time, and how many of
+//! them have to prove the version before the stable pointer moves.
+//!
+//! SSM's own rate control is not used for that: by some of AWS's pages it goes on as soon as a host
+//! acknowledges a command, which says nothing about the version.
 
 use fleet_protocol::rollout_order::Strategy;
 use serde::{Deserialize, Serialize};
 
-/// One host's turn, retries included: a job's end is waited for, the image is pulled, and the new
-/// container proves itself.
-const TURN_S: u32 = 1200;
-/// The least and the most that one command may take as a whole; SSM takes two days.
-const WHOLE_S: (u32, u32) = (3600, 172_800);
+/// Hosts that prove a version before the stable pointer moves in a canary rollout: the first one
+/// and the two after it.
+const CANARIES: u32 = 3;
 
-/// What SSM is told. Numbers and not percentages: AWS rounds the two limits in different ways.
+/// The share of the fleet, in percent, whose intake may be closed by a rollout at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Pace {
-    /// Hosts at a time. SSM begins with one and doubles up to this.
-    pub max_concurrency: u32,
-    /// The error after this many stops what has not begun.
-    pub max_errors: u32,
-    /// How long the command may take as a whole: SSM counts waiting hosts in.
-    pub whole_s: u32,
+#[serde(transparent)]
+pub struct Share(pub u32);
+
+impl Default for Share {
+    fn default() -> Self {
+        Share(50)
+    }
 }
 
-impl Pace {
-    /// The numbers for so many hosts. Never all of them at a time, unless there is one or all at
-    /// once is what was asked for.
-    pub fn of(strategy: Strategy, hosts: u32) -> Pace {
-        let hosts = hosts.max(1);
-        let half = hosts.div_ceil(2).min((hosts - 1).max(1));
-        let (max_concurrency, max_errors) = match strategy {
-            Strategy::Canary | Strategy::HalfAtATime => (half, 0),
-            Strategy::OneAtATime => (1, 0),
-            Strategy::AllAtOnce => (hosts, hosts),
-        };
-        let whole_s = waves(hosts, max_concurrency).saturating_mul(TURN_S);
-        Pace { max_concurrency, max_errors, whole_s: whole_s.clamp(WHOLE_S.0, WHOLE_S.1) }
+impl Share {
+    /// The hosts that are this share of so many: at least one, and not all of several unless the
+    /// share is the whole.
+    pub fn of(self, hosts: u32) -> u32 {
+        let share = u64::from(hosts) * u64::from(self.0.min(100)) / 100;
+        let share = u32::try_from(share).unwrap_or(hosts);
+        let most = if self.0 >= 100 { hosts } else { hosts.saturating_sub(1) };
+        share.min(most).max(1)
     }
+}
+
+/// The most hosts that may hold an unfinished order, once `proven` of `hosts` have proven the
+/// version. Before the first proof that is one, unless all at once is what was asked for.
+pub fn window(strategy: Strategy, hosts: u32, proven: u32, share: Share) -> u32 {
+    match strategy {
+        Strategy::AllAtOnce => hosts.max(1),
+        Strategy::OneAtATime => 1,
+        _ if proven == 0 => 1,
+        // 2 after one proof, 4 after three, 8 after seven.
+        Strategy::Canary => share.of(hosts).min(1 << (proven.saturating_add(1)).ilog2().min(16)),
+        Strategy::HalfAtATime => share.of(hosts),
+    }
+}
+
+/// How many of `hosts` have to prove the version before new instances boot to it.
+pub fn enough(strategy: Strategy, hosts: u32) -> u32 {
+    match strategy {
+        Strategy::Canary => hosts.min(CANARIES),
+        Strategy::HalfAtATime => hosts.div_ceil(2),
+        Strategy::OneAtATime | Strategy::AllAtOnce => hosts,
+    }
+    .max(1)
 }
 
 /// The choice in words.
-pub fn explain(strategy: Strategy, hosts: u32) -> String {
-    let Pace { max_concurrency: most, .. } = Pace::of(strategy, hosts);
+pub fn explain(strategy: Strategy, hosts: u32, share: Share) -> String {
+    let most = share.of(hosts);
+    let enough = enough(strategy, hosts);
+    let rest = "each host swaps when its running job ends; the first failure sends every host back";
     match strategy {
         Strategy::Canary => format!(
-            "one host first, then twice as many each time, at most {most} of {hosts} at a time; the first failure stops the rest"
+            "one host of {hosts} first and alone, then 2, 4, …, at most {most} at a time; new instances boot to the version once {enough} hosts have proven it; {rest}"
         ),
         Strategy::HalfAtATime => format!(
-            "at most {most} of {hosts} hosts at a time, the first one alone; the first failure stops the rest"
+            "one host of {hosts} first and alone, then at most {most} at a time; new instances boot to the version once {enough} hosts have proven it; {rest}"
         ),
         Strategy::OneAtATime => {
-            format!("{hosts} hosts one after another; the first failure stops the rest")
+            format!("{hosts} hosts one after another; {rest}")
         }
-        Strategy::AllAtOnce => {
-            format!("all {hosts} hosts without a stop, whatever the others come to")
-        }
+        Strategy::AllAtOnce => format!("all {hosts} hosts at once, without a canary; {rest}"),
     }
-}
-
-/// SSM's ramp: one host, two, four, … until the limit is reached.
-fn waves(hosts: u32, limit: u32) -> u32 {
-    let (mut left, mut wave, mut count) = (hosts, 1, 0);
-    while left > 0 && wave < limit {
-        left = left.saturating_sub(wave);
-        wave = wave.saturating_mul(2).min(limit);
-        count += 1;
-    }
-    count + left.div_ceil(limit.max(1))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn numbers(strategy: Strategy, hosts: u32) -> (u32, u32) {
-        let pace = Pace::of(strategy, hosts);
-        (pace.max_concurrency, pace.max_errors)
-    }
-
     #[test]
-    fn never_all_hosts_at_a_time_unless_that_was_asked_for() {
+    fn the_first_host_is_alone_and_never_all_hosts_are_at_it() {
+        let share = Share::default();
         for hosts in 2..=200 {
             for strategy in [Strategy::Canary, Strategy::OneAtATime, Strategy::HalfAtATime] {
-                let (most, errors) = numbers(strategy, hosts);
-                assert!((1..hosts).contains(&most), "{strategy} of {hosts}");
-                assert_eq!(errors, 0);
+                assert_eq!(window(strategy, hosts, 0, share), 1, "{strategy} of {hosts}");
+                for proven in 1..hosts {
+                    let window = window(strategy, hosts, proven, share);
+                    assert!((1..hosts).contains(&window), "{strategy} of {hosts}");
+                }
             }
+            assert_eq!(window(Strategy::AllAtOnce, hosts, 0, share), hosts);
         }
-        assert_eq!(numbers(Strategy::Canary, 1), (1, 0));
-        assert_eq!(numbers(Strategy::Canary, 10), (5, 0));
-        assert_eq!(numbers(Strategy::Canary, 3), (2, 0));
-        assert_eq!(numbers(Strategy::Canary, 2), (1, 0));
-        assert_eq!(numbers(Strategy::AllAtOnce, 10), (10, 10));
+        assert_eq!(window(Strategy::Canary, 1, 0, share), 1);
     }
 
     #[test]
-    fn the_whole_command_outlasts_its_waves() {
-        assert_eq!(waves(10, 5), 4);
-        assert_eq!(waves(50, 1), 50);
-        assert_eq!(waves(1, 1), 1);
-        assert_eq!(Pace::of(Strategy::Canary, 10).whole_s, 4 * TURN_S);
-        assert_eq!(Pace::of(Strategy::OneAtATime, 1).whole_s, 3600);
-        assert_eq!(Pace::of(Strategy::OneAtATime, 1000).whole_s, 172_800);
+    fn a_canary_is_followed_by_two_and_four_up_to_the_share() {
+        let windows: Vec<u32> = [0, 1, 2, 3, 6, 7, 15, 40]
+            .map(|proven| window(Strategy::Canary, 50, proven, Share(50)))
+            .into();
+        assert_eq!(windows, [1, 2, 2, 4, 4, 8, 16, 25]);
+        assert_eq!(window(Strategy::Canary, 50, 40, Share(10)), 5);
+    }
+
+    #[test]
+    fn a_share_is_at_least_one_host_and_all_only_where_that_was_said() {
+        let of = |percent, hosts| Share(percent).of(hosts);
+        assert_eq!([of(50, 1), of(50, 2), of(50, 3), of(50, 10)], [1, 1, 1, 5]);
+        assert_eq!([of(0, 9), of(1, 9), of(99, 2), of(100, 2), of(900, 7)], [1, 1, 1, 2, 7]);
+    }
+
+    #[test]
+    fn the_pointer_waits_for_as_many_hosts_as_the_strategy_says() {
+        let enough = |hosts| Strategy::ALL.map(|strategy| enough(strategy, hosts));
+        assert_eq!(enough(1), [1, 1, 1, 1]);
+        assert_eq!(enough(10), [3, 10, 5, 10]);
     }
 }

@@ -1,11 +1,11 @@
 //! One rollout as it stands: every host, by everything that is known.
 
-use super::host::{Standing, Wanted};
-use super::{Evidence, Host, HostState, Kind, State, Step};
+use super::host::{Goal, Progress, Wanted};
+use super::{Evidence, Host, HostState, Key, Kind, State, Step};
 use fleet_protocol::ids::InstanceId;
 use fleet_protocol::image_tag::ImageTag;
 use fleet_protocol::lifecycle::LifecycleState;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The instances of the group, each with its lifecycle state.
 pub type Members = BTreeMap<InstanceId, LifecycleState>;
@@ -14,6 +14,8 @@ pub type Members = BTreeMap<InstanceId, LifecycleState>;
 #[derive(Clone, Copy, Debug)]
 pub struct Known<'a> {
     pub kind: Kind,
+    /// The rollout's key; `None` for a deployment that is not about a version.
+    pub key: Option<&'a Key>,
     pub image_tag: Option<&'a ImageTag>,
     /// The version to go back to.
     pub before: Option<&'a ImageTag>,
@@ -37,15 +39,20 @@ pub struct View {
 
 impl View {
     pub fn of(known: &Known<'_>) -> View {
-        let mut hosts: BTreeMap<InstanceId, Host> = BTreeMap::new();
-        for (step, evidence) in known.commands {
+        let mut hosts = surveyed(known);
+        let orders =
+            known.commands.iter().filter(|(step, _)| matches!(step, Step::Apply | Step::Undo));
+        for (step, evidence) in orders {
             let undo = *step == Step::Undo;
             let tag = if undo { known.before } else { known.image_tag };
             let wanted = Wanted { action: known.kind.action(), tag };
             for invocation in &evidence.invocations {
-                let new = Host::judge(invocation, wanted);
-                let old = hosts.remove(&invocation.instance);
-                let host = if undo { undone(old, new, known) } else { later(old, new) };
+                let new = Host::judge(invocation, wanted, evidence.command.host_order.as_ref());
+                let new = if undo { undone(new, known) } else { new };
+                let host = match hosts.remove(&invocation.instance) {
+                    Some(old) => later(old, new),
+                    None => new,
+                };
                 hosts.insert(invocation.instance.clone(), host);
             }
         }
@@ -53,12 +60,11 @@ impl View {
         for id in known.expected {
             hosts.entry(id.clone()).or_insert_with(|| {
                 if begun {
-                    let host = Host::new(id, HostState::Unreachable, Standing::Lacks).saying(
-                        "no order could be sent: SSM does not know it, or its agent is not online",
-                    );
-                    Host { ordered: false, ..host }
+                    Host::new(id, HostState::Unreachable, Progress::Silent).saying(
+                        "it did not answer: SSM does not know it, or its agent is not online",
+                    )
                 } else {
-                    Host::new(id, HostState::Pending, Standing::Open)
+                    Host::new(id, HostState::Pending, Progress::Unordered)
                 }
             });
         }
@@ -67,7 +73,23 @@ impl View {
         }
         let mut view = View { hosts: hosts.into_values().collect(), digests: Vec::new() };
         view.compare_digests();
+        if known.over
+            && view
+                .hosts
+                .iter()
+                .any(|host| host.progress == Progress::Failed || host.progress == Progress::Down)
+        {
+            view.say_not_started();
+        }
         view
+    }
+
+    /// Hosts that a failed rollout never came to.
+    fn say_not_started(&mut self) {
+        for host in self.hosts.iter_mut().filter(|host| host.progress == Progress::Unordered) {
+            host.state = HostState::NotStarted;
+            host.message = Some("the version failed on another host before its turn".to_owned());
+        }
     }
 
     /// A tag may be pushed again in the middle of a rollout: the hosts then prove the same name and
@@ -75,7 +97,7 @@ impl View {
     fn compare_digests(&mut self) {
         let mut counts: BTreeMap<String, usize> = BTreeMap::new();
         let proven =
-            self.hosts.iter().filter(|host| host.live && host.standing == Standing::Proven);
+            self.hosts.iter().filter(|host| host.live && host.progress == Progress::Proven);
         for digest in proven.filter_map(|host| host.digest.clone()) {
             *counts.entry(digest).or_default() += 1;
         }
@@ -89,12 +111,12 @@ impl View {
         }
         for host in &mut self.hosts {
             let other = host.digest.as_ref().filter(|digest| **digest != most);
-            if let (true, Standing::Proven, Some(digest)) = (host.live, host.standing, other) {
+            if let (true, Progress::Proven, Some(digest)) = (host.live, host.progress, other) {
                 host.message = Some(format!(
                     "it runs {digest} under this tag, most others {most}: the tag was pushed again meanwhile"
                 ));
                 host.state = HostState::Refused;
-                host.standing = Standing::Unsure;
+                host.progress = Progress::Unsure;
             }
         }
         self.digests = counts.into_keys().collect();
@@ -113,28 +135,45 @@ impl View {
         self.hosts.iter().filter(|host| host.live)
     }
 
+    /// How many hosts in service have not proven it.
+    pub(super) fn left(&self) -> u32 {
+        crate::count::count(self.live().filter(|host| host.progress != Progress::Proven))
+    }
+
+    /// The one digest that hosts proved; `None` where they proved none, or several.
+    pub(super) fn digest(&self) -> Option<String> {
+        let mut digests = self.live().filter_map(|host| host.digest.clone());
+        let first = digests.next().filter(|_| self.digests.is_empty());
+        first.filter(|first| digests.all(|other| other == *first))
+    }
+
+    /// Live hosts with this progress.
+    pub(super) fn count(&self, progress: Progress) -> u32 {
+        crate::count::count(self.live().filter(|host| host.progress == progress))
+    }
+
     /// Every host that counts proved the version, and there is at least one.
     pub(super) fn is_proven(&self) -> bool {
-        self.live().next().is_some() && self.live().all(|host| host.standing == Standing::Proven)
+        self.live().next().is_some() && self.live().all(|host| host.progress == Progress::Proven)
     }
 
     /// What a rollout came to, by its hosts alone.
     pub fn verdict(&self, cancelled: bool) -> State {
-        let any = |standing| self.hosts.iter().any(|host| host.standing == standing);
+        let any = |progress| self.hosts.iter().any(|host| host.progress == progress);
         let counts = |host: &&Host| host.state != HostState::Terminated;
         let mut counted = self.hosts.iter().filter(counts).peekable();
-        if counted.clone().any(|host| host.standing == Standing::Open) {
+        if counted.clone().any(|host| host.progress.is_open()) {
             State::InProgress
         } else if cancelled {
             State::Cancelled
-        } else if any(Standing::NotUndone) {
+        } else if any(Progress::NotUndone) {
             State::Failed
-        } else if any(Standing::Undone) {
+        } else if any(Progress::Undone) {
             State::RolledBack
-        } else if counted.peek().is_some() && counted.all(|host| host.standing == Standing::Proven)
+        } else if counted.peek().is_some() && counted.all(|host| host.progress == Progress::Proven)
         {
             State::Succeeded
-        } else if any(Standing::Proven) {
+        } else if any(Progress::Proven) {
             State::Partial
         } else {
             State::Failed
@@ -142,50 +181,93 @@ impl View {
     }
 }
 
-/// What a newer command adds to what is known. An order that came to nothing takes away no proof.
-fn later(old: Option<Host>, new: Host) -> Host {
-    let Some(old) = old else { return new };
-    let keeps = match new.standing {
-        Standing::Lacks => !matches!(old.standing, Standing::Lacks | Standing::Open),
-        Standing::Open => old.standing == Standing::Proven,
-        _ => false,
-    };
-    if keeps {
-        return old;
+/// Every host by its newest answer to being asked. One that did not answer the newest question may
+/// have answered the one before.
+fn surveyed(known: &Known<'_>) -> BTreeMap<InstanceId, Host> {
+    let mut hosts: BTreeMap<InstanceId, Host> = BTreeMap::new();
+    let (Some(key), Some(tag)) = (known.key, known.image_tag) else { return hosts };
+    let goal = Goal { key, tag, before: known.before };
+    let surveys = known.commands.iter().filter(|(step, _)| *step == Step::Survey);
+    for (_, evidence) in surveys {
+        // Whoever is not among those asked now has not answered since.
+        if !evidence.invocations.is_empty() {
+            let asked: BTreeSet<&InstanceId> =
+                evidence.invocations.iter().map(|invocation| &invocation.instance).collect();
+            for (id, host) in &mut hosts {
+                host.answers &= asked.contains(id);
+            }
+        }
+        for invocation in &evidence.invocations {
+            let id = &invocation.instance;
+            if let Some(host) = Host::asked(invocation, goal) {
+                let host = if host.rank.0 == Step::Undo { undone(host, known) } else { host };
+                hosts.insert(id.clone(), host);
+            } else if let Some(host) = hosts.get_mut(id) {
+                host.answers = invocation.status.is_live() && host.answers;
+            } else {
+                let host = Host::new(id, HostState::Unreachable, Progress::Silent)
+                    .saying("it has not answered what it runs");
+                hosts.insert(id.clone(), host);
+            }
+        }
     }
-    Host { version_before: old.version_before.or_else(|| new.version_before.clone()), ..new }
+    hosts
 }
 
-/// What an order to go back adds to what is known.
-fn undone(old: Option<Host>, new: Host, known: &Known<'_>) -> Host {
+/// What an order adds to what is known. The later order counts, and of one order its end.
+fn later(old: Host, new: Host) -> Host {
+    let came_to_nothing = matches!(new.progress, Progress::Lacks) && new.version_after.is_none();
+    let newer = match new.rank.cmp(&old.rank) {
+        // An order that never reached the host takes away no proof.
+        std::cmp::Ordering::Greater if came_to_nothing => {
+            matches!(old.progress, Progress::Unordered | Progress::Silent | Progress::Lacks)
+        }
+        std::cmp::Ordering::Greater if new.progress == Progress::Open => {
+            !matches!(old.progress, Progress::Proven)
+        }
+        std::cmp::Ordering::Greater => true,
+        std::cmp::Ordering::Equal => {
+            old.progress.is_open() && !new.progress.is_open()
+                || !old.answers && old.progress == Progress::Unsure
+        }
+        std::cmp::Ordering::Less => false,
+    };
+    if !newer {
+        return old;
+    }
+    Host {
+        version_before: old.version_before.or_else(|| new.version_before.clone()),
+        answers: old.answers,
+        held: old.held,
+        has_it: old.has_it,
+        active_jobs: new.active_jobs.or(old.active_jobs),
+        ..new
+    }
+}
+
+/// What an order to go back means.
+fn undone(new: Host, known: &Known<'_>) -> Host {
     let text = |tag: Option<&ImageTag>| tag.map(ToString::to_string);
     let to = text(known.before).unwrap_or_default();
-    match new.standing {
-        Standing::Proven => Host {
+    match new.progress {
+        Progress::Proven => Host {
             state: HostState::RolledBack,
-            standing: Standing::Undone,
+            progress: Progress::Undone,
             message: Some(format!("it was brought back to {to}")),
             version_before: text(known.image_tag),
             digest: None,
             ..new
         },
-        Standing::Open => Host {
+        Progress::Open | Progress::Waits => Host {
             state: HostState::InProgress,
+            progress: Progress::Open,
             step: Some("roll-back".to_owned()),
             message: Some(format!("it goes back to {to}")),
             ..new
         },
-        // An earlier order brought it back already.
-        Standing::Lacks if old.as_ref().is_some_and(|old| old.standing == Standing::Undone) => {
-            old.unwrap_or(new)
-        }
         _ => {
             let why = new.message.clone().unwrap_or_else(|| "it does not say why".to_owned());
-            let base = match old {
-                Some(old) if new.state != HostState::FailedDown => old,
-                _ => new,
-            };
-            Host { standing: Standing::NotUndone, ..base }
+            Host { progress: Progress::NotUndone, ..new }
                 .saying(format!("it was to go back to {to} and did not: {why}"))
         }
     }
@@ -197,10 +279,17 @@ fn overlay(hosts: &mut BTreeMap<InstanceId, Host>, members: &Members, known: &Kn
         let lifecycle = members.get(&host.instance_id);
         host.live = lifecycle.is_some_and(LifecycleState::takes_rollouts);
         let boots = lifecycle.is_some_and(LifecycleState::is_booting);
-        let open = matches!(host.standing, Standing::Open | Standing::Lacks | Standing::Unsure);
+        let open = !matches!(
+            host.progress,
+            Progress::Proven
+                | Progress::Failed
+                | Progress::Down
+                | Progress::Undone
+                | Progress::NotUndone
+        );
         if !host.live && !boots && open {
             host.state = HostState::Terminated;
-            host.standing = Standing::Lacks;
+            host.progress = Progress::Lacks;
             host.message = Some(match lifecycle {
                 Some(state) => format!("it is {state} in its group and does not count"),
                 None => "it left the group meanwhile and does not count".to_owned(),
@@ -210,14 +299,13 @@ fn overlay(hosts: &mut BTreeMap<InstanceId, Host>, members: &Members, known: &Kn
     let born = members.iter().filter(|(_, lifecycle)| lifecycle.takes_rollouts() && !known.over);
     // Too many hosts are not listed, and then nobody knows who was there before.
     let why = if known.expected.is_empty() {
-        "no order has reached it yet"
+        "it was not asked yet"
     } else {
         "it came into service during the rollout"
     };
     for (id, _) in born {
-        hosts.entry(id.clone()).or_insert_with(|| {
-            let host = Host::new(id, HostState::Pending, Standing::Lacks).saying(why);
-            Host { ordered: false, ..host }
-        });
+        hosts
+            .entry(id.clone())
+            .or_insert_with(|| Host::new(id, HostState::Pending, Progress::Silent).saying(why));
     }
 }

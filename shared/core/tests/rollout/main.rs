@@ -2,6 +2,8 @@
 //! that go wrong in every way.
 
 mod drive;
+mod host;
+mod races;
 mod random;
 mod rules;
 mod sim;

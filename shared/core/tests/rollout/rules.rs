@@ -3,8 +3,8 @@
 use crate::world::{Luck, World, tag};
 use fleet_core::rollout::{
     ActionReport, ActionResult, Call, Command, Evidence, HostState, Inputs, Invocation, Key, Kind,
-    Known, Members, Output, Part, Reason, Record, RolloutOrder, Seen, SendResult, Start, Started,
-    State, Step, Strategy, Targets, View, decide, start,
+    Known, Members, Output, Part, Reason, Record, RolloutOrder, Seen, SendResult, Share, Start,
+    Started, State, Step, Strategy, Targets, View, decide, start,
 };
 use fleet_core::run_command::{CommandStatus, InvocationStatus as Status};
 use fleet_protocol::action::Action;
@@ -42,6 +42,7 @@ fn evidence(invocations: Vec<Invocation>) -> Evidence {
             order: RolloutOrder { kind: Kind::Deploy, strategy: Strategy::Canary, part },
             image_tag: Some(tag("v2")),
             force: false,
+            host_order: None,
             status: CommandStatus::Ended,
             targets: invocations.iter().map(|invocation| invocation.instance.clone()).collect(),
         },
@@ -61,6 +62,7 @@ fn view(evidence: &Evidence, expected: &[InstanceId], others: &[(usize, &str)]) 
     }
     View::of(&Known {
         kind: Kind::Deploy,
+        key: Some(&Key::of_hash("abcdef012345")),
         image_tag: Some(&tag("v2")),
         before: Some(&tag("v1")),
         expected,
@@ -161,6 +163,27 @@ fn ssms_own_words_have_their_states() {
 }
 
 #[test]
+fn a_host_in_standby_counts() {
+    let evidence =
+        evidence(vec![said(0, ActionResult::Deployed, "v2"), said(1, ActionResult::Busy, "v1")]);
+    let view =
+        view(&evidence, &[], &[(1, "Standby"), (2, "EnteringStandby"), (3, "Warmed:Stopped")]);
+    assert_eq!((state(&view, 1), state(&view, 2)), (HostState::Busy, HostState::Pending));
+    assert_eq!(view.hosts.len(), 3);
+    assert_eq!(view.verdict(false), State::Partial);
+}
+
+#[test]
+fn a_host_that_still_runs_the_order_of_an_ended_command_is_waited_for() {
+    let evidence = evidence(vec![
+        said(0, ActionResult::Deployed, "v2"),
+        invocation(1, Status::Running, Output::None),
+    ]);
+    assert_eq!(evidence.command.status, CommandStatus::Ended);
+    assert_eq!(view(&evidence, &[], &[]).verdict(false), State::InProgress);
+}
+
+#[test]
 fn a_tag_that_was_pushed_again_is_two_versions() {
     let with = |n: usize, digest: &str| {
         let report = ActionReport {
@@ -203,6 +226,7 @@ pub(crate) fn wish(key: &str, version: &str) -> Start {
         force: false,
         by: None,
         why: None,
+        build: Default::default(),
         hosts: None,
     }
 }
@@ -236,7 +260,6 @@ fn more_than_fifty_hosts_are_ordered_by_their_group() {
         let sent = sent.expect("sent");
         assert_eq!(matches!(&sent.targets, Targets::Hosts(hosts) if hosts.len() == 50), by_id);
         assert_eq!(sent.targets == Targets::Group, !by_id);
-        assert_eq!(sent.pace.max_concurrency, hosts.div_ceil(2));
     }
 }
 
@@ -276,13 +299,13 @@ fn an_order_that_ssm_refused_leaves_nothing_behind() {
         }
     };
     assert_eq!(started, Started::Unavailable { detail: "throttled".to_owned() });
-    assert_eq!(world.record, None);
+    assert_eq!(world.record(), None);
 }
 
 #[test]
 fn while_nothing_rolls_a_pass_is_one_call() {
     let mut world = World::new(1, 3, Luck::default());
-    let mut inputs = Inputs::new(true, world.now(), None);
+    let mut inputs = Inputs::new(true, Share::default(), world.now(), None);
     let first = decide(&inputs);
     assert_eq!(first.calls, [Call::ReadStored]);
     inputs.seen.take(world.call(Call::ReadStored));
@@ -293,15 +316,15 @@ fn while_nothing_rolls_a_pass_is_one_call() {
 #[test]
 fn a_record_is_rebuilt_from_its_first_command() {
     let root = evidence(vec![said(0, ActionResult::Deployed, "v2")]).command;
-    let record = Record::rebuild(&root, None, UnixMs(5)).expect("a rollout");
+    let record = Record::rebuild(&root, None, 7, UnixMs(5)).expect("a rollout");
     assert_eq!((record.id(), record.image_tag.as_str()), (Some(&root.id), "v2"));
     assert_eq!(record.expected, root.targets);
     let part = Part::Later { step: Step::Undo, round: 1, of: root.id.clone() };
     let later = Command { order: RolloutOrder { part, ..root.order.clone() }, ..root.clone() };
-    assert_eq!(Record::rebuild(&later, None, UnixMs(5)), None);
+    assert_eq!(Record::rebuild(&later, None, 7, UnixMs(5)), None);
     let cleanup =
         Command { order: RolloutOrder { kind: Kind::Cleanup, ..root.order.clone() }, ..root };
-    assert_eq!(Record::rebuild(&cleanup, None, UnixMs(5)), None);
+    assert_eq!(Record::rebuild(&cleanup, None, 7, UnixMs(5)), None);
 }
 
 proptest! {
@@ -315,7 +338,7 @@ proptest! {
         let mut world = World::new(1, 3, Luck::default());
         if died {
             let mut seen = Seen::default();
-            while world.record.is_none() {
+            while world.record().is_none() {
                 let calls = start(&wish("aaaaaaaaaaaa", "v2"), world.now(), &seen).expect("it goes on");
                 calls.into_iter().for_each(|call| seen.take(world.call(call)));
             }
@@ -388,7 +411,10 @@ proptest! {
                     ActionResult::Deployed | ActionResult::AlreadyCurrent | ActionResult::Done
                 );
                 let proved = *speaks && *right && statuses[*status] == Status::Success && says;
-                prop_assert!(proved || *left || outcomes[*outcome] == ActionResult::Leaving, "host {n} of {words:?}");
+                prop_assert!(
+                    proved || *left || outcomes[*outcome] == ActionResult::Leaving,
+                    "host {n} of {words:?}"
+                );
             }
         }
         for host in &view.hosts {

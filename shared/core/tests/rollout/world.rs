@@ -1,9 +1,11 @@
-//! A fleet, its SSM and its three parameters on a virtual clock. The hosts know the truth.
+//! A fleet, its SSM and its parameters on a virtual clock.
 
+use crate::host::Host;
 use crate::random::Random;
 use fleet_core::rollout::{
-    ActionReport, ActionResult, Answer, Call, CallResult, Command, Evidence, Invocation,
-    LockResult, Members, Output, Record, SendResult, Sending, Stable, StoredState, Targets,
+    ActionReport, ActionResult, Answer, Call, CallResult, Command, Evidence, Invocation, Kind,
+    LockResult, Members, OrderId, Output, Record, SendResult, Sending, Slot, Stable, Step,
+    StoredState, Targets, slot,
 };
 use fleet_core::run_command::{CommandStatus, InvocationStatus as Status};
 use fleet_protocol::action::Action;
@@ -14,6 +16,9 @@ use fleet_protocol::stable::StablePointer;
 use fleet_protocol::time::UnixMs;
 use std::collections::BTreeMap;
 
+/// An order's command waits for a swap that begins at once, this long at most.
+const FOLLOW_S: i64 = 100;
+
 /// How likely each thing goes wrong, in thousandths.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Luck {
@@ -21,7 +26,7 @@ pub(crate) struct Luck {
     pub(crate) calls: u64,
     /// The function dies before or after a call.
     pub(crate) kills: u64,
-    /// A host is busy, locked, silent, lying or not online for a while.
+    /// A host is silent, lying or not online for a while.
     pub(crate) hosts: u64,
     /// Instances come and go.
     pub(crate) churn: u64,
@@ -29,32 +34,19 @@ pub(crate) struct Luck {
     pub(crate) version: u64,
     /// Seconds until a command is listed.
     pub(crate) lag_s: i64,
-}
-
-#[derive(Clone, Debug)]
-pub(crate) struct Host {
-    pub(crate) lifecycle: &'static str,
-    pub(crate) online: bool,
-    /// What really runs there.
-    pub(crate) runs: ImageTag,
-    /// This version goes down or rolls back here.
-    pub(crate) rejects: Option<(ImageTag, ActionResult)>,
-    boots_until: i64,
-    /// SSM knows it from then on.
-    pub(crate) agent_from: i64,
+    /// Every host runs jobs of this length without a pause; 0 is an idle fleet.
+    pub(crate) job_s: i64,
+    /// A host does not know of orders yet.
+    pub(crate) old: u64,
+    /// Whoever overwrites what somebody else wrote meanwhile puts it back so many seconds later.
+    pub(crate) restore_s: i64,
 }
 
 #[derive(Clone, Debug)]
 struct Sent {
     command: Command,
-    tag: Option<ImageTag>,
-    window: usize,
-    most: usize,
-    max_errors: usize,
-    errors: usize,
     invocations: Vec<Invocation>,
-    /// The window has taken in this many.
-    begun: usize,
+    begun: i64,
 }
 
 pub(crate) struct World {
@@ -63,13 +55,15 @@ pub(crate) struct World {
     pub(crate) now_s: i64,
     pub(crate) hosts: BTreeMap<InstanceId, Host>,
     commands: Vec<Sent>,
-    pub(crate) record: Option<Record>,
-    version: i64,
-    pub(crate) stable: Option<Stable>,
-    pub(crate) cancelled: Option<CommandId>,
-    pub(crate) told: u32,
+    pub(crate) stored: StoredState,
+    pub(crate) webhooks: u32,
     pub(crate) sends: u32,
     born: u32,
+    restores: Vec<(i64, Slot)>,
+    /// Records that were closed by the write of another rollout.
+    pub(crate) foreign_closes: u32,
+    /// Pointers that went back to an earlier version.
+    pub(crate) regressions: u32,
 }
 
 fn unknown<T>() -> Reading<T> {
@@ -80,38 +74,43 @@ pub(crate) fn tag(text: &str) -> ImageTag {
     ImageTag::parse(text).expect("a tag")
 }
 
+fn small(n: u64) -> i64 {
+    i64::try_from(n).expect("small")
+}
+
 impl World {
     pub(crate) fn new(seed: u64, hosts: u32, luck: Luck) -> World {
+        let stable = Stable {
+            pointer: StablePointer {
+                image_tag: tag("v1"),
+                digest: None,
+                deployment_id: Some(CommandId::new("first")),
+                at: None,
+                before: None,
+            },
+            kind: Kind::Deploy,
+            webhook_pending: false,
+            build: Default::default(),
+            ended: Vec::new(),
+        };
         let mut world = World {
             random: Random::new(seed),
             luck,
             now_s: 1_000_000,
             hosts: BTreeMap::new(),
             commands: Vec::new(),
-            record: None,
-            version: 0,
-            stable: Some(Stable {
-                pointer: StablePointer {
-                    image_tag: tag("v1"),
-                    digest: None,
-                    deployment_id: Some(CommandId::new("first")),
-                    at: None,
-                    before: None,
-                },
-                kind: fleet_core::rollout::Kind::Deploy,
-                webhook_pending: false,
-                ended: Vec::new(),
-            }),
-            cancelled: None,
-            told: 0,
+            stored: StoredState::new([Slot::default(), Slot::default()], Some(stable), 1),
+            webhooks: 0,
             sends: 0,
             born: 0,
+            restores: Vec::new(),
+            foreign_closes: 0,
+            regressions: 0,
         };
         for _ in 0..hosts {
             let id = world.bear();
-            let host = world.hosts.get_mut(&id).expect("just born");
-            host.lifecycle = "InService";
-            host.agent_from = 0;
+            let host = world.hosts.get_mut(&id).expect("born");
+            (host.lifecycle, host.agent_from) = ("InService", 0);
         }
         world
     }
@@ -120,31 +119,42 @@ impl World {
         UnixMs(self.now_s * 1000)
     }
 
-    /// A new instance, which boots to the stable version of this moment.
+    pub(crate) fn record(&self) -> Option<&Record> {
+        self.stored.record()
+    }
+
+    pub(crate) fn stable(&self) -> &Stable {
+        self.stored.stable.as_ref().expect("never deleted")
+    }
+
+    /// A new instance boots to the stable version.
     pub(crate) fn bear(&mut self) -> InstanceId {
         self.born += 1;
         let id = InstanceId::new(format!("i-{:08}", self.born));
-        let stable = self
-            .stable
-            .as_ref()
-            .map_or_else(|| tag("v0"), |stable| stable.pointer.image_tag.clone());
         let outcomes = [ActionResult::RolledBack, ActionResult::Down, ActionResult::Failed];
         let outcome = outcomes[usize::try_from(self.random.below(3)).expect("small")];
-        let rejects = self.random.permille(self.luck.version).then(|| (tag("v2"), outcome));
-        let online = !self.random.permille(self.luck.hosts);
-        let boots_until = self.now_s + 90;
+        let mut host = Host::new(self.stable().pointer.image_tag.clone());
+        host.rejects = self.random.permille(self.luck.version).then(|| (tag("v2"), outcome));
+        host.online = !self.random.permille(self.luck.hosts);
+        host.old = self.random.permille(self.luck.old);
+        host.lifecycle = "Pending";
+        host.boots_until = self.now_s + 90;
         // Without a launch hook an instance is in service before its agent says anything.
-        let agent_from = boots_until + i64::try_from(self.random.below(90)).expect("small");
-        self.hosts.insert(
-            id.clone(),
-            Host { lifecycle: "Pending", online, runs: stable, rejects, boots_until, agent_from },
-        );
+        host.agent_from = host.boots_until + small(self.random.below(90));
+        host.job_s = self.luck.job_s;
+        if host.job_s > 0 {
+            let left = small(self.random.below(host.job_s.unsigned_abs()));
+            host.job_until = Some(self.now_s + left + 1);
+        }
+        self.hosts.insert(id.clone(), host);
         id
     }
 
     /// Some seconds pass.
     pub(crate) fn step(&mut self, seconds: i64) {
+        let from = self.now_s;
         self.now_s += seconds;
+        self.restore();
         let ids: Vec<InstanceId> = self.hosts.keys().cloned().collect();
         for id in ids {
             let (leaves, turns) =
@@ -155,9 +165,13 @@ impl World {
                 host.lifecycle = "InService";
             }
             host.online ^= turns;
+            host.live(from, now);
             match host.lifecycle {
                 "Terminating:Wait" if leaves => drop(self.hosts.remove(&id)),
-                "InService" if leaves => host.lifecycle = "Terminating:Wait",
+                "InService" if leaves => {
+                    host.lifecycle = "Terminating:Wait";
+                    host.take_back();
+                }
                 _ => {}
             }
         }
@@ -165,48 +179,26 @@ impl World {
             self.bear();
         }
         for at in 0..self.commands.len() {
-            let mut sent = self.commands[at].clone();
-            self.run(&mut sent);
-            self.commands[at] = sent;
-        }
-    }
-
-    /// SSM's ramp, and what hosts do.
-    fn run(&mut self, sent: &mut Sent) {
-        if !sent.command.status.is_live() {
-            return;
-        }
-        for at in 0..sent.begun {
-            if is_open(&sent.invocations[at]) {
-                self.work(sent, at);
+            if self.commands[at].command.status == CommandStatus::Live {
+                let mut sent = self.commands[at].clone();
+                for invocation in 0..sent.invocations.len() {
+                    self.work(&mut sent, invocation);
+                }
+                if !sent.invocations.iter().any(is_open) {
+                    sent.command.status = CommandStatus::Ended;
+                }
+                self.commands[at] = sent;
             }
-        }
-        let running =
-            |sent: &Sent| sent.invocations[..sent.begun].iter().filter(|i| is_open(i)).count();
-        if running(sent) == 0 && sent.begun > 0 {
-            sent.window = (sent.window * 2).min(sent.most);
-        }
-        let stopped = sent.errors > sent.max_errors;
-        while !stopped && sent.begun < sent.invocations.len() && running(sent) < sent.window {
-            sent.invocations[sent.begun].status = Status::Running;
-            sent.begun += 1;
-        }
-        if stopped {
-            for invocation in &mut sent.invocations[sent.begun..] {
-                invocation.status = Status::NotStarted;
-                invocation.detail = "Terminated".to_owned();
-            }
-            sent.begun = sent.invocations.len();
-        }
-        if !sent.invocations.iter().any(is_open) {
-            sent.command.status = CommandStatus::Ended;
         }
     }
 
     fn work(&mut self, sent: &mut Sent, at: usize) {
+        if !is_open(&sent.invocations[at]) {
+            return;
+        }
         let id = sent.invocations[at].instance.clone();
-        let (luck, random) = (self.luck, &mut self.random);
-        let draw = random.below(1000);
+        let (luck, now) = (self.luck, self.now_s);
+        let draw = self.random.below(1000);
         let end = |status, detail: &str, exit, output| Invocation {
             instance: id.clone(),
             status,
@@ -214,93 +206,107 @@ impl World {
             exit,
             output,
         };
+        let begun = sent.invocations[at].status == Status::Running;
         let Some(host) = self.hosts.get_mut(&id) else {
             // Whoever was in the middle of it never answers; whoever was not is not reached.
-            if draw < 300 {
+            if draw < 300 && !begun {
                 sent.invocations[at] = end(Status::Unreached, "Undeliverable", None, Output::None);
             }
             return;
         };
-        if !host.online {
-            sent.invocations[at] = end(Status::Unreached, "DeliveryTimedOut", None, Output::None);
+        if !host.online && !begun {
+            if now - sent.begun >= 60 {
+                sent.invocations[at] =
+                    end(Status::Unreached, "DeliveryTimedOut", None, Output::None);
+            }
             return;
         }
-        if draw < 200 {
-            return;
-        }
-        let want = sent.tag.clone().expect("the simulation rolls versions out");
-        let before = host.runs.clone();
-        let trouble = draw - 200 < luck.hosts * 2;
-        let leaving = host.lifecycle.starts_with("Terminating");
-        let rejects = host.rejects.clone().filter(|(rejected, _)| *rejected == want);
-        let result = match (leaving, trouble, rejects) {
-            (true, ..) => ActionResult::Leaving,
-            (_, true, _) => match random.below(6) {
-                0 => ActionResult::Busy,
-                1 => ActionResult::Refused,
-                2 => {
-                    // It works on, and nobody hears of it.
-                    host.runs = want;
-                    sent.invocations[at] =
-                        end(Status::TimedOut, "ExecutionTimedOut", None, Output::None);
-                    return;
+        let step = sent.command.order.step();
+        let trouble = draw < luck.hosts * 2;
+        let said = |report: ActionReport, status, exit| {
+            end(status, "", Some(exit), Output::Report(report))
+        };
+        sent.invocations[at] = match step {
+            _ if trouble && self.random.permille(500) => {
+                // It works on, and nobody hears of it.
+                host.order(&sent.command, now);
+                end(Status::TimedOut, "ExecutionTimedOut", None, Output::None)
+            }
+            _ if trouble => {
+                host.order(&sent.command, now);
+                end(Status::Success, "Success", Some(0), Output::None)
+            }
+            Step::Survey => {
+                said(host.report(&id, Action::Status, ActionResult::Done), Status::Success, 0)
+            }
+            Step::TakeBack => {
+                host.take_back();
+                said(host.report(&id, Action::TakeBack, ActionResult::Done), Status::Success, 0)
+            }
+            Step::Apply | Step::Undo if host.lifecycle.starts_with("Terminating") => {
+                said(host.report(&id, Action::Deploy, ActionResult::Leaving), Status::Success, 0)
+            }
+            Step::Apply | Step::Undo if host.old => {
+                let want = sent.command.image_tag.clone().expect("a version");
+                let outcome = match &host.rejects {
+                    _ if host.runs == want => ActionResult::AlreadyCurrent,
+                    _ if host.job_until.is_some() => ActionResult::Busy,
+                    Some((rejected, outcome)) if *rejected == want => *outcome,
+                    _ => ActionResult::Deployed,
+                };
+                host.touched |= outcome != ActionResult::Busy && want == tag("v2");
+                match outcome {
+                    ActionResult::Deployed => host.runs = want,
+                    ActionResult::Down => host.runs = tag("nothing"),
+                    _ => {}
                 }
-                3 => {
-                    host.runs = want;
-                    sent.invocations[at] = end(Status::Success, "Success", Some(0), Output::None);
-                    return;
+                let (status, exit) = ended(outcome);
+                said(host.report(&id, Action::Deploy, outcome), status, exit)
+            }
+            Step::Apply | Step::Undo => {
+                host.order(&sent.command, now);
+                let ours = host
+                    .order
+                    .as_ref()
+                    .filter(|held| Some(&held.id) == sent.command.host_order.as_ref());
+                match ours.map(|held| held.result) {
+                    // Another order is being swapped.
+                    None => said(
+                        host.report(&id, Action::Deploy, ActionResult::Refused),
+                        Status::Success,
+                        0,
+                    ),
+                    Some(Some(outcome)) => {
+                        let (status, exit) = ended(outcome);
+                        said(host.report(&id, Action::Deploy, outcome), status, exit)
+                    }
+                    Some(None) if host.job_until.is_some() || now - sent.begun >= FOLLOW_S => said(
+                        host.report(&id, Action::Deploy, ActionResult::Accepted),
+                        Status::Success,
+                        0,
+                    ),
+                    Some(None) => end(Status::Running, "InProgress", None, Output::None),
                 }
-                4 => {
-                    // A lie: it did nothing and says that it did.
-                    let lie =
-                        ActionReport { result: ActionResult::Deployed, ..report(&id, &before) };
-                    sent.invocations[at] =
-                        end(Status::Success, "Success", Some(0), Output::Report(lie));
-                    return;
-                }
-                _ => ActionResult::Unknown,
-            },
-            (_, _, Some((_, outcome))) => outcome,
-            _ if host.runs == want => ActionResult::AlreadyCurrent,
-            _ => {
-                host.runs = want;
-                ActionResult::Deployed
             }
         };
-        let bad = matches!(
-            result,
-            ActionResult::RolledBack
-                | ActionResult::Down
-                | ActionResult::Failed
-                | ActionResult::Unknown
-        );
-        if result == ActionResult::Down {
-            host.runs = tag("nothing");
-        }
-        let said = ActionReport { result, ..report(&id, &host.runs) };
-        let (status, exit) = if bad { (Status::Failed, 10) } else { (Status::Success, 0) };
-        sent.errors += usize::from(bad);
-        sent.invocations[at] = end(status, "", Some(exit), Output::Report(said));
     }
 
     fn send(&mut self, sending: Sending) -> CommandId {
         self.sends += 1;
         let id = CommandId::new(format!("c-{}", self.sends));
-        let targets: Vec<InstanceId> = match &sending.targets {
-            Targets::Hosts(hosts) => hosts.clone(),
-            Targets::Group => self.registered().map(|(id, _)| id.clone()).collect(),
+        let (targets, by_id) = match sending.targets {
+            Targets::Hosts(hosts) => (hosts.clone(), hosts),
+            Targets::Group => (self.registered().map(|(id, _)| id.clone()).collect(), Vec::new()),
         };
         let command = Command {
             id: id.clone(),
             requested: self.now(),
             order: sending.order,
-            image_tag: sending.image_tag.clone(),
+            image_tag: sending.image_tag,
             force: sending.force,
+            host_order: sending.host_order,
             status: CommandStatus::Live,
-            targets: match &sending.targets {
-                Targets::Hosts(hosts) => hosts.clone(),
-                Targets::Group => Vec::new(),
-            },
+            targets: by_id,
         };
         let invocation = |instance| Invocation {
             instance,
@@ -309,16 +315,8 @@ impl World {
             exit: None,
             output: Output::None,
         };
-        self.commands.push(Sent {
-            command,
-            tag: sending.image_tag,
-            window: 1,
-            most: usize::try_from(sending.pace.max_concurrency).expect("small"),
-            max_errors: usize::try_from(sending.pace.max_errors).expect("small"),
-            errors: 0,
-            invocations: targets.into_iter().map(invocation).collect(),
-            begun: 0,
-        });
+        let invocations = targets.into_iter().map(invocation).collect();
+        self.commands.push(Sent { command, invocations, begun: self.now_s });
         id
     }
 
@@ -341,6 +339,42 @@ impl World {
         self.commands.iter().filter(move |sent| sent.command.requested.0 <= until)
     }
 
+    /// Writes a record's parameter as SSM does, whatever is there. Whoever learns that somebody
+    /// else wrote meanwhile puts back what he has overwritten. True where nobody did.
+    fn put(&mut self, record: Record, version: i64) -> bool {
+        let slot = &mut self.stored.slots[slot(record.number)];
+        let foreign = slot
+            .record
+            .as_ref()
+            .is_some_and(|known| known.key != record.key && known.over.is_none());
+        self.foreign_closes += u32::from(foreign && record.over.is_some());
+        let first = slot.version == version;
+        if !first {
+            let old = slot.record.clone();
+            self.restores.push((
+                self.now_s + self.luck.restore_s,
+                Slot { record: old, version: slot.version + 1 },
+            ));
+        }
+        *slot = Slot { version: slot.version + 1, record: Some(record) };
+        if self.luck.restore_s == 0 {
+            self.restore();
+        }
+        first
+    }
+
+    fn restore(&mut self) {
+        let now = self.now_s;
+        for (_, old) in self.restores.extract_if(.., |(at, _)| *at <= now) {
+            let Some(record) = old.record else { continue };
+            let slot = &mut self.stored.slots[slot(record.number)];
+            // What somebody wrote since stays.
+            if slot.version == old.version {
+                *slot = Slot { version: slot.version + 1, record: Some(record) };
+            }
+        }
+    }
+
     /// Makes a call. It may not be made, and its answer may be lost.
     pub(crate) fn call(&mut self, call: Call) -> Answer {
         let (skipped, lost) =
@@ -349,19 +383,17 @@ impl World {
         let done = |lost: bool| if lost { failed() } else { CallResult::Done };
         match call {
             Call::ReadStored if skipped => Answer::Stored(unknown()),
-            Call::ReadStored => Answer::Stored(Reading::Known(StoredState {
-                record: self.record.clone(),
-                version: self.version,
-                stable: self.stable.clone(),
-                cancelled: self.cancelled.clone(),
-            })),
+            Call::ReadStored => Answer::Stored(Reading::Known(self.stored.clone())),
             Call::ListRecent { .. } if skipped => Answer::Recent(unknown()),
-            Call::ListRecent { since } => Answer::Recent(Reading::Known(
-                self.listed()
+            Call::ListRecent { since } => {
+                let mut all: Vec<Command> = self
+                    .listed()
                     .map(|sent| sent.command.clone())
-                    .filter(|c| c.requested >= since)
-                    .rev_vec(),
-            )),
+                    .filter(|command| command.requested >= since)
+                    .collect();
+                all.reverse();
+                Answer::Recent(Reading::Known(all))
+            }
             Call::ReadCommand { id } if skipped => Answer::Command(id, unknown()),
             Call::ReadCommand { id } => {
                 let found = self.listed().find(|sent| sent.command.id == id);
@@ -377,39 +409,30 @@ impl World {
             Call::DescribeManaged => Answer::Managed(Reading::Known(
                 self.registered().map(|(id, host)| (id.clone(), host.online)).collect(),
             )),
-            Call::CreateRecord { record } => {
-                if self.record.is_some() {
-                    return Answer::RecordCreated(record, LockResult::Held);
-                }
-                if !skipped {
-                    self.record = Some((*record).clone());
-                    self.version = 1;
-                }
-                let reserve = if skipped || lost {
-                    LockResult::Failed { detail: "no answer".to_owned() }
-                } else {
-                    LockResult::Acquired
+            Call::CreateRecord { record, version } => {
+                let first = !skipped && self.put((*record).clone(), version);
+                let lock = match (skipped || lost, first) {
+                    (true, _) => LockResult::Failed { detail: "no answer".to_owned() },
+                    (false, true) => LockResult::Acquired,
+                    (false, false) => LockResult::Held,
                 };
-                Answer::RecordCreated(record, reserve)
+                Answer::RecordCreated(record, lock)
             }
             Call::Write { record, version } => {
-                if skipped || version != self.version {
-                    return Answer::Written(record, failed());
+                let first = !skipped && self.put((*record).clone(), version);
+                Answer::Written(record, done(!first || lost))
+            }
+            Call::WriteStable { stable, .. } if skipped => Answer::StableWritten(stable, failed()),
+            Call::WriteStable { stable, version } => {
+                let first = version == self.stored.stable_version;
+                let back = self.stable().pointer.before.as_ref() == Some(&stable.pointer.image_tag)
+                    && self.stable().pointer.deployment_id != stable.pointer.deployment_id;
+                self.regressions += u32::from(back);
+                if first {
+                    self.stored.stable = Some((*stable).clone());
                 }
-                self.record = Some((*record).clone());
-                self.version += 1;
-                Answer::Written(record, done(lost))
-            }
-            Call::Close if skipped => Answer::Closed(failed()),
-            Call::Close => {
-                self.record = None;
-                self.version = 0;
-                Answer::Closed(done(lost))
-            }
-            Call::WriteStable { stable } if skipped => Answer::StableWritten(stable, failed()),
-            Call::WriteStable { stable } => {
-                self.stable = Some((*stable).clone());
-                Answer::StableWritten(stable, done(lost))
+                self.stored.stable_version += if first { 1 } else { 2 };
+                Answer::StableWritten(stable, done(!first || lost))
             }
             Call::Send(_) if skipped => {
                 Answer::Sent(SendResult::Refused { detail: "throttled".to_owned() })
@@ -424,47 +447,19 @@ impl World {
             }
             Call::RequestCancel { .. } if skipped => Answer::CancelRequested(failed()),
             Call::RequestCancel { id } => {
-                self.cancelled = Some(id);
+                self.stored.cancelled = Some(id);
                 Answer::CancelRequested(done(lost))
             }
-            Call::Cancel { id, .. } if skipped => Answer::Cancelled(id, failed()),
-            Call::Cancel { id, instances } => {
-                self.cancel(&id, &instances);
-                Answer::Cancelled(id, done(lost))
+            Call::RequestPause { .. } if skipped => Answer::PauseRequested(failed()),
+            Call::RequestPause { id } => {
+                self.stored.paused = id;
+                Answer::PauseRequested(done(lost))
             }
+            Call::Cancel { id, .. } => Answer::Cancelled(id, done(skipped || lost)),
             Call::SendWebhook { stable } => {
-                self.told += u32::from(!skipped);
+                self.webhooks += u32::from(!skipped);
                 Answer::WebhookSent(stable.pointer.deployment_id, done(skipped || lost))
             }
-        }
-    }
-
-    fn cancel(&mut self, id: &CommandId, instances: &[InstanceId]) {
-        let Some(sent) = self.commands.iter_mut().find(|sent| sent.command.id == *id) else {
-            return;
-        };
-        if !sent.command.status.is_live() {
-            return;
-        }
-        for invocation in &mut sent.invocations {
-            let named = instances.is_empty() || instances.contains(&invocation.instance);
-            let begun = invocation.status == Status::Running;
-            if !named || !is_open(invocation) {
-                continue;
-            }
-            invocation.status = Status::Cancelled;
-            // What has begun goes on by itself.
-            if let (true, Some(host), Some(want)) =
-                (begun, self.hosts.get_mut(&invocation.instance), &sent.tag)
-                && host.rejects.as_ref().is_none_or(|(rejected, _)| rejected != want)
-                && self.random.permille(500)
-            {
-                host.runs = want.clone();
-            }
-        }
-        if instances.is_empty() {
-            sent.begun = sent.invocations.len();
-            sent.command.status = CommandStatus::Cancelled;
         }
     }
 
@@ -474,24 +469,28 @@ impl World {
     }
 }
 
+impl Host {
+    /// Takes what the command orders, if it orders anything.
+    fn order(&mut self, command: &Command, now: i64) {
+        let orders = matches!(command.order.step(), Step::Apply | Step::Undo);
+        if let (true, false, Some(id), Some(tag)) =
+            (orders, self.old, &command.host_order, &command.image_tag)
+        {
+            let _: &OrderId = id;
+            self.accept(id, tag, now);
+        }
+    }
+}
+
+fn ended(outcome: ActionResult) -> (Status, i32) {
+    match outcome {
+        ActionResult::RolledBack => (Status::Failed, 10),
+        ActionResult::Down => (Status::Failed, 11),
+        ActionResult::Failed => (Status::Failed, 13),
+        _ => (Status::Success, 0),
+    }
+}
+
 fn is_open(invocation: &Invocation) -> bool {
     matches!(invocation.status, Status::Running | Status::Pending)
-}
-
-fn report(id: &InstanceId, runs: &ImageTag) -> ActionReport {
-    let known = ActionReport::new(id.clone(), Action::Deploy, ActionResult::Deployed);
-    ActionReport { image_tag: Some(runs.to_string()), ..known }
-}
-
-/// Newest first.
-trait RevVec<T> {
-    fn rev_vec(self) -> Vec<T>;
-}
-
-impl<T, I: Iterator<Item = T>> RevVec<T> for I {
-    fn rev_vec(self) -> Vec<T> {
-        let mut all: Vec<T> = self.collect();
-        all.reverse();
-        all
-    }
 }
