@@ -242,7 +242,9 @@ impl Host {
             | Step::Resume => {
                 return true;
             }
-            Step::Pull | Step::Create(_) | Step::ClearPrev(_) => panic!("not a step of the swap"),
+            Step::CloseIntake | Step::Pull | Step::Create(_) | Step::ClearPrev(_) => {
+                panic!("not a step of the swap")
+            }
         }
         false
     }

@@ -67,6 +67,8 @@ pub enum Command {
         id: String,
         tag: String,
         force: bool,
+        /// How long it waits for the running job, in seconds; `None` is the server's own limit.
+        job_limit_s: Option<u32>,
     },
     TakeBack,
     PullSecrets(PullArgs),

@@ -24,6 +24,8 @@ const PAUSES: [u64; 3] = [10, 20, 30];
 const PAUSES_VARIABLE: &str = "GH_DEPLOY_RETRY_SECONDS";
 /// What a rollout calls its order. A server of before there were orders does not know it.
 const ORDER_VARIABLE: &str = "GH_ORDER";
+/// How long that order waits for the running job, in seconds.
+const JOB_LIMIT_VARIABLE: &str = "GH_ORDER_JOB_LIMIT_SECONDS";
 
 /// Carries the order out, and returns the exit code and the line of its report.
 pub(super) async fn carry_out(
@@ -33,7 +35,10 @@ pub(super) async fn carry_out(
 ) -> (ExitCode, String) {
     let id = env.get(ORDER_VARIABLE).filter(|id| !id.is_empty());
     if let (Command::Deploy { tag, force, .. }, Some(id)) = (command, id) {
-        return order::carry_out(id, tag, *force, socket).await;
+        let job_limit_s = env.get(JOB_LIMIT_VARIABLE).and_then(|text| text.parse().ok());
+        let (id, tag) = (id.clone(), tag.clone());
+        let order = Command::Order { id, tag, force: *force, job_limit_s };
+        return order::carry_out(&order, socket).await;
     }
     let pauses = pauses(env.get(PAUSES_VARIABLE).map(String::as_str));
     let mut pauses = pauses.into_iter();
@@ -49,7 +54,8 @@ pub(super) async fn carry_out(
         _ => ask_typed(&Command::Status, socket).await.1,
     };
     let result = result(command, code, &answer, &status);
-    let code = if result.is_put_off() { ExitCode::Done } else { code };
+    let answered = result.is_put_off() || result == ActionResult::Done;
+    let code = if answered { ExitCode::Done } else { code };
     (code, report(command, result, &answer, &status).line())
 }
 
@@ -72,7 +78,9 @@ fn may_help(command: &Command, code: ExitCode, answer: &HostReply) -> bool {
         Command::Deploy { .. } => {
             matches!(code, Failed | Untouched | Unavailable) && !is_busy(answer)
         }
-        Command::RefreshSecrets | Command::Status => matches!(code, Failed | Unavailable),
+        Command::RefreshSecrets => matches!(code, Failed | Unavailable),
+        // A host that waits for its job is degraded, and a rollout asks again by itself.
+        Command::Status => false,
         _ => code == Unavailable,
     }
 }
@@ -242,6 +250,10 @@ mod tests {
         );
         for code in [Done, RolledBack, Down, Refused, Usage, StillBusy] {
             assert!(!again(code, json!({})), "{code:?}");
+        }
+        let degraded = read(json!({ "health": { "status": "degraded" } }));
+        for code in [ExitCode::Failed, Unavailable] {
+            assert!(!may_help(&Command::Status, code, &degraded), "a rollout asks again by itself");
         }
         assert_eq!(pauses(None), [10, 20, 30]);
         assert_eq!(pauses(Some("0, 1")), [0, 1]);

@@ -143,8 +143,12 @@ fn request(command: &Command) -> (&'static str, &'static str, Option<Value>) {
         Command::Resume => ("DELETE", "/drain", None),
         Command::Cleanup { dry_run } => ("POST", "/cleanup", Some(json!({ "dry_run": dry_run }))),
         Command::RefreshSecrets => ("POST", "/admin/refresh-secrets", Some(json!({}))),
-        Command::Order { id, tag, force } => {
-            ("POST", "/order", Some(json!({ "id": id, "image_tag": tag, "force": force })))
+        Command::Order { id, tag, force, job_limit_s } => {
+            let mut body = json!({ "id": id, "image_tag": tag, "force": force });
+            if let Some(seconds) = job_limit_s {
+                body["job_limit_seconds"] = (*seconds).into();
+            }
+            ("POST", "/order", Some(body))
         }
         Command::TakeBack => ("DELETE", "/order", None),
         Command::Serve | Command::PullSecrets(_) | Command::BootCheck { .. } => {

@@ -16,18 +16,13 @@ const FOLLOW_FOR: Duration = Duration::from_secs(120);
 const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
 
 /// Hands the order to the server and reports how it stands.
-pub(super) async fn carry_out(
-    id: &str,
-    tag: &str,
-    force: bool,
-    socket: &Path,
-) -> (ExitCode, String) {
-    let command = Command::Order { id: id.to_owned(), tag: tag.to_owned(), force };
-    let (code, answer) = fleet::ask_typed(&command, socket).await;
+pub(super) async fn carry_out(command: &Command, socket: &Path) -> (ExitCode, String) {
+    let Command::Order { id, .. } = command else { unreachable!("not an order") };
+    let (code, answer) = fleet::ask_typed(command, socket).await;
     let began = Instant::now();
     let mut status = fleet::ask_typed(&Command::Status, socket).await.1;
     let end = |code, result, status: &HostReply| {
-        (code, fleet::report(&command, result, &answer, status).line())
+        (code, fleet::report(command, result, &answer, status).line())
     };
     if code != ExitCode::Done {
         let leaving = status.health.as_ref().is_some_and(|health| health.terminating);
@@ -39,7 +34,7 @@ pub(super) async fn carry_out(
         };
     }
     loop {
-        let order = status.order.as_ref().filter(|order| order.id.to_string() == id);
+        let order = status.order.as_ref().filter(|order| order.id.to_string() == *id);
         let state = order.map(|order| order.state);
         if state == Some(OrderState::Ended) {
             let result = order.and_then(|order| order.result).unwrap_or(ActionResult::Unknown);

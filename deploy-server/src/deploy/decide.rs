@@ -228,7 +228,7 @@ fn backward(run: &Run, world: &World) -> Next {
         }
     }
     let same_process = !run.doing.contains(&Step::StartOld(Worker));
-    if run.doing.contains(&Step::Drain)
+    if run.closed_the_intake()
         && same_process
         && !world.terminating
         && !given_up(Worker)

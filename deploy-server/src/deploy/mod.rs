@@ -136,7 +136,10 @@ async fn carry_out(
         }
     };
     let entry = match deployment.prepare(&wish.target).await {
-        Ok(Prepared::Unchanged) => deployment.end(Outcome::Deployed),
+        Ok(Prepared::Unchanged) => {
+            deployment.open_the_intake_again().await;
+            deployment.end(Outcome::Deployed)
+        }
         Ok(Prepared::Ready) => deployment.drive().await,
         Err((step, service, reason)) => {
             deployment.fail(step, service, reason, Vec::new());
@@ -145,6 +148,7 @@ async fn carry_out(
             if deployment.has_made_containers() {
                 deployment.drive().await
             } else {
+                deployment.open_the_intake_again().await;
                 deployment.end(Outcome::Failed)
             }
         }

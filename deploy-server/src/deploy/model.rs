@@ -106,6 +106,8 @@ pub struct OldContainer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Step {
+    /// Close the intake before the pull, so that the running job is the last that is waited for.
+    CloseIntake,
     Pull,
     Create(ServiceKind),
     /// Remove the container that an earlier deploy had kept under the `.prev` name.
@@ -254,6 +256,12 @@ impl Run {
         }
     }
 
+    /// True once the worker's intake may have been closed.
+    #[must_use]
+    pub fn closed_the_intake(&self) -> bool {
+        self.doing.contains(&Step::CloseIntake) || self.doing.contains(&Step::Drain)
+    }
+
     /// True once a service may have been interrupted.
     #[must_use]
     pub fn touched(&self) -> bool {
@@ -277,6 +285,7 @@ impl Step {
     #[must_use]
     pub fn public_name(self) -> &'static str {
         match self {
+            Self::CloseIntake => "initializing",
             Self::Pull => "pull-image",
             Self::Create(_) => "create-containers",
             Self::Drain => "drain-worker",
@@ -313,7 +322,7 @@ impl Step {
     pub fn service(self) -> Option<ServiceKind> {
         match self {
             Self::Pull => None,
-            Self::Drain | Self::Resume => Some(ServiceKind::Worker),
+            Self::CloseIntake | Self::Drain | Self::Resume => Some(ServiceKind::Worker),
             Self::Create(service)
             | Self::ClearPrev(service)
             | Self::Stop(service)

@@ -6,10 +6,12 @@ use super::find;
 use super::gate;
 use super::model::{Image, OldContainer, Record, Step, Version};
 use super::run::Deployment;
-use super::steps::clear_name;
+use super::steps::{clear_name, resume_worker};
 use crate::docker::{self, ContainerDetail, ContainerSummary, ImageDetail};
 use crate::listener;
+use crate::orders;
 use crate::service::{Marks, ServiceKind, label};
+use crate::worker;
 
 /// What to run.
 #[derive(Debug, Clone)]
@@ -38,6 +40,7 @@ impl Deployment<'_> {
     /// # Errors
     /// Says which step failed. Nothing that runs was touched; a new container may have been made.
     pub(super) async fn prepare(&mut self, target: &Target) -> Result<Prepared, Failed> {
+        self.close_the_intake_early().await;
         let image = self.fetch(target).await?;
         self.note(Record::Image(image.clone()));
         let engine = &self.server.engine;
@@ -62,6 +65,38 @@ impl Deployment<'_> {
         match &self.run.failure {
             Some(failure) => Err(("journal", None, failure.reason.clone())),
             None => Ok(Prepared::Ready),
+        }
+    }
+
+    /// A rollout's order is in no hurry, so its host takes no further job from its first instant
+    /// on. Only a worker that can open its intake again is told this early: what fails before the
+    /// drain must cost it nothing.
+    async fn close_the_intake_early(&mut self) {
+        let place = &self.server.config.worker.place;
+        if orders::patience(self.server, &self.run.begin.actor).is_none() {
+            return;
+        }
+        if !worker::read(place).await.is_ok_and(|reading| reading.accepting == Some(true)) {
+            return;
+        }
+        self.note(Record::Doing { step: Step::CloseIntake });
+        if let Err(refusal) = worker::close_intake(place).await {
+            tracing::warn!(deploy = self.run.begin.deploy, error = %refusal, "the worker's intake is not closed before the pull: it may take another job");
+        }
+    }
+
+    /// Opens the intake again after a preparation that came to no swap.
+    pub(super) async fn open_the_intake_again(&mut self) {
+        if !self.run.closed_the_intake() || self.server.is_terminating() {
+            return;
+        }
+        if let Err(trouble) = resume_worker(self.server).await {
+            let (reason, _) = trouble.into_parts();
+            tracing::error!(
+                deploy = self.run.begin.deploy,
+                reason,
+                "the worker's intake stays closed"
+            );
         }
     }
 

@@ -104,7 +104,7 @@ pub(super) async fn perform(deployment: &mut Deployment<'_>, step: Step) -> Step
     let visible = Ok(Done::default());
     let invisible = Ok(Done { invisible: true, ..Done::default() });
     match step {
-        Step::Pull | Step::Create(_) => visible,
+        Step::CloseIntake | Step::Pull | Step::Create(_) => visible,
         Step::ClearPrev(kind) => {
             clear_name(server, config.service(kind), &config.service(kind).prev_name()).await?;
             visible
@@ -454,7 +454,7 @@ async fn is_at_work(server: &Server, id: &str) -> Result<bool, docker::Error> {
 }
 
 /// Opens the worker's intake. One that cannot is restarted once it is idle, by the keeper.
-async fn resume_worker(server: &Server) -> Result<(), Trouble> {
+pub(super) async fn resume_worker(server: &Server) -> Result<(), Trouble> {
     let place = &server.config.worker.place;
     for _ in 0..5 {
         if worker::open_intake(place).await.is_ok() {

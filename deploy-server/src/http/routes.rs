@@ -17,11 +17,12 @@ use super::documents::{self, Document, Documents};
 use super::reply::{Encoded, Reply, deploy_result, internal, not_found, refusal};
 use super::{Caller, secret};
 use crate::cleanup::{self, KeepSet};
+use crate::clock::now_ms;
 use crate::deploy::model::{Kind, Outcome};
 use crate::deploy::{self, Refusal, Target, Wish};
 use crate::host_drain::{self, DrainResult, DrainWish, HTTP_WAIT};
 use crate::ops::{Running, What};
-use crate::orders;
+use crate::orders::{self, Held};
 use crate::server::Server;
 use crate::views;
 
@@ -136,8 +137,15 @@ async fn route(
         }
         ("POST", "/order") if !caller.is_remote() => {
             let body: OrderBody = body::read(request).await?;
-            orders::accept(server, body.id, body.image_tag, body.force)
-                .map_err(|refusal| refused(&refusal))?;
+            let order = Held {
+                id: body.id,
+                image_tag: body.image_tag,
+                force: body.force,
+                job_limit_s: body.job_limit_seconds,
+                accepted_ms: now_ms(),
+                ended: None,
+            };
+            orders::accept(server, order).map_err(|refusal| refused(&refusal))?;
             Ok(Reply::new(202, &orders::view(server)))
         }
         ("DELETE", "/order") if !caller.is_remote() => {
@@ -155,6 +163,8 @@ struct OrderBody {
     image_tag: ImageTag,
     #[serde(default)]
     force: bool,
+    #[serde(default = "orders::usual_job_limit_s")]
+    job_limit_seconds: u32,
 }
 
 #[derive(serde::Deserialize)]

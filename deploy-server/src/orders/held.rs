@@ -1,5 +1,7 @@
 //! The order on the disk.
 
+use std::time::Duration;
+
 use fleet_protocol::action_report::ActionResult;
 use fleet_protocol::host_order::{OrderEnd, OrderId};
 use fleet_protocol::image_tag::ImageTag;
@@ -17,10 +19,19 @@ pub struct Held {
     pub image_tag: ImageTag,
     /// Stop the worker when its job has had the job limit, and replace what is up to date.
     pub force: bool,
+    /// What the running job may take. The fleet's setting, which came with the order.
+    #[serde(default = "super::usual_job_limit_s")]
+    pub job_limit_s: u32,
     /// By this host's clock.
     pub accepted_ms: i64,
     #[serde(default)]
     pub ended: Option<OrderEnd>,
+}
+
+impl Held {
+    pub(super) fn job_limit(&self) -> Duration {
+        Duration::from_secs(u64::from(self.job_limit_s))
+    }
 }
 
 /// The end of an order whose deploy came to this.
@@ -78,6 +89,7 @@ mod tests {
             id: OrderId::parse("abcdef012345.apply.1").unwrap(),
             image_tag: ImageTag::parse("v2").unwrap(),
             force: false,
+            job_limit_s: 60,
             accepted_ms: 5,
             ended: Some(OrderEnd::new(ActionResult::AtLimit)),
         };

@@ -13,7 +13,6 @@ use std::time::Duration;
 
 use fleet_protocol::action_report::{ActionResult, DRAIN_STEP};
 use fleet_protocol::host_order::{HostOrder, OrderEnd, OrderId, OrderState};
-use fleet_protocol::image_tag::ImageTag;
 use tokio::sync::Notify;
 
 use crate::clock::now_ms;
@@ -23,8 +22,6 @@ use crate::ops::What;
 use crate::server::{Server, rfc3339};
 use crate::state::{Entry, StateDir, StateError};
 
-/// What a running job may take; the fleet's drain has the same limit.
-const JOB_LIMIT: Duration = Duration::from_secs(4 * 3600);
 /// The pauses before the second, third and fourth try of what failed before anything was touched.
 const PAUSES: [Duration; 3] =
     [Duration::from_secs(10), Duration::from_secs(20), Duration::from_secs(30)];
@@ -81,25 +78,25 @@ impl Orders {
     }
 }
 
+/// What a running job may take where the order does not say it, in seconds.
+#[must_use]
+pub fn usual_job_limit_s() -> u32 {
+    4 * 3600
+}
+
 /// Accepts an order. The same one again changes nothing.
 ///
 /// # Errors
 /// When the host leaves its group, or the disk refuses: an order that is not on the disk is not
 /// accepted.
-pub fn accept(
-    server: &Server,
-    id: OrderId,
-    image_tag: ImageTag,
-    force: bool,
-) -> Result<(), Refusal> {
+pub fn accept(server: &Server, new: Held) -> Result<(), Refusal> {
     if server.is_terminating() {
         return Err(Refusal::Terminating);
     }
     let mut held = server.orders.lock();
-    if held.as_ref().is_some_and(|held| held.id == id) {
+    if held.as_ref().is_some_and(|held| held.id == new.id) {
         return Ok(());
     }
-    let new = Held { id, image_tag, force, accepted_ms: now_ms(), ended: None };
     server.state.hold_order(&new).map_err(|error| Refusal::State(error.to_string()))?;
     tracing::info!(order = %new.id, image_tag = %new.image_tag, "an order was accepted");
     *held = Some(new);
@@ -122,11 +119,12 @@ pub fn take_back(server: &Server) -> bool {
 #[must_use]
 pub fn view(server: &Server) -> Option<HostOrder> {
     let held = server.orders.newest()?;
-    let limit = i64::try_from(JOB_LIMIT.as_millis()).unwrap_or(i64::MAX);
     Some(HostOrder {
         state: state(server, &held),
         accepted_at: rfc3339(held.accepted_ms),
-        limit_at: Some(rfc3339(held.accepted_ms.saturating_add(limit))),
+        limit_at: Some(rfc3339(
+            held.accepted_ms.saturating_add(i64::from(held.job_limit_s) * 1000),
+        )),
         result: held.ended.as_ref().map(|ended| ended.result),
         id: held.id,
         image_tag: held.image_tag,
@@ -156,7 +154,7 @@ fn actor(id: &OrderId) -> String {
 #[must_use]
 pub fn patience(server: &Server, by: &str) -> Option<Duration> {
     let held = server.orders.open().filter(|held| actor(&held.id) == by)?;
-    Some(JOB_LIMIT.saturating_sub(waited(&held)))
+    Some(held.job_limit().saturating_sub(waited(&held)))
 }
 
 fn waited(held: &Held) -> Duration {
@@ -248,7 +246,9 @@ fn judge(server: &Server, held: &Held, entry: &Entry) -> Verdict {
         Outcome::Failed if !ours => Verdict::Again,
         Outcome::Failed if drained => Verdict::Untouched,
         Outcome::Failed if server.is_terminating() => Verdict::Ended(ActionResult::Leaving),
-        Outcome::Failed if waited(held) >= JOB_LIMIT => Verdict::Ended(ActionResult::AtLimit),
+        Outcome::Failed if waited(held) >= held.job_limit() => {
+            Verdict::Ended(ActionResult::AtLimit)
+        }
         Outcome::Failed => Verdict::Again,
     }
 }

@@ -16,7 +16,7 @@ use crate::support::host::Host;
 use crate::support::{http, until};
 
 /// What a proxy makes of a request line before the engine sees it.
-enum Turn {
+pub(crate) enum Turn {
     /// This request line instead.
     Pass(String),
     /// No engine sees it: status and body.
@@ -24,7 +24,7 @@ enum Turn {
 }
 
 /// A socket before the engine's.
-fn proxy(folder: &Path, engine: &Path, turn: fn(&str) -> Turn) -> PathBuf {
+pub(crate) fn proxy(folder: &Path, engine: &Path, turn: fn(&str) -> Turn) -> PathBuf {
     let path = folder.join("proxy.sock");
     let listener = UnixListener::bind(&path).expect("a socket");
     let engine = engine.to_owned();

@@ -16,3 +16,4 @@ mod faults;
 mod kamal;
 mod machines;
 mod notices;
+mod orders;

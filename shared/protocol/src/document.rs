@@ -12,6 +12,7 @@ pub const IMAGE_TAG: &str = "ImageTag";
 pub const FORCE: &str = "Force";
 /// What a rollout calls an order.
 pub const ORDER: &str = "Order";
+pub const JOB_LIMIT_SECONDS: &str = "JobLimitSeconds";
 pub const EXECUTION_SECONDS: &str = "ExecutionSeconds";
 
 /// What one command asks of a host. What is `None` or false is left to the document's defaults.
@@ -29,6 +30,8 @@ pub struct HostCommand {
     pub force: bool,
     /// What a rollout calls this order: the host accepts it and carries it out when its job ends.
     pub order: Option<OrderId>,
+    /// How long the order waits for the running job.
+    pub job_limit_s: Option<u32>,
     /// After so long SSM gives the host up; its work goes on.
     pub execution_s: Option<u32>,
 }
@@ -43,6 +46,7 @@ impl HostCommand {
             image_tag: None,
             force: false,
             order: None,
+            job_limit_s: None,
             execution_s: None,
         }
     }
@@ -57,6 +61,7 @@ impl HostCommand {
             (IMAGE_TAG, self.image_tag.as_ref().map(ToString::to_string)),
             (FORCE, self.force.then(|| "true".to_owned())),
             (ORDER, self.order.as_ref().map(ToString::to_string)),
+            (JOB_LIMIT_SECONDS, self.job_limit_s.map(|seconds| seconds.to_string())),
             (EXECUTION_SECONDS, self.execution_s.map(|seconds| seconds.to_string())),
         ];
         texts.into_iter().filter_map(|(name, text)| Some((name, text?))).collect()
@@ -73,6 +78,7 @@ impl HostCommand {
             image_tag: given(IMAGE_TAG).and_then(|text| ImageTag::parse(text).ok()),
             force: given(FORCE) == Some("true"),
             order: given(ORDER).and_then(OrderId::parse),
+            job_limit_s: given(JOB_LIMIT_SECONDS).and_then(|text| text.parse().ok()),
             execution_s: given(EXECUTION_SECONDS).and_then(|text| text.parse().ok()),
         })
     }
@@ -93,6 +99,7 @@ mod tests {
             image_tag: ImageTag::parse("v2").ok(),
             force: true,
             order: OrderId::parse("abcdef012345.apply.1"),
+            job_limit_s: Some(14_400),
             execution_s: Some(1200),
         };
         assert_eq!(plain.parameters(), [(ACTION, "cleanup".to_owned())]);

@@ -34,6 +34,7 @@ fn sending(world: &World) -> Sending {
         force: true,
         targets: Targets::Hosts(hosts),
         host_order: None,
+        job_limit_s: None,
     }
 }
 

@@ -265,8 +265,15 @@ async fn born_terminated_and_leaving_meanwhile() {
 async fn two_rollouts_at_once_are_one() {
     let world = World::start(3).await;
     world.all(&Mood::Held);
-    let ask =
-        |key: &'static str, tag: &'static str| world.post(ROUTES, key, json!({ "image_tag": tag }));
+    // SSM has no compare-and-swap: whoever writes second takes it back, and is told to send the
+    // same again.
+    let ask = async |key: &'static str, tag: &'static str| loop {
+        let answer = world.post(ROUTES, key, json!({ "image_tag": tag })).await;
+        if answer.0 != 503 {
+            return answer;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    };
     let answers = tokio::join!(ask("a", "v2"), ask("b", "v3"), ask("c", "v4"));
     let answers = [answers.0, answers.1, answers.2];
     let (winners, losers): (Vec<_>, Vec<_>) =

@@ -179,12 +179,14 @@ impl Host {
 
     /// Runs a local command.
     pub(crate) fn cli(&self, arguments: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_deploy-server"))
-            .args(arguments)
-            .env_clear()
-            .envs(&self.env)
-            .output()
-            .expect("the command runs")
+        self.command(&[], arguments).output().expect("the command runs")
+    }
+
+    /// A local command with more variables.
+    pub(crate) fn command(&self, more: &[(&str, &str)], arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_deploy-server"));
+        command.args(arguments).env_clear().envs(&self.env).envs(more.iter().copied());
+        command
     }
 
     pub(crate) fn container(&self, service: &str) -> String {

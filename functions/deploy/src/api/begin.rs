@@ -166,7 +166,7 @@ fn answer(app: &App, wish: &Start, seen: &Seen, started: Started) -> Result<Acce
                 strategy: rollout.then(|| wish.strategy.as_str()),
                 state: ended.map_or(State::InProgress, |ended| ended.state),
                 note: (rollout && count > 0 && ended.is_none())
-                    .then(|| explain(wish.strategy, count, app.config.share)),
+                    .then(|| explain(wish.strategy, count, app.config.limits.share)),
                 targets: hosts.iter().map(ToString::to_string).collect(),
             })
         }

@@ -1,4 +1,4 @@
-//! How deployments stand: SSM's own list, the three parameters and the group, put together anew for
+//! How deployments stand: SSM's own list, the five parameters and the group, put together anew for
 //! every question.
 
 use super::{no_such, no_such_yet, unavailable};

@@ -4,12 +4,12 @@ use super::lookup::Lookup;
 use super::reader::Reader;
 use super::{AwsConfig, ConfigError, checks, read_aws, read_tokens};
 use crate::tokens::Token;
-use fleet_core::rollout::Share;
+use fleet_core::rollout::{Limits, Share};
 use fleet_protocol::ids::GroupName;
 use secrecy::SecretString;
 
 /// Every variable that the deploy function knows.
-pub const DEPLOY_NAMES: [&str; 23] = [
+pub const DEPLOY_NAMES: [&str; 24] = [
     "AWS_ACCESS_KEY_ID",
     "AWS_ASG_NAME",
     "AWS_CA_BUNDLE",
@@ -22,6 +22,7 @@ pub const DEPLOY_NAMES: [&str; 23] = [
     "AWS_REGION",
     "AWS_SECRET_ACCESS_KEY",
     "AWS_SESSION_TOKEN",
+    "DRAIN_JOB_LIMIT_SECONDS",
     "DRY_RUN",
     "FLEET_DOCUMENT",
     "FLEET_OPERATOR_TOKEN",
@@ -44,7 +45,7 @@ pub const WEBHOOK_KEY: &str = "VALET_DEPLOY_WEBHOOK_SECRET";
 /// shows none.
 #[derive(Clone, Debug)]
 pub struct DeployConfig {
-    /// The deployment, such as `staging`: part of the names of the three parameters.
+    /// The deployment, such as `staging`: part of the names of the five parameters.
     pub environment: String,
     pub group: GroupName,
     /// Look and decide, and change nothing: no order, no parameter, no news to VALET.
@@ -55,8 +56,7 @@ pub struct DeployConfig {
     pub secret_id: String,
     /// The callers' tokens from the environment, which win over the secret's.
     pub tokens: Option<Vec<Token>>,
-    /// The share of the fleet whose intake a rollout may close at a time.
-    pub share: Share,
+    pub limits: Limits,
     /// Where VALET takes the news of a proven version; `None` tells nobody.
     pub webhook_url: Option<String>,
     /// The webhook's key from the environment, which wins over the secret's [`WEBHOOK_KEY`].
@@ -88,6 +88,7 @@ impl DeployConfig {
         let secret_id =
             reader.text("FLEET_SECRET_ID", format!("ghosthands/{name}/fleet"), checks::secret_id);
         let share = reader.number("ROLLOUT_SHARE_PERCENT", 50, 1..=100);
+        let job_limit_s = reader.number("DRAIN_JOB_LIMIT_SECONDS", 14_400, 60..=169_200);
         let tokens = read_tokens(reader);
         let webhook_url = reader.optional_or_empty("VALET_DEPLOY_WEBHOOK_URL", checks::webhook);
         let webhook_key = reader.secret(WEBHOOK_KEY, checks::token);
@@ -99,7 +100,7 @@ impl DeployConfig {
             document: document?,
             secret_id: secret_id?,
             tokens,
-            share: Share(share?),
+            limits: Limits { share: Share(share?), job_limit_s: job_limit_s? },
             webhook_url,
             webhook_key,
             aws: aws?,

@@ -33,8 +33,8 @@ const RECENT_PAGES: usize = 20;
 const DELIVERY_S: i32 = 60;
 /// The length of every id that SSM gives a command, a UUID.
 const ID_LENGTH: usize = 36;
-/// What a host gets to answer what it runs.
-const SURVEY_S: u32 = 60;
+/// What a host gets to answer what it runs. Its command waits for its server for 60 s.
+const SURVEY_S: u32 = 90;
 /// What one order may take on one host. A deploy is accepted and waits for its job without SSM.
 const ACTION_S: u32 = 900;
 
@@ -226,12 +226,13 @@ impl Rollouts {
     /// Sends a command. SSM has no idempotency token, so it is sent again only where SSM said that
     /// it did nothing.
     pub async fn send(&self, sending: &Sending) -> SendResult {
-        let Sending { order, image_tag, force, host_order, targets } = sending;
+        let Sending { order, image_tag, force, host_order, job_limit_s, targets } = sending;
         let seconds = if order.step() == Step::Survey { SURVEY_S } else { ACTION_S };
         let command = HostCommand {
             image_tag: image_tag.clone(),
             force: *force,
             order: host_order.clone(),
+            job_limit_s: *job_limit_s,
             execution_s: Some(seconds),
             // Taken out of service and not out of the group: it can be undone.
             leaving: (order.kind == Kind::Drain).then_some(false),

@@ -231,7 +231,7 @@ impl Pass<'_> {
             view: &view,
             members,
             online,
-            share: self.inputs.share,
+            limits: self.inputs.limits,
             cancelled: self.stored.is_cancelled(&record),
             paused: self.stored.is_paused(&record),
             asked: sent.at,
@@ -474,6 +474,7 @@ impl Pass<'_> {
                 order: RolloutOrder { kind: record.kind, strategy: record.strategy, part },
                 image_tag,
                 force: record.force && step == Step::Apply,
+                job_limit_s: host_order.as_ref().map(|_| self.inputs.limits.job_limit_s),
                 host_order,
                 targets,
             };

@@ -1,7 +1,7 @@
 //! What one pass was told and has seen so far.
 
 use super::Targets;
-use super::{Command, Invocation, Members, OrderId, Record, RolloutOrder, Share, Stable};
+use super::{Command, Invocation, Limits, Members, OrderId, Record, RolloutOrder, Stable};
 use fleet_protocol::ids::{CommandId, InstanceId};
 use fleet_protocol::image_tag::ImageTag;
 use fleet_protocol::reading::Reading;
@@ -14,9 +14,8 @@ use std::collections::BTreeMap;
 pub struct Inputs {
     /// Whether VALET is told of a new stable version.
     pub webhook: bool,
-    /// The share of the fleet whose intake a rollout may close at a time.
     #[serde(default)]
-    pub share: Share,
+    pub limits: Limits,
     /// The function's clock when the pass began.
     pub now: UnixMs,
     /// The command that an event named. It is where to look, and never a fact.
@@ -131,6 +130,8 @@ pub struct Sending {
     pub force: bool,
     /// What its hosts call it.
     pub host_order: Option<OrderId>,
+    /// How long that order waits for the running job, in seconds.
+    pub job_limit_s: Option<u32>,
     pub targets: Targets,
 }
 
@@ -190,8 +191,8 @@ pub enum Answer {
 
 impl Inputs {
     /// A pass that has seen nothing yet.
-    pub fn new(webhook: bool, share: Share, now: UnixMs, hint: Option<CommandId>) -> Inputs {
-        Inputs { webhook, share, now, hint, seen: Seen::default() }
+    pub fn new(webhook: bool, limits: Limits, now: UnixMs, hint: Option<CommandId>) -> Inputs {
+        Inputs { webhook, limits, now, hint, seen: Seen::default() }
     }
 }
 

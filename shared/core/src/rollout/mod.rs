@@ -49,5 +49,5 @@ pub use inputs::{
 };
 pub use record::{Ended, Former, Record, Sent, Stable};
 pub use start::{Start, Started, start};
-pub use strategy::{Share, enough, explain, window};
+pub use strategy::{Limits, Share, enough, explain, window};
 pub use view::{Known, Members, View};

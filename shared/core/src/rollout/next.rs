@@ -4,7 +4,7 @@ use super::host::{Host, Progress};
 use super::record::LISTED;
 use super::strategy::{enough, window};
 use super::view::View;
-use super::{Members, Record, Share, Stable, State, Step};
+use super::{Limits, Members, Record, Stable, State, Step};
 use crate::count::count;
 use fleet_protocol::ids::InstanceId;
 use fleet_protocol::time::UnixMs;
@@ -15,9 +15,9 @@ pub(super) const ATTEMPTS: u8 = 3;
 /// An instance that boots while the pointer moves may have read the old one, and one in service may
 /// be ahead of its agent: each is waited for this long.
 const BOOT_S: u32 = 600;
-/// A job may run for four hours; a rollout in which for longer than that no more hosts prove it
-/// than before comes to no better end.
-const STALLED_S: u32 = 5 * 3600;
+/// A rollout in which no more hosts prove it for this much longer than a job may take comes to no
+/// better end.
+const STALLED_AFTER_JOB_S: u32 = 3600;
 /// Between two orders of the same: whatever kept a host from the first may need a moment.
 const PAUSE_S: u32 = 20;
 
@@ -69,7 +69,7 @@ pub(super) struct Case<'a> {
     pub(super) view: &'a View,
     pub(super) members: &'a Members,
     pub(super) online: &'a BTreeMap<InstanceId, bool>,
-    pub(super) share: Share,
+    pub(super) limits: Limits,
     pub(super) cancelled: bool,
     pub(super) paused: bool,
     /// When the hosts were asked last.
@@ -126,7 +126,7 @@ impl Case<'_> {
         if self.is_stalled() {
             return self.give_up();
         }
-        let window = window(self.record.strategy, live, proven, self.share);
+        let window = window(self.record.strategy, live, proven, self.limits.share);
         // Who may have the version and has not proven it is somebody's turn still.
         let unsure = self.view.count(Progress::Unsure);
         let room = window.saturating_sub(open.saturating_add(unsure));
@@ -166,7 +166,7 @@ impl Case<'_> {
     /// Nothing has come nearer to the end for longer than any job may take.
     fn is_stalled(&self) -> bool {
         let since = self.record.progress_at.unwrap_or(self.record.at);
-        self.now >= since.plus_seconds(STALLED_S)
+        self.now >= since.plus_seconds(self.limits.job_limit_s.saturating_add(STALLED_AFTER_JOB_S))
     }
 
     /// Takes back what waits, and ends with what there is.
@@ -264,7 +264,7 @@ impl Case<'_> {
         // There is nothing to go back to, or it is what was being deployed.
         let back = self.record.before.as_ref().filter(|before| **before != self.record.image_tag);
         if back.is_some() {
-            let share = self.share.of(count(self.view.live()));
+            let share = self.limits.share.of(count(self.view.live()));
             let undoing = |host: &&Host| host.progress.is_open() && host.rank.0 == Step::Undo;
             let room = share.saturating_sub(count(self.view.live().filter(undoing)));
             // A host without a worker takes no room from anybody.
@@ -327,7 +327,7 @@ impl Case<'_> {
         if !self.waits(ended.unwrap_or(self.now)) {
             return Next::End(State::Succeeded);
         }
-        let share = self.share.of(count(self.view.live()));
+        let share = self.limits.share.of(count(self.view.live()));
         if let Some(next @ Next::Send { .. }) = self.order(Step::Apply, share, due) {
             return next;
         }

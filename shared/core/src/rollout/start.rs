@@ -381,6 +381,7 @@ impl Begin<'_> {
             image_tag: image_tag.clone(),
             force: *force,
             host_order: None,
+            job_limit_s: None,
             targets,
         }))
     }

@@ -22,6 +22,20 @@ impl Default for Share {
     }
 }
 
+/// What the operator sets once for every rollout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    pub share: Share,
+    /// The longest time that a job may take, in seconds: the drain's own setting.
+    pub job_limit_s: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { share: Share::default(), job_limit_s: 4 * 3600 }
+    }
+}
+
 impl Share {
     /// The hosts that are this share of so many: at least one, and not all of several unless the
     /// share is the whole.

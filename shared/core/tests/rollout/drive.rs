@@ -3,7 +3,7 @@
 use crate::rules::{begin, wish};
 use crate::world::{Luck, World, tag};
 use fleet_core::rollout::{
-    ActionResult, Call, Ended, Inputs, Key, Reason, Share, Started, State, decide,
+    ActionResult, Call, Ended, Inputs, Key, Limits, Reason, Started, State, decide,
 };
 use fleet_protocol::ids::{CommandId, InstanceId};
 
@@ -39,7 +39,7 @@ fn until(world: &mut World, inputs: &mut Inputs, stop: fn(&Call) -> bool) -> Res
 }
 
 fn pass(world: &mut World) -> Reason {
-    let mut inputs = Inputs::new(true, Share::default(), world.now(), None);
+    let mut inputs = Inputs::new(true, Limits::default(), world.now(), None);
     until(world, &mut inputs, |_| false).expect_err("no call is held up")
 }
 
@@ -58,7 +58,7 @@ fn ended(world: &mut World, id: &CommandId) -> Ended {
 /// The first pass that is about to make such a call.
 fn held(world: &mut World, stop: fn(&Call) -> bool) -> (Inputs, Call) {
     for _ in 0..1000 {
-        let mut inputs = Inputs::new(true, Share::default(), world.now(), None);
+        let mut inputs = Inputs::new(true, Limits::default(), world.now(), None);
         if let Ok(call) = until(world, &mut inputs, stop) {
             return (inputs, call);
         }

@@ -3,7 +3,7 @@
 use crate::random::Random;
 use crate::world::{Luck, World, tag};
 use fleet_core::rollout::{
-    Answer, Call, Inputs, Key, Kind, Seen, Share, Start, Started, State, Strategy, decide, start,
+    Answer, Call, Inputs, Key, Kind, Limits, Seen, Start, Started, State, Strategy, decide, start,
 };
 use fleet_protocol::ids::CommandId;
 use std::collections::VecDeque;
@@ -130,7 +130,7 @@ impl Race {
             }
             What::Sleeps(_) => {
                 let hint = self.accepted.last().cloned();
-                let inputs = Inputs::new(false, Share::default(), self.world.now(), hint);
+                let inputs = Inputs::new(false, Limits::default(), self.world.now(), hint);
                 actor.what = What::Pass(Box::new(inputs));
                 self.think(at, actor);
             }

@@ -3,7 +3,7 @@
 use crate::world::{Luck, World, tag};
 use fleet_core::rollout::{
     ActionReport, ActionResult, Call, Command, Evidence, HostState, Inputs, Invocation, Key, Kind,
-    Known, Members, Output, Part, Reason, Record, RolloutOrder, Seen, SendResult, Share, Start,
+    Known, Limits, Members, Output, Part, Reason, Record, RolloutOrder, Seen, SendResult, Start,
     Started, State, Step, Strategy, Targets, View, decide, start,
 };
 use fleet_core::run_command::{CommandStatus, InvocationStatus as Status};
@@ -305,7 +305,7 @@ fn an_order_that_ssm_refused_leaves_nothing_behind() {
 #[test]
 fn while_nothing_rolls_a_pass_is_one_call() {
     let mut world = World::new(1, 3, Luck::default());
-    let mut inputs = Inputs::new(true, Share::default(), world.now(), None);
+    let mut inputs = Inputs::new(true, Limits::default(), world.now(), None);
     let first = decide(&inputs);
     assert_eq!(first.calls, [Call::ReadStored]);
     inputs.seen.take(world.call(Call::ReadStored));

@@ -4,7 +4,7 @@
 use crate::random::Random;
 use crate::world::{Luck, World, tag};
 use fleet_core::rollout::{
-    ActionResult, Answer, Call, HostState, Inputs, Key, Kind, Known, Seen, Share, Start, Started,
+    ActionResult, Answer, Call, HostState, Inputs, Key, Kind, Known, Limits, Seen, Start, Started,
     State, Strategy, View, decide, enough, start,
 };
 use fleet_protocol::ids::CommandId;
@@ -112,7 +112,7 @@ impl Sim {
     /// One pass of the driver, which may die.
     fn pass(&mut self) {
         let hint = self.id.clone();
-        let mut inputs = Inputs::new(true, Share::default(), self.world.now(), hint);
+        let mut inputs = Inputs::new(true, Limits::default(), self.world.now(), hint);
         for _ in 0..50 {
             let decision = decide(&inputs);
             if decision.calls.is_empty() {
