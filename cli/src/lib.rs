@@ -1,7 +1,14 @@
 //! The command line of GhostHands Fleet. `main.rs` reads the arguments; everything it does is here,
 //! so that tests call the same functions.
 
+pub mod api;
 pub mod args;
+pub mod connection;
+pub mod explain;
+pub mod finish;
 pub mod replay;
+pub mod show;
 pub mod simulate;
+pub mod status;
+pub mod trials;
 pub mod tune;

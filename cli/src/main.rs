@@ -1,8 +1,7 @@
 //! `ghfleet`: what an operator of GhostHands Fleet types.
 
-use clap::Parser;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    ghfleet::args::Cli::parse().run()
+    ghfleet::args::main()
 }

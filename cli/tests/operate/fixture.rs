@@ -1,0 +1,164 @@
+//! Answers of the API, made of its own types, so that they are what it really sends.
+
+use fleet_core::status::{
+    Capacity, Cost, DecisionView, Floor, InstanceView, MinMax, Paused, Queue, Source, Status,
+    Unavailable, Versions, WorkerState, WorkerView,
+};
+use fleet_protocol::ids::{GroupName, InstanceId, WorkerId};
+use fleet_protocol::lifecycle::LifecycleState;
+use fleet_protocol::reading::UnknownCause;
+use fleet_protocol::stable::StablePointer;
+use serde_json::{Value, json};
+
+pub(crate) const ONE: &str = "i-0a1b2c3d4e5f60711";
+pub(crate) const TWO: &str = "i-0a1b2c3d4e5f60722";
+pub(crate) const ROLLOUT: &str = "12345678-1234-1234-1234-1234567890ab";
+
+fn text(text: &str) -> String {
+    text.to_owned()
+}
+
+fn instance(id: &str, lifecycle: &str, version: Option<&str>, drift: Option<bool>) -> InstanceView {
+    InstanceView {
+        instance_id: InstanceId::new(id),
+        lifecycle: LifecycleState::from(lifecycle),
+        healthy: true,
+        protected: false,
+        version: version.map(text),
+        proven_at: version.map(|_| text("2026-11-25T07:30:00Z")),
+        drift,
+    }
+}
+
+fn worker(id: &str, instance: Option<&str>, state: WorkerState, job: Option<&str>) -> WorkerView {
+    WorkerView {
+        worker_id: WorkerId::new(id),
+        instance_id: instance.map(InstanceId::new),
+        state,
+        job_id: job.map(text),
+        heartbeat_at: text("2026-11-25T07:59:55Z"),
+        registered_at: Some(text("2026-11-25T07:00:00Z")),
+    }
+}
+
+fn decision(at: &str, from: u32, to: u32, rule: &str, because: &str) -> DecisionView {
+    DecisionView {
+        at: text(at),
+        from: Some(from),
+        to: Some(to),
+        rule: text(rule),
+        because: text(because),
+        failed: false,
+    }
+}
+
+/// A fleet of which everything is known.
+pub(crate) fn whole() -> Status {
+    let stable = json!({
+        "image_tag": "v2", "deployment_id": ROLLOUT, "at": "2026-11-25T07:30:00Z", "before": "v1",
+    });
+    let stable = StablePointer::parse(&stable.to_string()).expect("a pointer");
+    Status {
+        enabled: true,
+        group: GroupName::new("ghosthands-worker-asg"),
+        current_capacity: Some(3),
+        queue_depth: Some(4),
+        active_workers: Some(2),
+        idle_workers: Some(1),
+        at: text("2026-11-25T08:00:00Z"),
+        environment: text("staging"),
+        dry_run: false,
+        queue: Some(Queue {
+            ready: 4,
+            due_soon: 1,
+            deferred: Some(7),
+            active: Some(1),
+            expired: Some(0),
+            oldest_wait_s: 75,
+            targeted: vec![],
+            targeted_omitted: 0,
+            schema_version: 26,
+            schema_tested: true,
+        }),
+        capacity: Some(Capacity {
+            min: Some(1),
+            max: Some(10),
+            configured: MinMax { min: 1, max: 10 },
+            own: MinMax { min: 0, max: 20 },
+            desired: 3,
+            in_service: 2,
+            pending: 1,
+            draining: 1,
+            other: 0,
+            floor: Some(Floor { workers: 3, until: text("2026-11-25T20:00:00Z") }),
+            paused: Some(Paused { until: text("2026-11-25T09:00:00Z") }),
+            problems: vec![],
+            suspended: vec![text("AZRebalance")],
+        }),
+        instances: Some(vec![
+            instance(ONE, "InService", Some("v2"), Some(false)),
+            instance(TWO, "InService", Some("v1"), Some(true)),
+            instance("i-0a1b2c3d4e5f60733", "Terminating:Wait", None, None),
+        ]),
+        instances_omitted: 0,
+        workers: Some(vec![
+            worker("w-one", Some(ONE), WorkerState::Busy, Some("job-17")),
+            worker("w-two", Some(TWO), WorkerState::Idle, None),
+            worker("w-else", None, WorkerState::Silent, None),
+        ]),
+        workers_omitted: 0,
+        versions: Versions { stable: Some(stable), drifted: Some(1), unknown: Some(1) },
+        decisions: Some(vec![
+            decision("2026-11-25T07:59:00Z", 2, 3, "need", "5 jobs need 5 workers"),
+            decision(
+                "2026-11-25T07:50:00Z",
+                2,
+                2,
+                "held",
+                "instance 2 of the group has not been needed for 60 s and is kept for 300 s",
+            ),
+        ]),
+        series: None,
+        cost: Some(Cost {
+            currency: "USD",
+            instances: 4,
+            hour_micros: 354_712,
+            month_micros: 258_940_000,
+            month_at_min_micros: 67_136_000,
+            month_at_max_micros: 642_560_000,
+        }),
+        unavailable: vec![],
+    }
+}
+
+/// The same with the queue and the registry down.
+pub(crate) fn partial() -> Status {
+    let down = |source, reason: &str| Unavailable {
+        source,
+        cause: UnknownCause::Unreachable,
+        reason: text(reason),
+    };
+    Status {
+        queue: None,
+        queue_depth: None,
+        active_workers: None,
+        idle_workers: None,
+        workers: None,
+        unavailable: vec![
+            down(
+                Source::Queue,
+                "connection refused by db.internal:5432; check the host and the port, that the server runs",
+            ),
+            down(Source::Workers, "connection refused by db.internal:5432"),
+        ],
+        ..whole()
+    }
+}
+
+/// What the control plane before this one told.
+pub(crate) fn old() -> Value {
+    json!({
+        "enabled": true, "asgName": "ghosthands-worker-asg", "currentCapacity": 3, "queueDepth": 4,
+        "activeWorkers": 2, "idleWorkers": 1,
+    })
+}

@@ -1,0 +1,8 @@
+//! The built `ghfleet` against a small server that answers as the fleet's API does, well and badly.
+
+mod connection;
+mod explain;
+mod fixture;
+mod help;
+mod status;
+mod support;
