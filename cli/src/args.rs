@@ -2,6 +2,7 @@
 
 use crate::explain::ExplainArgs;
 use crate::finish::{Failure, Finished};
+use crate::scale::ScaleArgs;
 use crate::status::StatusArgs;
 use crate::trials::{Replay, Simulate, Tune};
 use clap::{Parser, Subcommand};
@@ -44,6 +45,7 @@ Exit codes:
 enum Command {
     Status(StatusArgs),
     Explain(ExplainArgs),
+    Scale(ScaleArgs),
     Simulate(Simulate),
     Tune(Tune),
     Replay(Replay),
@@ -67,6 +69,7 @@ impl Cli {
         let result = match self.command {
             Command::Status(args) => args.run(),
             Command::Explain(args) => args.run(),
+            Command::Scale(args) => args.run(),
             Command::Simulate(args) => finished(args.run()),
             Command::Tune(args) => finished(args.run()),
             Command::Replay(args) => finished(args.run()),

@@ -58,7 +58,8 @@ fn queue(status: &Value) -> String {
     fact("queue", &(text + if tested == Some(false) { &untested } else { "" }))
 }
 
-fn capacity(status: &Value) -> String {
+/// The capacity and its bounds.
+pub(crate) fn capacity(status: &Value) -> String {
     if !status["capacity"].is_object() {
         return fact("capacity", &known(status, "currentCapacity", "desired"));
     }

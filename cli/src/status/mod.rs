@@ -3,6 +3,7 @@
 mod facts;
 mod instances;
 
+pub(crate) use facts::{capacity, in_force};
 pub use facts::{overrides, unknown_sources};
 pub use instances::{member, worker_of};
 

@@ -1,6 +1,6 @@
 use crate::support::{ghfleet, run};
 
-const COMMANDS: [&str; 5] = ["status", "explain", "simulate", "tune", "replay"];
+const COMMANDS: [&str; 6] = ["status", "explain", "scale", "simulate", "tune", "replay"];
 
 #[test]
 fn help_of_every_command_teaches_by_examples_within_the_line() {

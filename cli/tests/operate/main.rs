@@ -4,5 +4,6 @@ mod connection;
 mod explain;
 mod fixture;
 mod help;
+mod scale;
 mod status;
 mod support;
