@@ -2,6 +2,11 @@
 
 use crate::explain::ExplainArgs;
 use crate::finish::{Failure, Finished};
+use crate::instance::{MachineArgs, ShellArgs};
+use crate::rollout::{
+    CancelArgs, CleanupArgs, ContinueArgs, DeployArgs, DrainArgs, PauseArgs, RefreshSecretsArgs,
+    RollbackArgs, RolloutsArgs,
+};
 use crate::scale::ScaleArgs;
 use crate::status::StatusArgs;
 use crate::trials::{Replay, Simulate, Tune};
@@ -46,6 +51,17 @@ enum Command {
     Status(StatusArgs),
     Explain(ExplainArgs),
     Scale(ScaleArgs),
+    Deploy(DeployArgs),
+    Rollback(RollbackArgs),
+    Rollouts(RolloutsArgs),
+    Cancel(CancelArgs),
+    Pause(PauseArgs),
+    Continue(ContinueArgs),
+    Drain(DrainArgs),
+    Cleanup(CleanupArgs),
+    RefreshSecrets(RefreshSecretsArgs),
+    Machine(MachineArgs),
+    Shell(ShellArgs),
     Simulate(Simulate),
     Tune(Tune),
     Replay(Replay),
@@ -70,6 +86,17 @@ impl Cli {
             Command::Status(args) => args.run(),
             Command::Explain(args) => args.run(),
             Command::Scale(args) => args.run(),
+            Command::Deploy(args) => args.run(),
+            Command::Rollback(args) => args.run(),
+            Command::Rollouts(args) => args.run(),
+            Command::Cancel(args) => args.run(),
+            Command::Pause(args) => args.run(),
+            Command::Continue(args) => args.run(),
+            Command::Drain(args) => args.run(),
+            Command::Cleanup(args) => args.run(),
+            Command::RefreshSecrets(args) => args.run(),
+            Command::Machine(args) => args.run(),
+            Command::Shell(args) => args.run(),
             Command::Simulate(args) => finished(args.run()),
             Command::Tune(args) => finished(args.run()),
             Command::Replay(args) => finished(args.run()),

@@ -1,14 +1,17 @@
 //! Answers of the API, made of its own types, so that they are what it really sends.
 
+use fleet_core::rollout::{Detail, Host, Kind, State, Strategy, Summary};
 use fleet_core::status::{
     Capacity, Cost, DecisionView, Floor, InstanceView, MinMax, Paused, Queue, Source, Status,
     Unavailable, Versions, WorkerState, WorkerView,
 };
-use fleet_protocol::ids::{GroupName, InstanceId, WorkerId};
+use fleet_protocol::ids::{CommandId, GroupName, InstanceId, WorkerId};
+use fleet_protocol::image_tag::ImageTag;
 use fleet_protocol::lifecycle::LifecycleState;
 use fleet_protocol::reading::UnknownCause;
 use fleet_protocol::stable::StablePointer;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 pub(crate) const ONE: &str = "i-0a1b2c3d4e5f60711";
 pub(crate) const TWO: &str = "i-0a1b2c3d4e5f60722";
@@ -160,5 +163,45 @@ pub(crate) fn old() -> Value {
     json!({
         "enabled": true, "asgName": "ghosthands-worker-asg", "currentCapacity": 3, "queueDepth": 4,
         "activeWorkers": 2, "idleWorkers": 1,
+    })
+}
+
+/// A rollout of v2 to two hosts, as `GET /api/v1/admin/deployments/{id}` tells it.
+pub(crate) fn rollout(kind: Kind, state: State, hosts: Value) -> Value {
+    let hosts: Vec<Host> = serde_json::from_value(hosts).expect("hosts");
+    let mut counts = BTreeMap::new();
+    for host in &hosts {
+        *counts.entry(host.state).or_insert(0) += 1;
+    }
+    let is_rollout = kind.is_rollout();
+    let tag = ImageTag::parse("v2").expect("a tag");
+    json!(Detail {
+        summary: Summary {
+            id: CommandId::new(ROLLOUT),
+            kind,
+            image_tag: is_rollout.then_some(tag),
+            strategy: is_rollout.then_some(Strategy::Canary),
+            state,
+            requested_at: text("2026-11-25T08:00:00Z"),
+            requested_by: text("operator:1a2b3c4d"),
+            reason: Some(text("new browser")),
+            ended_at: None,
+        },
+        counts,
+        hosts_left: None,
+        last_limit_at: None,
+        paused: None,
+        hosts,
+        note: None,
+    })
+}
+
+/// What a request that begins something is answered.
+pub(crate) fn accepted(kind: &str) -> Value {
+    json!({
+        "id": ROLLOUT, "kind": kind, "image_tag": "v2", "strategy": "canary",
+        "state": "in_progress", "targets": [ONE, TWO],
+        "status_url": format!("/api/v1/admin/deployments/{ROLLOUT}"),
+        "note": "one host of 2 first and alone, then 2, 4, …, at most 1 at a time",
     })
 }

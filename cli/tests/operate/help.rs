@@ -1,6 +1,24 @@
 use crate::support::{ghfleet, run};
 
-const COMMANDS: [&str; 6] = ["status", "explain", "scale", "simulate", "tune", "replay"];
+const COMMANDS: [&str; 17] = [
+    "status",
+    "explain",
+    "scale",
+    "deploy",
+    "rollback",
+    "rollouts",
+    "cancel",
+    "pause",
+    "continue",
+    "drain",
+    "cleanup",
+    "refresh-secrets",
+    "machine",
+    "shell",
+    "simulate",
+    "tune",
+    "replay",
+];
 
 #[test]
 fn help_of_every_command_teaches_by_examples_within_the_line() {
