@@ -3,6 +3,7 @@
 use crate::explain::ExplainArgs;
 use crate::finish::{Failure, Finished};
 use crate::instance::{MachineArgs, ShellArgs};
+use crate::manual::{CompletionsArgs, ManArgs};
 use crate::rollout::{
     CancelArgs, CleanupArgs, ContinueArgs, DeployArgs, DrainArgs, PauseArgs, RefreshSecretsArgs,
     RollbackArgs, RolloutsArgs,
@@ -10,7 +11,7 @@ use crate::rollout::{
 use crate::scale::ScaleArgs;
 use crate::status::StatusArgs;
 use crate::trials::{Replay, Simulate, Tune};
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use fleet_protocol::exit_code::ExitCode as Code;
 use std::io::Write;
 use std::process::ExitCode;
@@ -65,6 +66,8 @@ enum Command {
     Simulate(Simulate),
     Tune(Tune),
     Replay(Replay),
+    Completions(CompletionsArgs),
+    Man(ManArgs),
 }
 
 /// Reads the arguments and does what they ask for.
@@ -100,6 +103,8 @@ impl Cli {
             Command::Simulate(args) => finished(args.run()),
             Command::Tune(args) => finished(args.run()),
             Command::Replay(args) => finished(args.run()),
+            Command::Completions(args) => args.run(Cli::command()),
+            Command::Man(args) => args.run(Cli::command()),
         };
         match result {
             Ok(Finished { text, code }) => {

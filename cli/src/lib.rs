@@ -7,6 +7,7 @@ pub mod connection;
 pub mod explain;
 pub mod finish;
 pub mod instance;
+pub mod manual;
 pub mod minutes;
 pub mod replay;
 pub mod rollout;

@@ -1,6 +1,6 @@
 use crate::support::{ghfleet, run};
 
-const COMMANDS: [&str; 17] = [
+const COMMANDS: [&str; 19] = [
     "status",
     "explain",
     "scale",
@@ -18,6 +18,8 @@ const COMMANDS: [&str; 17] = [
     "simulate",
     "tune",
     "replay",
+    "completions",
+    "man",
 ];
 
 #[test]

@@ -5,6 +5,7 @@ mod explain;
 mod fixture;
 mod help;
 mod machine;
+mod manual;
 mod orders;
 mod rollout;
 mod scale;
