@@ -87,9 +87,10 @@ pub fn replay(log: &str, changes: Changes) -> Report {
     report
 }
 
-/// The record in a line: as the function prints it, or inside CloudWatch's `message`.
+/// The record in a line: as the function prints it, behind the time and the stream that `aws logs
+/// tail` puts there, or inside CloudWatch's `message`.
 fn record(line: &str) -> Option<Value> {
-    let value: Value = serde_json::from_str(line.trim()).ok()?;
+    let value: Value = serde_json::from_str(line.get(line.find('{')?..)?.trim()).ok()?;
     let value = match value.get("message").and_then(Value::as_str) {
         Some(message) => serde_json::from_str(message).ok()?,
         None => value,

@@ -8,6 +8,7 @@ mod help;
 mod machine;
 mod manual;
 mod orders;
+mod replay;
 mod rollout;
 mod scale;
 mod status;
