@@ -5,20 +5,27 @@ use crate::finish::{Failure, Finished};
 use crate::show::{Screen, Tone, fact, number, word, wrapped};
 use crate::status::{overrides, read, unknown_sources};
 use clap::Args;
-use serde_json::Value;
+use serde_json::{Value, json};
+
+const TICK: &str = "/api/v1/admin/autoscale/tick";
 
 /// Say why the fleet has the capacity that it has: the last decisions, newest first.
 ///
 /// Decisions that changed nothing for the same reason as the one before are not
-/// kept. What another WAIT_VALUE or other bounds would have decided is answered
-/// by `ghfleet replay`.
+/// kept. With --now a tick is made at once: it decides by the same rules as the
+/// scheduled ones, acts on it as they do, and has notes on what else it found,
+/// such as AWS's own words where a launch failed. What another WAIT_VALUE or
+/// other bounds would have decided is answered by `ghfleet replay`.
 ///
 /// Examples:
 ///   ghfleet explain
-///   ghfleet explain --profile production
+///   ghfleet explain --now
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub struct ExplainArgs {
+    /// Make a tick now and explain it; the token needs the scope tick.
+    #[arg(long)]
+    now: bool,
     #[command(flatten)]
     connection: ConnectionArgs,
 }
@@ -27,7 +34,11 @@ impl ExplainArgs {
     /// # Errors
     /// The status could not be read.
     pub fn run(&self) -> Result<Finished, Failure> {
-        let status = read(&self.connection.api()?)?.body;
+        let api = self.connection.api()?;
+        if self.now {
+            return Ok(Finished::done(tick(&api.post(TICK, &json!({}), None)?.body)));
+        }
+        let status = read(&api)?.body;
         Ok(Finished::done(render(&Screen::of_stdout(), &status)))
     }
 }
@@ -56,6 +67,15 @@ fn render(screen: &Screen, status: &Value) -> String {
         text.extend(unknown.iter().map(|line| wrapped("  ", line)));
     }
     text
+}
+
+/// A tick's record in words.
+fn tick(record: &Value) -> String {
+    // A fleet whose scaling is switched off has no summary.
+    let summary = word(record, "/summary").or_else(|| word(record, "/because"));
+    let summary = summary.unwrap_or_else(|| "the tick was made and says nothing".to_owned());
+    let notes = record["notes"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    fact("decision", &summary) + &notes.map(|note| fact("note", note)).collect::<String>()
 }
 
 /// A decision in words.

@@ -58,8 +58,7 @@ impl Refusal {
     fn failure(&self) -> Failure {
         let Refusal { status, url, token, .. } = self;
         let said = self.detail().map_or_else(String::new, |detail| format!(": {detail}"));
-        let current = "get a current token, by its key FLEET_TOKENS of the secret \
-                       ghosthands/ENVIRONMENT/fleet";
+        let current = "use one that FLEET_TOKENS of the secret ghosthands/ENVIRONMENT/fleet knows";
         match status {
             401 => {
                 Failure::usage(format!("the API does not accept {token} (401){said}; {current}"))

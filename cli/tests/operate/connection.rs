@@ -136,8 +136,8 @@ fn what_comes_in_place_of_a_status_says_what_to_do() {
     let echo = || problem(401, &format!("Bearer {TOKEN} is nobody's\u{1b}[31m"));
     type Answers = fn() -> Act;
     let cases: [(Answers, i32, &str); 13] = [
-        (echo, 64, "does not accept GHFLEET_TOKEN (401): Bearer (token) is nobody's [31m; get a"),
-        (stranger, 64, "does not know the token of GHFLEET_TOKEN (403): Forbidden; get a current"),
+        (echo, 64, "does not accept GHFLEET_TOKEN (401): Bearer (token) is nobody's [31m; use one"),
+        (stranger, 64, "does not know the token of GHFLEET_TOKEN (403): Forbidden; use one that"),
         (|| problem(403, "this needs the scope operate"), 12, "may not do this (403): this needs"),
         (unknown, 69, "/api/v1/admin/fleet-status does not exist (404): Not Found; the control"),
         (|| problem(500, "it broke"), 69, "the API answered 500: it broke; try again"),

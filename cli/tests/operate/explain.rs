@@ -22,3 +22,28 @@ fn without_a_decision_it_says_so() {
     let ran = Server::always(|| Act::Json(200, old())).run(&["explain"]);
     assert!(ran.out.contains("no decision is known yet"), "{}", ran.out);
 }
+
+#[test]
+fn a_tick_made_now_tells_what_it_found() {
+    let server = Server::always(|| {
+        Act::Json(
+            200,
+            json!({
+                "type": "decision", "summary": "desired capacity 2 -> 3: 5 jobs need 5 workers",
+                "because": "5 jobs need 5 workers",
+                "notes": ["1 desired instances have been missing for 300 s; a quota of the account: You have requested more vCPU capacity"],
+            }),
+        )
+    });
+    let ran = server.run(&["explain", "--now"]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert_eq!(
+        ran.out,
+        "decision   desired capacity 2 -> 3: 5 jobs need 5 workers\n\
+         note       1 desired instances have been missing for 300 s; a quota of the\n           \
+                    account: You have requested more vCPU capacity\n"
+    );
+    assert_eq!(server.requests()[0].line, "POST /api/v1/admin/autoscale/tick");
+    let off = || Act::Json(200, json!({ "type": "disabled", "because": "it is false" }));
+    assert_eq!(Server::always(off).run(&["explain", "--now"]).out, "decision   it is false\n");
+}
