@@ -40,8 +40,8 @@ impl Refusal {
         self.body["running"].as_str()
     }
 
-    /// The API itself says no, and not something before it.
-    pub fn is_the_api_s(&self) -> bool {
+    /// It is a problem document: the API itself says no, and not something before it.
+    fn is_problem(&self) -> bool {
         self.body["detail"].is_string()
     }
 
@@ -64,13 +64,13 @@ impl Refusal {
                 Failure::usage(format!("the API does not accept {token} (401){said}; {current}"))
             }
             // The authorizer before the API answers so.
-            403 if !self.is_the_api_s() => Failure::usage(format!(
+            403 if !self.is_problem() => Failure::usage(format!(
                 "the API does not know the token of {token} (403){said}; {current}"
             )),
             403 => Failure::refused(format!(
                 "the token of {token} may not do this (403){said}; use one whose scopes allow it"
             )),
-            404 | 405 if !self.is_the_api_s() => Failure::unavailable(format!(
+            404 | 405 if !self.is_problem() => Failure::unavailable(format!(
                 "{url} does not exist ({status}){said}; the control plane there is older than this \
                  ghfleet, or the url is not the stack's output PageUrl"
             )),

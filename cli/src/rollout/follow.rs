@@ -1,7 +1,7 @@
 //! Following a rollout to its end: drawn over on a terminal, a line for each change in a pipe.
 
 use super::begin::{Begun, patiently};
-use super::{is_open, read, words};
+use super::{is_open, is_rollout, read, words};
 use crate::api::{Answer, Api};
 use crate::finish::{Failure, Finished};
 use crate::minutes::Minutes;
@@ -119,11 +119,14 @@ impl Progress {
     }
 
     fn changes(&mut self, rollout: &Value) -> String {
+        let open = is_open(rollout);
+        // The last words tell the end, and of its hosts those that are not as they should be.
+        let told = |host: &&Value| open || (is_rollout(rollout) && words::has_it(host));
         let mut lines: Vec<(String, String)> = words::hosts(rollout)
+            .filter(told)
             .map(|host| (host["instance_id"].to_string(), words::host_line(host)))
             .collect();
-        // The end is told by the last words.
-        if is_open(rollout) {
+        if open {
             lines.push((String::new(), wrapped("", &words::standing(rollout))));
         }
         lines.retain(|(of, line)| self.said.get(of) != Some(line));

@@ -29,7 +29,7 @@ pub struct DrainArgs {
     order: Order,
 }
 
-/// Free disk space on every host, and tell what each one freed.
+/// Free disk space on every host, and tell each one's result.
 ///
 /// Images that run, ran before or are stable are kept; no job is interrupted.
 /// Hosts do the same every day at 03:00 UTC by themselves.
@@ -44,7 +44,7 @@ pub struct CleanupArgs {
     order: Order,
 }
 
-/// Let every host read its secrets again, and tell which keys changed.
+/// Let every host read its secrets again, and tell each one's result.
 ///
 /// Values are never shown. Containers get the new ones when they are next
 /// created: deploy a version, or the same one with --force.

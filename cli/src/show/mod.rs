@@ -9,6 +9,8 @@ pub use screen::{Screen, Tone};
 pub use table::{Cell, table};
 pub use value::{money, number, span, word};
 
+use std::iter;
+
 /// No line is wider.
 pub const WIDTH: usize = 80;
 
@@ -42,8 +44,8 @@ pub fn wrapped(head: &str, text: &str) -> String {
     }
     lines.push(line);
     let blanks = " ".repeat(indent);
-    let lines = lines.iter().enumerate();
-    lines.map(|(at, line)| format!("{}{line}\n", if at == 0 { head } else { &blanks })).collect()
+    let lines = lines.iter().zip(iter::once(head).chain(iter::repeat(&*blanks)));
+    lines.map(|(line, head)| format!("{head}{line}").trim_end().to_owned() + "\n").collect()
 }
 
 /// A named fact, as `status` and others list them.
@@ -64,7 +66,7 @@ mod tests {
         assert!(shown.starts_with("queue      word word"));
         assert!(shown.lines().skip(1).all(|line| line.starts_with(&" ".repeat(11))), "{shown}");
         assert_eq!(shown.matches('x').count(), 200);
-        assert_eq!(fact("mode", ""), "mode       \n");
+        assert_eq!(fact("mode", ""), "mode\n");
     }
 
     #[test]

@@ -69,11 +69,12 @@ impl StatusArgs {
         if !self.watch {
             return Ok(Finished::done(self.look(&api, &screen)?));
         }
+        let mut seen = false;
         loop {
             let shown = match self.look(&api, &screen) {
                 Ok(text) => text,
-                // It comes back, and whoever watches waits for that.
-                Err(failure) if failure.code == Code::Unavailable => {
+                // What was there comes back, and whoever watches waits for that.
+                Err(failure) if seen && failure.code == Code::Unavailable => {
                     writeln!(std::io::stderr(), "ghfleet: {}", failure.message).ok();
                     String::new()
                 }
@@ -83,6 +84,7 @@ impl StatusArgs {
             if !screen.write(&format!("{clear}{shown}")) {
                 return Ok(Finished::done(""));
             }
+            seen = true;
             sleep(Duration::from_secs(self.interval));
         }
     }

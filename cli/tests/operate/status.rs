@@ -87,8 +87,13 @@ fn watching_goes_on_behind_an_outage() {
 }
 
 #[test]
-fn watching_ends_where_the_token_is_refused() {
-    let server = Server::always(|| problem(401, "it was rotated out"));
-    let ran = server.run(&["status", "--watch"]);
-    assert_eq!((ran.code, server.requests().len()), (64, 1));
+fn watching_does_not_begin_where_nothing_is_to_be_seen() {
+    type Answers = fn() -> Act;
+    let wrong: [(Answers, i32); 2] =
+        [(|| problem(401, "it was rotated out"), 64), (|| Act::Json(200, json!({})), 69)];
+    for (act, code) in wrong {
+        let server = Server::always(act);
+        let ran = server.run(&["status", "--watch"]);
+        assert_eq!((ran.code, server.requests().len()), (code, 1));
+    }
 }
