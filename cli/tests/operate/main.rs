@@ -10,6 +10,7 @@ mod manual;
 mod orders;
 mod replay;
 mod rollout;
+mod rollouts;
 mod scale;
 mod status;
 mod support;
