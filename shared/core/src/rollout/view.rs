@@ -205,8 +205,12 @@ fn surveyed(known: &Known<'_>) -> BTreeMap<InstanceId, Host> {
             } else if let Some(host) = hosts.get_mut(id) {
                 host.answers = invocation.status.is_live() && host.answers;
             } else {
-                let host = Host::new(id, HostState::Unreachable, Progress::Silent)
-                    .saying("it has not answered what it runs");
+                let (state, why) = if invocation.status.is_live() {
+                    (HostState::Pending, "it was asked what it runs")
+                } else {
+                    (HostState::Unreachable, "it has not answered what it runs")
+                };
+                let host = Host::new(id, state, Progress::Silent).saying(why);
                 hosts.insert(id.clone(), host);
             }
         }

@@ -319,6 +319,22 @@ fn a_job_that_reaches_the_limit_is_left_alone_and_its_host_is_named() {
 }
 
 #[test]
+fn only_a_forced_rollout_ends_a_job_that_had_the_limit() {
+    let mut world = World::new(1, 1, Luck::default());
+    let until = world.now_s + 20 * 3600;
+    world.hosts.values_mut().for_each(|host| host.job_until = Some(until));
+    let forced = fleet_core::rollout::Start { force: true, ..wish("aaaaaaaaaaaa", "v2") };
+    let Started::Accepted { id, .. } = begin(&mut world, &forced).0 else { panic!("accepted") };
+    for _ in 0..2000 {
+        pass(&mut world);
+        world.step(20);
+    }
+    assert_eq!(world.stable().ended(&id).map(|ended| ended.state), Some(State::Succeeded));
+    let host = world.hosts.values().next().expect("one host");
+    assert_eq!((&host.runs, host.interrupted), (&tag("v2"), 1));
+}
+
+#[test]
 fn a_rollback_has_a_canary_too() {
     let mut world = World::new(1, 10, Luck::default());
     for host in world.hosts.values_mut() {

@@ -40,6 +40,7 @@ pub(crate) struct Host {
 pub(crate) struct Held {
     pub(crate) id: OrderId,
     pub(crate) tag: ImageTag,
+    force: bool,
     accepted: i64,
     swap_until: Option<i64>,
     pub(crate) result: Option<ActionResult>,
@@ -69,7 +70,7 @@ impl Host {
     }
 
     /// Takes an order; the same one again changes nothing.
-    pub(crate) fn accept(&mut self, id: &OrderId, tag: &ImageTag, now: i64) {
+    pub(crate) fn accept(&mut self, id: &OrderId, tag: &ImageTag, force: bool, now: i64) {
         if self.order.as_ref().is_some_and(|held| held.id == *id) {
             return;
         }
@@ -83,6 +84,7 @@ impl Host {
         self.order = Some(Held {
             id: id.clone(),
             tag: tag.clone(),
+            force,
             accepted: now,
             swap_until: None,
             result,
@@ -102,11 +104,10 @@ impl Host {
         let mut at = from;
         while at < now {
             if let Some(until) = self.job_until {
-                if until > now {
-                    self.limit(now);
+                if until > now && !self.limit(now) {
                     return;
                 }
-                at = until.max(at);
+                at = until.min(now).max(at);
                 self.job_until = None;
             }
             match &mut self.order {
@@ -125,14 +126,18 @@ impl Host {
         }
     }
 
-    /// A job that had the limit is left alone; the order is given up.
-    fn limit(&mut self, now: i64) {
-        if let Some(held) = &mut self.order
-            && held.result.is_none()
-            && now - held.accepted >= JOB_LIMIT_S
-        {
+    /// A job that had the limit is left alone and the order given up; only a forced one ends the
+    /// job, and true says so.
+    fn limit(&mut self, now: i64) -> bool {
+        let limited =
+            |held: &&mut Held| held.result.is_none() && now - held.accepted >= JOB_LIMIT_S;
+        let Some(held) = self.order.as_mut().filter(limited) else { return false };
+        if !held.force {
             held.result = Some(ActionResult::AtLimit);
+            return false;
         }
+        self.interrupted += 1;
+        true
     }
 
     fn finish(&mut self) {

@@ -4,8 +4,8 @@ use crate::host::Host;
 use crate::random::Random;
 use fleet_core::rollout::{
     ActionReport, ActionResult, Answer, Call, CallResult, Command, Evidence, Invocation, Kind,
-    LockResult, Members, OrderId, Output, Record, SendResult, Sending, Slot, Stable, Step,
-    StoredState, Targets, slot,
+    LockResult, Members, Output, Record, SendResult, Sending, Slot, Stable, Step, StoredState,
+    Targets, slot,
 };
 use fleet_core::run_command::{CommandStatus, InvocationStatus as Status};
 use fleet_protocol::action::Action;
@@ -476,8 +476,7 @@ impl Host {
         if let (true, false, Some(id), Some(tag)) =
             (orders, self.old, &command.host_order, &command.image_tag)
         {
-            let _: &OrderId = id;
-            self.accept(id, tag, now);
+            self.accept(id, tag, command.force, now);
         }
     }
 }
