@@ -2,13 +2,15 @@
 //! environment of a function that runs without it.
 //!
 //! A token of its own for everybody is in `FLEET_TOKENS`, by name, as its SHA-256 and its scopes.
-//! The older `FLEET_OPERATOR_TOKEN` and `FLEET_READER_TOKEN` are tokens in clear named `operator`
-//! and `reader`.
+//! `FLEET_OPERATOR_TOKEN`, `FLEET_READER_TOKEN` and `FLEET_TICKER_TOKEN` are tokens in clear named
+//! `operator`, `reader` and `ticker`.
 //!
 //! During a rotation the previous version of the secret is valid beside the current one, for a
 //! bounded time, and only for names that the current one has too.
 
-use crate::config::{OPERATOR_TOKEN_KEY, READER_TOKEN_KEY, TOKENS_KEY, token_fix};
+use crate::config::{
+    OPERATOR_TOKEN_KEY, READER_TOKEN_KEY, TICKER_TOKEN_KEY, TOKENS_KEY, token_fix,
+};
 use crate::secrets::{SecretError, SecretFields, Secrets, Stage};
 use fleet_protocol::time::UnixMs;
 use secrecy::ExposeSecret;
@@ -65,6 +67,13 @@ impl fmt::Display for Scopes {
     }
 }
 
+/// The keys of the tokens in clear, with the name and the scope of each.
+pub(crate) const IN_CLEAR: [(&str, &str, Scope); 3] = [
+    (OPERATOR_TOKEN_KEY, "operator", Scope::Operate),
+    (READER_TOKEN_KEY, "reader", Scope::Read),
+    (TICKER_TOKEN_KEY, "ticker", Scope::Tick),
+];
+
 /// SHA-256 of a token.
 pub type TokenHash = [u8; 32];
 
@@ -116,11 +125,8 @@ fn entry_token(name: &str, entry: serde_json::Value) -> Result<Token, String> {
     if !(1..=32).contains(&name.len()) || !name.bytes().all(word) {
         return Err("has a name that is not 1 to 32 letters, digits, . _ @ and -".to_owned());
     }
-    if ["operator", "reader"].contains(&name) {
-        return Err(format!(
-            "has the name {name:?}, which is that of FLEET_{}_TOKEN",
-            name.to_uppercase()
-        ));
+    if let Some((key, ..)) = IN_CLEAR.iter().find(|(_, taken, _)| *taken == name) {
+        return Err(format!("has the name {name:?}, which is that of {key}"));
     }
     let wrong = |what: &str| format!("has for {name:?} {what}");
     let entry: Entry = serde_json::from_value(entry).map_err(|_| {
@@ -191,13 +197,9 @@ impl Tokens {
 
 /// The tokens of one version of the secret that can be used.
 fn tokens_of(fields: &SecretFields) -> Vec<Token> {
-    let clear = [
-        ("reader", READER_TOKEN_KEY, Scope::Read),
-        ("operator", OPERATOR_TOKEN_KEY, Scope::Operate),
-    ];
-    let mut tokens: Vec<Token> = clear
+    let mut tokens: Vec<Token> = IN_CLEAR
         .into_iter()
-        .filter_map(|(name, key, scope)| {
+        .filter_map(|(key, name, scope)| {
             let token = fields.get(key).ok()?.expose_secret();
             if let Err(fix) = token_fix(token) {
                 tracing::error!(key, fix, "a token of the secret cannot be used");
@@ -256,6 +258,7 @@ mod tests {
             (format!(r#"{{"alice": {{"sha256": "{ALICE}"}}}}"#), "alice"),
             (format!(r#"{{"a b": {good}}}"#), "a name that is not"),
             (format!(r#"{{"operator": {good}}}"#), "FLEET_OPERATOR_TOKEN"),
+            (format!(r#"{{"ticker": {good}}}"#), "FLEET_TICKER_TOKEN"),
             (format!("{{{}}}", many.join(",")), "100 are the most"),
         ] {
             let wrong = parse(&text).unwrap_err();

@@ -72,9 +72,13 @@ async fn a_short_token_in_the_secret_lets_nobody_in() {
 async fn a_token_that_may_tick_may_do_nothing_else() {
     let token = "the-token-of-the-pipeline";
     let entry = json!({ "sha256": hex(&fleet_clients::tokens::hash(token)), "scopes": ["tick"] });
-    // As an object, and as the text that the console's form makes of it.
-    for tokens in [json!({ "ci": entry }), json!(json!({ "ci": entry }).to_string())] {
-        let secret = json!({ "FLEET_OPERATOR_TOKEN": OPERATOR, "FLEET_TOKENS": tokens });
+    // In clear, by its hash, and as the text that the console's form makes of that.
+    for (key, value) in [
+        ("FLEET_TICKER_TOKEN", json!(token)),
+        ("FLEET_TOKENS", json!({ "ci": entry })),
+        ("FLEET_TOKENS", json!(json!({ "ci": entry }).to_string())),
+    ] {
+        let secret = json!({ "FLEET_OPERATOR_TOKEN": OPERATOR, key: value });
         let world = World::with_secrets(Duration::ZERO, &[secret]).await;
         assert_eq!(look(&world, token).await, [403, 403]);
         for (name, method, path) in FUNCTIONS.into_iter().filter(|(name, ..)| *name != "drain") {

@@ -41,6 +41,8 @@ pub const DATABASE_URL_KEY: &str = "DATABASE_URL";
 pub const OPERATOR_TOKEN_KEY: &str = "FLEET_OPERATOR_TOKEN";
 /// The same for those who only look.
 pub const READER_TOKEN_KEY: &str = "FLEET_READER_TOKEN";
+/// The same for those who only have the scaling function tick.
+pub const TICKER_TOKEN_KEY: &str = "FLEET_TICKER_TOKEN";
 /// The same for named tokens, each with its scopes.
 pub const TOKENS_KEY: &str = "FLEET_TOKENS";
 
@@ -236,10 +238,7 @@ fn read_database_url(
 fn read_tokens(reader: &mut Reader<'_, impl Lookup>) -> Option<Vec<Token>> {
     let had = reader.problems.len();
     let mut tokens = Vec::new();
-    for (key, name, scope) in [
-        (OPERATOR_TOKEN_KEY, "operator", Scope::Operate),
-        (READER_TOKEN_KEY, "reader", Scope::Read),
-    ] {
+    for (key, name, scope) in tokens::IN_CLEAR {
         let token = reader.secret(key, checks::token);
         tokens.extend(token.map(|token| Token::new(name, scope, token.expose_secret())));
     }
@@ -252,11 +251,9 @@ fn read_tokens(reader: &mut Reader<'_, impl Lookup>) -> Option<Vec<Token>> {
     // A token that cannot be used is a problem of its own; one line about it is enough.
     let operator = tokens.iter().any(|token| token.scopes.allow(Scope::Operate));
     if !operator && !tokens.is_empty() && reader.problems.len() == had {
-        let set = if tokens.iter().any(|token| &*token.name == "reader") {
-            READER_TOKEN_KEY
-        } else {
-            TOKENS_KEY
-        };
+        let is_set = |name: &str| tokens.iter().any(|token| &*token.name == name);
+        let in_clear = tokens::IN_CLEAR.into_iter().find(|(_, name, _)| is_set(name));
+        let set = in_clear.map_or(TOKENS_KEY, |(key, ..)| key);
         reader.reject(
             set,
             "is set without FLEET_OPERATOR_TOKEN, and the environment's tokens replace the secret's",

@@ -5,7 +5,7 @@ use super::lookup::Lookup;
 use super::report::Problem;
 
 /// Every variable that the autoscale function knows.
-pub const NAMES: [&str; 41] = [
+pub const NAMES: [&str; 42] = [
     "AUTOSCALE_ASG_ENABLED",
     "AUTOSCALE_BOOT_SECONDS",
     "AUTOSCALE_FLOORS",
@@ -37,6 +37,7 @@ pub const NAMES: [&str; 41] = [
     "FLEET_OPERATOR_TOKEN",
     "FLEET_READER_TOKEN",
     "FLEET_SECRET_ID",
+    "FLEET_TICKER_TOKEN",
     "FLEET_TOKENS",
     "GH_ENVIRONMENT",
     "JOBS_PER_WORKER",

@@ -12,7 +12,7 @@ use fleet_protocol::ids::GroupName;
 use std::num::NonZeroU32;
 
 /// Every variable that the fleet-status function knows.
-pub const STATUS_NAMES: [&str; 38] = [
+pub const STATUS_NAMES: [&str; 39] = [
     "AUTOSCALE_ASG_ENABLED",
     "AUTOSCALE_BOOT_SECONDS",
     // Not read, nor is the other of the two: both functions may be given the same settings.
@@ -47,6 +47,7 @@ pub const STATUS_NAMES: [&str; 38] = [
     "FLEET_READER_TOKEN",
     "FLEET_SECRET_ID",
     "FLEET_STABLE_PARAMETER",
+    "FLEET_TICKER_TOKEN",
     "FLEET_TOKENS",
     "GH_ENVIRONMENT",
     "PGBOSS_GROUP_CONCURRENCY",

@@ -75,6 +75,7 @@ fn what_is_set_is_used() {
         ("DRY_RUN", "true"),
         ("FLEET_OPERATOR_TOKEN", "hunter2-hunter2-hunter2"),
         ("FLEET_READER_TOKEN", "hunter2-reader-hunter2"),
+        ("FLEET_TICKER_TOKEN", "hunter2-ticker-hunter2"),
         ("JOBS_PER_WORKER", "3"),
         ("PGBOSS_QUEUE", "other.queue-1"),
         ("PGBOSS_SCHEMA", "pgboss_v10"),
@@ -91,6 +92,7 @@ fn what_is_set_is_used() {
     let tokens = [
         Token::new("operator", Scope::Operate, "hunter2-hunter2-hunter2"),
         Token::new("reader", Scope::Read, "hunter2-reader-hunter2"),
+        Token::new("ticker", Scope::Tick, "hunter2-ticker-hunter2"),
     ];
     assert_eq!(config.tokens.unwrap(), tokens);
     assert_eq!(config.aws.session_token.unwrap().expose_secret(), "hunter2-session");
@@ -174,8 +176,11 @@ fn a_readers_token_alone_would_lock_the_operators_out() {
     let named = r#"{"alice": {"sha256": "hunter2", "scopes": ["operate"]}}"#;
     let line = problem("FLEET_TOKENS", named);
     assert!(line.contains("64 hexadecimal digits") && !line.contains("hunter2"), "{line}");
-    let line = problem("FLEET_READER_TOKEN", "hunter2-hunter2-hunter2");
-    assert!(line.contains("without FLEET_OPERATOR_TOKEN") && !line.contains("hunter2"), "{line}");
+    for key in ["FLEET_READER_TOKEN", "FLEET_TICKER_TOKEN"] {
+        let line = problem(key, "hunter2-hunter2-hunter2");
+        assert!(line.contains("without FLEET_OPERATOR_TOKEN"), "{line}");
+        assert!(!line.contains("hunter2"), "{line}");
+    }
 }
 
 #[test]
