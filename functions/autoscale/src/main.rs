@@ -1,8 +1,9 @@
-//! Decides how many workers exist. One tick a minute by schedule, one more whenever an operator
-//! asks for it.
+//! Decides how many workers exist. It ticks by schedule, and whenever somebody who enqueues jobs,
+//! or an operator, asks for it.
 
 mod act;
 mod app;
+mod gather;
 mod handler;
 mod record;
 mod tick;

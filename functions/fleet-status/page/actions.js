@@ -102,7 +102,7 @@ function tickNow() {
   confirmThen({
     title: 'Decide now',
     says: () => [
-      'The scaling function looks at the queue and the group at once instead of within the next minute, and acts on what it sees: it may add workers, or end one that is proven idle.',
+      'The scaling function looks at the queue and the group within a second or two instead of at its next tick, and acts on what it sees: it may add workers, or end one that is proven idle.',
       'No worker with a job is ended.',
     ],
     button: 'Decide now',

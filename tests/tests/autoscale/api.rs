@@ -7,21 +7,21 @@ use fleet_protocol::ids::GroupName;
 use serde_json::{Value, json};
 use std::process::Command;
 
-const PATH: &str = "/api/v1/admin/autoscale/tick";
+pub(crate) const PATH: &str = "/api/v1/admin/autoscale/tick";
 
-struct Reply {
-    status: u16,
+pub(crate) struct Reply {
+    pub(crate) status: u16,
     content_type: String,
-    body: Value,
+    pub(crate) body: Value,
 }
 
-async fn serve(world: &World) -> HttpApi {
+pub(crate) async fn serve(world: &World) -> HttpApi {
     let routes = vec![Route::new("POST", PATH, "autoscale")];
     world.double.http_api(routes, 0).await.expect("listens")
 }
 
 /// Asks with curl, a client that is not ours.
-async fn post(api: &HttpApi, path: &str, token: Option<&str>) -> Reply {
+pub(crate) async fn post(api: &HttpApi, path: &str, token: Option<&str>) -> Reply {
     let url = format!("{}{path}", api.endpoint());
     let token = token.map(|token| format!("Authorization: Bearer {token}"));
     let run = move || {

@@ -3,6 +3,7 @@
 
 mod api;
 mod configuration;
+mod enqueue;
 mod faults;
 mod memory;
 mod story;

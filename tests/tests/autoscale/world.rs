@@ -235,6 +235,8 @@ pub(crate) fn settings(postgres: &Postgres) -> Vec<(String, String)> {
         ("AUTOSCALE_IDLE_CONFIRM_SECONDS", "1"),
         // One instance a tick, so that a test can look in between.
         ("AUTOSCALE_MAX_IN_PERCENT", "1"),
+        // One tick an invocation, whose answer a test need not wait for.
+        ("AUTOSCALE_TICK_SECONDS", "60"),
         ("GH_ENVIRONMENT", "test"),
         ("DATABASE_CA", postgres.ca_pem()),
     ];

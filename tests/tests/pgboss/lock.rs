@@ -11,7 +11,7 @@ use std::time::Duration;
 const POOL_SIZE: u32 = 3;
 
 /// A pooler in front of every database of the server.
-fn pooler() -> &'static PgBouncer {
+pub(crate) fn pooler() -> &'static PgBouncer {
     static POOLER: OnceLock<PgBouncer> = OnceLock::new();
     POOLER.get_or_init(|| {
         PgBouncer::start(server(), Options { pool_size: POOL_SIZE, ..Options::default() })
@@ -20,7 +20,7 @@ fn pooler() -> &'static PgBouncer {
 }
 
 /// Creates `database`, in which ten jobs wait, and gives its URL through the pooler.
-fn ten_jobs(database: &str) -> String {
+pub(crate) fn ten_jobs(database: &str) -> String {
     let mut boss = install(server(), database, NEWEST);
     boss.insert(QUEUE, 10, serde_json::json!({}), serde_json::json!({})).expect("insert");
     // The same role and password, at the pooler's port.

@@ -4,6 +4,7 @@
 mod concurrency;
 mod count;
 mod faults;
+mod gather;
 mod hostile;
 mod lock;
 mod plans;

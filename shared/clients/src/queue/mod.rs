@@ -9,6 +9,7 @@ mod access;
 #[cfg(any(test, fuzzing))]
 mod any_rows;
 mod document;
+mod gather;
 mod layout;
 mod names;
 mod refused;
@@ -18,5 +19,6 @@ mod statement;
 pub use access::QueueAccess;
 #[cfg(any(test, fuzzing))]
 pub use any_rows::read_any_rows;
+pub use gather::{Gathering, GatheringRequest, gathering_key};
 pub use names::{NameProblem, Names};
 pub use source::{LockedTick, QueueSource, QueueView, TickLock, lock_key};

@@ -61,13 +61,18 @@ pub struct LockedTick<'a> {
     snapshot: Box<QueueSnapshot>,
 }
 
-/// The lock that keeps ticks on `group` in `region` apart: the first eight bytes of a hash, since
-/// Postgres names such locks by number. Groups of one name in two regions may share a database.
+/// The lock that keeps ticks on `group` in `region` apart. Groups of one name in two regions may
+/// share a database.
 pub fn lock_key(group: &GroupName, region: &str) -> i64 {
-    let hash = Sha256::digest(format!("ghosthands-fleet autoscale {group} in {region}"));
-    let mut key = [0; 8];
-    key.copy_from_slice(&hash[..8]);
-    i64::from_be_bytes(key)
+    lock_number(&format!("ghosthands-fleet autoscale {group} in {region}"))
+}
+
+/// Postgres names advisory locks by number: this one by the first eight bytes of a hash.
+pub(super) fn lock_number(name: &str) -> i64 {
+    let hash = Sha256::digest(name);
+    let mut number = [0; 8];
+    number.copy_from_slice(&hash[..8]);
+    i64::from_be_bytes(number)
 }
 
 /// Why an attempt ended without an answer.
@@ -212,9 +217,7 @@ impl QueueSource {
         request: SnapshotRequest,
         limit: Duration,
     ) -> Result<(Connection, Option<QueueView>), Unknown> {
-        if let Some(pause) = self.refused.pause(Instant::now()) {
-            return Err(pause);
-        }
+        self.check_pause()?;
         let answer = timeout(limit, self.attempt_twice(request)).await.unwrap_or_else(|_| {
             Err(PostgresError::TimedOut("connecting and reading the queue", limit).into())
         });
@@ -223,15 +226,28 @@ impl QueueSource {
         }
         answer.map_err(|error| match error {
             ReadError::Unknown(unknown) => unknown,
-            ReadError::Postgres(error) => {
-                let refused = error.refused_credentials();
-                let unknown = error.into_unknown(&self.database);
-                if refused {
-                    self.refused.note(unknown.clone(), Instant::now());
-                }
-                unknown
-            }
+            ReadError::Postgres(error) => self.unknown_for(error),
         })
+    }
+
+    /// # Errors
+    /// While credentials that were refused are not tried again.
+    pub(super) fn check_pause(&self) -> Result<(), Unknown> {
+        self.refused.pause(Instant::now()).map_or(Ok(()), Err)
+    }
+
+    pub(super) fn unknown_for(&mut self, error: PostgresError) -> Unknown {
+        let refused = error.refused_credentials();
+        let unknown = error.into_unknown(&self.database);
+        if refused {
+            self.refused.note(unknown.clone(), Instant::now());
+        }
+        unknown
+    }
+
+    /// Whether there is a connection from the last transaction.
+    pub(super) fn is_warm(&self) -> bool {
+        self.connection.is_some()
     }
 
     /// The executed plan of the snapshot statement, with times and buffers, as Postgres prints it.
@@ -250,7 +266,7 @@ impl QueueSource {
         &mut self,
         request: SnapshotRequest,
     ) -> Result<(Connection, Option<QueueView>), ReadError> {
-        let warm = self.connection.is_some();
+        let warm = self.is_warm();
         let answer = self.attempt(request).await;
         match &answer {
             Err(ReadError::Postgres(failure))
@@ -303,7 +319,7 @@ impl QueueSource {
     }
 
     /// A connection with a transaction begun on it.
-    async fn open(&mut self) -> Result<Connection, PostgresError> {
+    pub(super) async fn open(&mut self) -> Result<Connection, PostgresError> {
         let connection = match self.connection.take().filter(|warm| !warm.is_closed()) {
             Some(warm) => warm,
             None => self.database.connect().await?,
@@ -394,7 +410,7 @@ impl QueueSource {
 
     /// Ends the transaction and keeps the connection. Nothing was written, so a failure loses
     /// nothing but the connection.
-    async fn end(&mut self, connection: Connection, how: &str) {
+    pub(super) async fn end(&mut self, connection: Connection, how: &str) {
         if connection.execute(how, TURNAROUND_LIMIT).await.is_ok() {
             self.connection = Some(connection);
         }
