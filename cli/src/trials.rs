@@ -124,8 +124,8 @@ struct Setting {
     /// Our `WAIT_VALUE`.
     #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u32).range(0..=100))]
     wait_value: u32,
-    /// Seconds between two of our ticks.
-    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=60))]
+    /// Seconds between two of our ticks, the stack's TickSeconds.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=60))]
     tick_seconds: u32,
     /// No tick at an enqueued job, as where VALET does not ask for one.
     #[arg(long)]

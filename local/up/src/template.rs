@@ -12,6 +12,8 @@ use crate::{Error, paths};
 
 /// How many invocations a new account may have at a time.
 const NEW_ACCOUNT: usize = 10;
+/// The seconds that Lambda gives a function which says nothing of its own.
+const LAMBDAS_TIMEOUT: u64 = 3;
 
 /// The template, read. `!Ref X` is the text `X` in it.
 #[derive(Debug, Clone)]
@@ -105,14 +107,14 @@ impl Template {
         settings: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Function, Error> {
         let properties = &self.root["Resources"][logical_id(name)]["Properties"];
-        let number = |key: &str| properties[key].as_u64().unwrap_or(1);
-        let places = places(&properties["ReservedConcurrentExecutions"]);
+        let number = |key: &str| number_of(&properties[key]);
+        let places = number("ReservedConcurrentExecutions");
         let concurrency = places.and_then(|it| usize::try_from(it).ok()).unwrap_or(NEW_ACCOUNT);
         // Two functions may share a package.
         let package =
             properties["CodeUri"].as_str().and_then(|folder| folder.split('/').next_back());
         let config = FunctionConfig::new(name, functions::binary(package.unwrap_or(name))?)
-            .timeout(Duration::from_secs(number("Timeout")))
+            .timeout(Duration::from_secs(number("Timeout").unwrap_or(LAMBDAS_TIMEOUT)))
             .concurrency(concurrency)
             .envs(double.aws_env())
             .envs(settings);
@@ -142,18 +144,18 @@ fn route(event: &Value, function: &str) -> Option<Route> {
     Some(Route::new(properties["Method"].as_str()?, properties["Path"].as_str()?, function))
 }
 
-/// The places that a function has with the template's defaults, where any are reserved: the last
-/// number of nested `!If`s.
-fn places(value: &Value) -> Option<u64> {
+/// A number with the template's defaults, by which the conditions on numbers hold: of nested
+/// `!If`s the first one.
+fn number_of(value: &Value) -> Option<u64> {
     match value {
-        Value::Array(items) => items.iter().rev().find_map(places),
+        Value::Array(items) => items.iter().find_map(number_of),
         other => other.as_u64(),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Template;
+    use super::{Template, number_of};
     use serde_json::json;
 
     #[test]
@@ -179,5 +181,15 @@ mod tests {
         assert_eq!(open, ["/", "/healthz"], "everything else shows what is nobody's business");
         assert!(template.routes("fleet-status").iter().all(is_open));
         assert!(template.host_document().contains("aws:runShellScript"));
+    }
+
+    #[test]
+    fn a_function_has_the_places_and_the_time_of_the_templates_defaults() {
+        let template = Template::read("a-group").expect("it is YAML");
+        let of =
+            |name: &str, key: &str| number_of(&template.root["Resources"][name]["Properties"][key]);
+        assert_eq!(of("Autoscale", "ReservedConcurrentExecutions"), Some(3));
+        assert_eq!(of("Autoscale", "Timeout"), Some(75));
+        assert_eq!(of("FleetStatus", "ReservedConcurrentExecutions"), Some(2));
     }
 }

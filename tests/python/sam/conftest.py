@@ -89,7 +89,9 @@ class Site:
             "AWS_ENDPOINT_URL": self.endpoint,
         }
         database = {"AUTOSCALE_ASG_ENABLED": "true", "DATABASE_CA": self.database.ca_pem}
-        own = {"autoscale": database, "fleet-status": database}
+        # One tick an invocation, whose answer is waited for.
+        autoscale = database | {"AUTOSCALE_TICK_SECONDS": "60"}
+        own = {"autoscale": autoscale, "fleet-status": database}
         return common | own.get(function, {})
 
     def environment(self, function: str) -> dict[str, str]:
@@ -169,7 +171,7 @@ class ContainerSite:
             "--env-vars",
             str(overrides),
             "--parameter-overrides",
-            "Environment=container Mode=act",
+            "Environment=container Mode=act TickSeconds=60",
         ]
 
 

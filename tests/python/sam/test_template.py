@@ -573,6 +573,37 @@ def test_drain_listens_to_its_own_group_and_document():
         assert len(found) == own, file
 
 
+def with_defaults(value) -> int:
+    """The number that a template with its defaults has: ticks come within the minute, and places
+    are reserved."""
+    return with_defaults(value["Fn::If"][1]) if isinstance(value, dict) else value
+
+
+def test_ticks_come_as_often_as_a_dollar_buys_and_six_places_are_enough_for_them():
+    month = 730 * 60 * 0.25 * 0.0000166667
+    # Half a second a tick, and the wait for the next one.
+    costs = {every: (60.5 - every) * month for every in PARAMETERS["TickSeconds"]["AllowedValues"]}
+    assert PARAMETERS["TickSeconds"]["Default"] == (10 if costs[10] < 1 else 20)
+    text = (ROOT / "docs/CONFIGURATION.md").read_text()
+    for every, cost in costs.items():
+        assert re.search(rf"^\| {every} \| \${cost:.2f} \|", text, re.MULTILINE), every
+    reserved = [
+        properties["ReservedConcurrentExecutions"]
+        for properties in FUNCTIONS.values()
+        if "ReservedConcurrentExecutions" in properties
+    ]
+    assert sum(with_defaults(value) for value in reserved) <= 6
+
+
+def test_who_asks_for_more_ticks_than_there_are_pages_nobody():
+    """A caller who enqueues is refused in bursts, by the API and by Lambda, and loses nothing."""
+    pattern = RESOURCES["ApiThrottledMetric"]["Properties"]["FilterPattern"]
+    assert '$.route != "POST /api/v1/admin/autoscale/tick"' in pattern
+    assert "POST /api/v1/admin/autoscale/tick" in routes()
+    throttled = ALARMS["AutoscaleThrottled"]
+    assert (throttled["Namespace"], throttled["MetricName"]) == ("AWS/Lambda", "AsyncEventsDropped")
+
+
 def test_people_are_throttled_by_route_and_the_page_may_poll():
     routes = RESOURCES["Api"]["Properties"]["RouteSettings"]
     events = [

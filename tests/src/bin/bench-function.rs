@@ -169,6 +169,7 @@ fn settings(port: u16, more: Vec<(String, String)>) -> Vec<(String, String)> {
         ("AWS_SECRET_ACCESS_KEY", "test"),
         ("AWS_ENDPOINT_URL", "http://127.0.0.1:9"),
         ("AUTOSCALE_ASG_ENABLED", "true"),
+        ("AUTOSCALE_TICK_SECONDS", "60"),
         ("AWS_ASG_NAME", "bench"),
         ("GH_ENVIRONMENT", "bench"),
         ("DATABASE_URL", &url),

@@ -112,7 +112,10 @@ impl Stage {
             [("GH_ENVIRONMENT", ENVIRONMENT.to_owned()), ("AWS_ASG_NAME", GROUP.to_owned())];
         let settings = options.function_settings().into_iter().chain(common.clone());
         let settings = settings.chain([("DATABASE_CA", ca_file.display().to_string())]);
-        let autoscale = template.start(AUTOSCALE, &double, owned(settings.clone())).await?;
+        // The schedule below is the run's own, and wakes it for every tick.
+        let one_tick = [("AUTOSCALE_TICK_SECONDS", "60".to_owned())];
+        let own = owned(settings.clone().chain(one_tick));
+        let autoscale = template.start(AUTOSCALE, &double, own).await?;
         template.start(FLEET_STATUS, &double, owned(settings)).await?;
         template.start(AUTHORIZE, &double, owned(common.clone())).await?;
         let drain = template.start(DRAIN, &double, owned(common.clone())).await?;

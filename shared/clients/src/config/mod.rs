@@ -150,7 +150,7 @@ impl AutoscaleConfig {
         );
         let (secret_id, database_secret_id) = read_secret_ids(reader, name);
         let policy = read_policy(reader);
-        let tick_s = reader.number("AUTOSCALE_TICK_SECONDS", 60, 10..=60);
+        let tick_s = reader.number("AUTOSCALE_TICK_SECONDS", 20, 10..=60);
         if tick_s.is_some_and(|seconds| 60 % seconds != 0) {
             let fix = "Set 10, 20, 30 or 60";
             reader.reject("AUTOSCALE_TICK_SECONDS", "does not divide a minute", fix);

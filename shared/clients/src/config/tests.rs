@@ -273,7 +273,7 @@ fn the_hash_changes_with_every_setting_and_with_no_secret() {
         ("AUTOSCALE_HOLD_MIN_SECONDS", "61"),
         ("AUTOSCALE_MAX_IN_PERCENT", "99"),
         ("AUTOSCALE_NO_SCALE_IN", "* * * * * UTC"),
-        ("AUTOSCALE_TICK_SECONDS", "20"),
+        ("AUTOSCALE_TICK_SECONDS", "30"),
         ("DRAIN_HOOK", "another"),
         ("DRAIN_JOB_LIMIT_SECONDS", "99"),
         ("WAIT_TARGET_SECONDS", "99"),
