@@ -73,6 +73,17 @@ async fn a_second_tick_is_told_that_one_runs() {
     }
 }
 
+#[tokio::test]
+async fn groups_of_one_name_in_two_regions_tick_at_once_on_one_database() {
+    let (url, ca) = (ten_jobs("regions"), pooler().ca_pem());
+    let group = GroupName::new("ghosthands-worker-asg");
+    let keys = ["us-east-1", "eu-west-1"].map(|region| lock_key(&group, region));
+    let (mut here, mut there) = (source(&url, Some(ca)), source(&url, Some(ca)));
+    let one = here.begin(keys[0], LOOK_AHEAD, 0).await.expect("a tick");
+    let other = there.begin(keys[1], LOOK_AHEAD, 0).await.expect("a tick");
+    assert!(matches!((one, other), (TickLock::Acquired(_), TickLock::Acquired(_))));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn thousands_of_ticks_over_a_few_pooled_connections() {
     const CLIENTS: i64 = 12;
