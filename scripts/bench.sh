@@ -4,6 +4,7 @@
 #
 #   scripts/bench.sh            everything
 #   scripts/bench.sh function   the function: start, TLS hello, warm tick, memory, size
+#   scripts/bench.sh enqueue    a job's way to SetDesiredCapacity, the ticks of 100 calls a second
 #   scripts/bench.sh status     the status of 200 hosts and the page that shows them
 #   scripts/bench.sh rollout    the time to a 202, ten hosts at canary, the calls of a poll
 #   scripts/bench.sh sql        the snapshot statement beside pg-boss's own statistics query
@@ -29,6 +30,12 @@ esac
 case $what in function | all)
   echo "## The function"
   target/debug/bench-function target/release/autoscale target/release/examples/bare
+  ;;
+esac
+case $what in enqueue | all)
+  echo "## A tick on enqueue"
+  cargo build --quiet --locked -p autoscale -p fleet-status -p fleet-tests --bins
+  target/debug/bench-enqueue
   ;;
 esac
 case $what in status | all)
