@@ -1,5 +1,5 @@
-//! How long one decision takes at 1,000 machines and 1,000 targeted queues, and how long its inputs
-//! are: `cargo run --release -p fleet-core --example decide_scale`.
+//! How long one decision takes at 1,000 machines and 1,000 targeted queues, how long its inputs
+//! are, and how much memory both take: `cargo run --release -p fleet-core --example decide_scale`.
 
 #![expect(clippy::print_stdout, clippy::disallowed_methods, reason = "a measurement for people")]
 
@@ -106,4 +106,7 @@ fn main() {
     let bytes = serde_json::to_string(&inputs).map_or(0, |text| text.len());
     println!("median {} us, p99 {} us", took[TIMES / 2], took[TIMES * 99 / 100]);
     println!("inputs {bytes} bytes as JSON");
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or("unknown");
+    println!("peak memory of the process {}", peak.trim());
 }

@@ -366,10 +366,12 @@ impl Tick<'_> {
         }
         // Without the registry the workers' names are unknown, and every pin would look orphaned.
         if queue.workers.known().is_some() {
-            let names = fleet.names(true);
-            let orphans = queue.targeted.iter().filter(|pin| !names.contains(&pin.worker));
+            let staying = fleet.staying();
             let waits = |counts: &QueueCounts| counts.ready.saturating_add(counts.due_soon);
-            let waiting = orphans.filter(|pin| waits(&pin.counts) > 0);
+            let waiting = queue
+                .targeted
+                .iter()
+                .filter(|pin| waits(&pin.counts) > 0 && !staying.contains(pin.worker.as_str()));
             let jobs = waiting.clone().map(|pin| waits(&pin.counts)).fold(0, u32::saturating_add);
             let mut workers: Vec<_> = waiting.map(|pin| pin.worker.clone()).collect();
             let beyond = u32::try_from(workers.len().saturating_sub(NAMES)).unwrap_or(u32::MAX);

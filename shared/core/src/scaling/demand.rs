@@ -6,7 +6,7 @@
 //! group that has not said so yet, or run somewhere else; they count as far as such workers exist.
 
 use super::workers::{Fleet, InstanceWork};
-use super::{Policy, QueueCounts, QueueSnapshot, TargetedQueue};
+use super::{Policy, QueueCounts, QueueSnapshot};
 use serde::{Deserialize, Serialize};
 
 /// The jobs that need a worker, by kind. `jobs` is what capacity is computed from.
@@ -69,7 +69,7 @@ impl Demand {
             active,
             running,
             draining,
-            elsewhere: active.saturating_sub(running).saturating_add(of_strangers(queue, fleet)),
+            elsewhere: active.saturating_sub(running).saturating_add(of_strangers(fleet)),
             pinned,
             jobs,
             exact,
@@ -82,17 +82,13 @@ impl Demand {
     }
 }
 
-/// The general queue's counts and those of the targeted queues of the group's workers. Without the
-/// registry the workers' names are unknown, and any targeted queue may be one of theirs.
+/// The general queue's counts and those of the targeted queues of the group's workers.
 fn ours<'a>(
     queue: &'a QueueSnapshot,
     fleet: &'a Fleet<'_>,
 ) -> impl Iterator<Item = &'a QueueCounts> {
-    let owned = queue.workers.known().map(|_| fleet.names(false));
-    let is_owned =
-        move |pin: &&TargetedQueue| owned.as_ref().is_none_or(|all| all.contains(&pin.worker));
-    let targeted = queue.targeted.iter().filter(is_owned);
-    std::iter::once(&queue.general).chain(targeted.map(|targeted| &targeted.counts))
+    let targeted = fleet.own_queues.iter().map(|targeted| &targeted.counts);
+    std::iter::once(&queue.general).chain(targeted)
 }
 
 /// Live active jobs of the group's queues; `None` as soon as one of the counts is unknown.
@@ -103,12 +99,8 @@ fn active(queue: &QueueSnapshot, fleet: &Fleet<'_>) -> Option<u32> {
 }
 
 /// Jobs in the queues of workers outside the group.
-fn of_strangers(queue: &QueueSnapshot, fleet: &Fleet<'_>) -> u32 {
-    if queue.workers.known().is_none() {
-        return 0;
-    }
-    let owned = fleet.names(false);
-    let strangers = queue.targeted.iter().filter(|pin| !owned.contains(&pin.worker));
+fn of_strangers(fleet: &Fleet<'_>) -> u32 {
+    let strangers = fleet.strangers_queues.iter();
     strangers
         .map(|pin| {
             let active = pin.counts.active.known().map_or(0, |active| active.live);

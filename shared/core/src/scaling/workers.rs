@@ -70,8 +70,7 @@ pub(super) struct InstanceWork<'a> {
     /// Since when the worker itself says that it is idle.
     pub idle_since: Option<UnixMs>,
     /// What its targeted queue may be named by.
-    names: BTreeSet<&'a WorkerId>,
-    own_name: WorkerId,
+    names: BTreeSet<&'a str>,
 }
 
 impl InstanceWork<'_> {
@@ -91,6 +90,11 @@ impl InstanceWork<'_> {
 #[derive(Debug)]
 pub(super) struct Fleet<'a> {
     works: Vec<InstanceWork<'a>>,
+    /// The targeted queues of their workers. Without the registry the workers' names are unknown,
+    /// and any targeted queue may be one of theirs.
+    pub own_queues: Vec<&'a TargetedQueue>,
+    /// Those of workers outside the group.
+    pub strangers_queues: Vec<&'a TargetedQueue>,
 }
 
 impl<'a> Fleet<'a> {
@@ -106,12 +110,12 @@ impl<'a> Fleet<'a> {
                 by_instance.entry(instance).or_default().push(row);
             }
         }
-        let pins: BTreeMap<&WorkerId, u32> = queue
+        let pins: BTreeMap<&str, u32> = queue
             .targeted
             .iter()
-            .map(|pin| (&pin.worker, pin.counts.ready.saturating_add(pin.counts.due_soon)))
+            .map(|pin| (pin.worker.as_str(), pin.counts.ready.saturating_add(pin.counts.due_soon)))
             .collect();
-        let works = group
+        let works: Vec<InstanceWork<'_>> = group
             .instances
             .iter()
             .map(|instance| {
@@ -119,7 +123,12 @@ impl<'a> Fleet<'a> {
                 work(instance, rows, queue, &pins)
             })
             .collect();
-        Fleet { works }
+        let names: BTreeSet<&str> =
+            works.iter().flat_map(|work| work.names.iter().copied()).collect();
+        let is_known = queue.workers.known().is_some();
+        let is_own = |pin: &&TargetedQueue| !is_known || names.contains(pin.worker.as_str());
+        let (own_queues, strangers_queues) = queue.targeted.iter().partition(is_own);
+        Fleet { works, own_queues, strangers_queues }
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &InstanceWork<'a>> {
@@ -134,13 +143,10 @@ impl<'a> Fleet<'a> {
         self.works.iter().map(of).fold(0, u32::saturating_add)
     }
 
-    /// The names of the workers in the group; `staying`: without those on their way out.
-    pub(super) fn names(&self, staying: bool) -> BTreeSet<&WorkerId> {
-        self.works
-            .iter()
-            .filter(|work| !(staying && work.leaving))
-            .flat_map(|work| work.names.iter().copied().chain([&work.own_name]))
-            .collect()
+    /// The names of the workers that are not on their way out.
+    pub(super) fn staying(&self) -> BTreeSet<&'a str> {
+        let staying = self.works.iter().filter(|work| !work.leaving);
+        staying.flat_map(|work| work.names.iter().copied()).collect()
     }
 
     /// How many instances in service are not idle, by why.
@@ -183,20 +189,15 @@ fn work<'a>(
     instance: &'a Instance,
     rows: &[&'a WorkerRow],
     queue: &QueueSnapshot,
-    pins: &BTreeMap<&WorkerId, u32>,
+    pins: &BTreeMap<&str, u32>,
 ) -> InstanceWork<'a> {
     let fresh: Vec<&WorkerRow> =
         rows.iter().copied().filter(|row| is_fresh(row, queue.db_now)).collect();
     // The old workers are named by their instance; newer ones by any of these.
-    let own_name = WorkerId::new(instance.id.as_str());
-    let names: BTreeSet<&WorkerId> =
-        rows.iter().flat_map(|row| std::iter::once(&row.worker).chain(&row.target)).collect();
-    let mut pinned = names
-        .iter()
-        .copied()
-        .chain((!names.contains(&own_name)).then_some(&own_name))
-        .filter_map(|name| pins.get(name))
-        .peekable();
+    let written = rows.iter().flat_map(|row| std::iter::once(&row.worker).chain(&row.target));
+    let names: BTreeSet<&str> =
+        written.map(WorkerId::as_str).chain([instance.id.as_str()]).collect();
+    let mut pinned = names.iter().filter_map(|name| pins.get(name)).peekable();
     let is_pinned = pinned.peek().is_some();
     let waiting_for_it = pinned.copied().fold(0, u32::saturating_add);
     let sum = |rows: &[&WorkerRow]| rows.iter().map(|r| jobs_of(r)).fold(0, u32::saturating_add);
@@ -239,7 +240,6 @@ fn work<'a>(
             && fresh.iter().all(|row| row.accepting.is_some()),
         idle_since: fresh.iter().filter_map(|row| row.idle_since).max(),
         names,
-        own_name,
     }
 }
 
@@ -265,14 +265,9 @@ fn unable(rows: &[&WorkerRow], fresh: &[&WorkerRow]) -> Option<Unable> {
     }
 }
 
-/// The targeted queues of the group's workers. Without the registry the workers' names are unknown,
-/// and any targeted queue may be one of theirs.
-pub fn own_queues<'a>(queue: &'a QueueSnapshot, group: &Group) -> Vec<&'a TargetedQueue> {
-    let fleet = Fleet::of(group, queue);
-    let owned = queue.workers.known().map(|_| fleet.names(false));
-    let is_owned =
-        |pin: &&TargetedQueue| owned.as_ref().is_none_or(|all| all.contains(&pin.worker));
-    queue.targeted.iter().filter(is_owned).collect()
+/// The targeted queues of the group's workers, and all where the workers' names are unknown.
+pub fn own_queues<'a>(queue: &'a QueueSnapshot, group: &'a Group) -> Vec<&'a TargetedQueue> {
+    Fleet::of(group, queue).own_queues
 }
 
 /// Jobs of targeted queues do not matter here: they run on their own worker, which is pinned.
