@@ -74,8 +74,10 @@ fn tick(record: &Value) -> String {
     // A fleet whose scaling is switched off has no summary.
     let summary = word(record, "/summary").or_else(|| word(record, "/because"));
     let summary = summary.unwrap_or_else(|| "the tick was made and says nothing".to_owned());
+    // Somebody else's tick counts what this one was to count.
+    let name = if record["type"] == "joined" { "joined" } else { "decision" };
     let notes = record["notes"].as_array().into_iter().flatten().filter_map(Value::as_str);
-    fact("decision", &summary) + &notes.map(|note| fact("note", note)).collect::<String>()
+    fact(name, &summary) + &notes.map(|note| fact("note", note)).collect::<String>()
 }
 
 /// A decision in words.

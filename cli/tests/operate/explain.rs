@@ -46,4 +46,8 @@ fn a_tick_made_now_tells_what_it_found() {
     assert_eq!(server.requests()[0].line, "POST /api/v1/admin/autoscale/tick");
     let off = || Act::Json(200, json!({ "type": "disabled", "because": "it is false" }));
     assert_eq!(Server::always(off).run(&["explain", "--now"]).out, "decision   it is false\n");
+    let joined =
+        || Act::Json(202, json!({ "type": "joined", "because": "another call ticks soon" }));
+    let ran = Server::always(joined).run(&["explain", "--now"]);
+    assert_eq!((ran.code, ran.out.as_str()), (0, "joined     another call ticks soon\n"));
 }

@@ -9,7 +9,7 @@ use fleet_protocol::ids::GroupName;
 use secrecy::SecretString;
 
 /// Every variable that the deploy function knows.
-pub const DEPLOY_NAMES: [&str; 24] = [
+pub const DEPLOY_NAMES: [&str; 25] = [
     "AWS_ACCESS_KEY_ID",
     "AWS_ASG_NAME",
     "AWS_CA_BUNDLE",
