@@ -108,7 +108,8 @@ function tickNow() {
     button: 'Decide now',
     act: async () => {
       const { value } = await ask('POST', '/api/v1/admin/autoscale/tick');
-      return `Decided: ${value.summary ?? value.because ?? 'done'}`;
+      const what = value.type === 'joined' ? 'Joined' : 'Decided';
+      return `${what}: ${value.summary ?? value.because ?? 'done'}`;
     },
   });
 }
@@ -311,6 +312,36 @@ function deploy() {
         },
         `The rollout of ${tag.value} has begun.`,
         { 'idempotency-key': key },
+      ),
+  });
+}
+
+function pauseRollout(shown) {
+  confirmThen({
+    title: `Pause: ${title(shown)}`,
+    says: () => [
+      'No host gets a new order. Hosts that hold one carry it out; the stable version stays as it is.',
+    ],
+    button: 'Pause',
+    act: () =>
+      start(
+        `${ROLLOUTS}/${encodeURIComponent(shown.id)}/pause`,
+        undefined,
+        'The rollout is paused.',
+      ),
+  });
+}
+
+function continueRollout(shown) {
+  confirmThen({
+    title: `Continue: ${title(shown)}`,
+    says: () => ['The next hosts get their orders.'],
+    button: 'Continue',
+    act: () =>
+      start(
+        `${ROLLOUTS}/${encodeURIComponent(shown.id)}/continue`,
+        undefined,
+        'The rollout goes on.',
       ),
   });
 }

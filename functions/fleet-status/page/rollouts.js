@@ -17,7 +17,8 @@ const ROLLOUT_STATES = {
   cancelled: ['Cancelled', 'calm'],
 };
 const HOST_STATES = {
-  pending: ['Waiting', 'calm'],
+  pending: ['Not yet', 'calm'],
+  waiting: ['Waiting for its job', 'busy'],
   in_progress: ['In progress', 'busy'],
   succeeded: ['Done', 'good'],
   already_current: ['Already current', 'good'],
@@ -25,6 +26,7 @@ const HOST_STATES = {
   failed_down: ['Down', 'bad'],
   refused: ['Refused', 'warn'],
   busy: ['Busy', 'warn'],
+  at_limit: ['At the job limit', 'warn'],
   timed_out: ['Timed out', 'bad'],
   unreachable: ['Unreachable', 'bad'],
   not_started: ['Not started', 'calm'],
@@ -35,10 +37,12 @@ const ORDER = [
   'succeeded',
   'already_current',
   'in_progress',
+  'waiting',
   'rolled_back',
   'failed_down',
   'refused',
   'busy',
+  'at_limit',
   'timed_out',
   'unreachable',
   'terminated',
@@ -112,12 +116,12 @@ function drawRollouts() {
   if (!shown) return;
   if (running(shown)) rolling.watched = shown.id;
   $('rollout-title').textContent = title(shown);
-  draw($('rollout-buttons'), [shown.id, shown.state, shown.kind, wayBack(shown), mayChange()], () =>
+  const { id, state, kind, paused, counts, note } = shown;
+  draw($('rollout-buttons'), [id, state, kind, paused, wayBack(shown), mayChange()], () =>
     rolloutButtons(shown),
   );
-  draw($('rollout-summary'), [shown.state, shown.counts, shown.note, shown.ended_at], () =>
-    rolloutSummary(shown),
-  );
+  const ends = [shown.hosts_left, shown.last_limit_at, shown.ended_at];
+  draw($('rollout-summary'), [id, state, paused, counts, note, ends], () => rolloutSummary(shown));
   drawHosts(shown);
 }
 
@@ -143,7 +147,10 @@ function rolloutButtons(shown) {
   const button = (label, act) =>
     h('button', { type: 'button', disabled: !mayChange(), onclick: () => act(shown) }, label);
   const back = wayBack(shown);
+  const pausable = running(shown) && (shown.kind === 'deploy' || shown.kind === 'rollback');
   return [
+    pausable &&
+      (shown.paused ? button('Continue…', continueRollout) : button('Pause…', pauseRollout)),
     running(shown) && button('Cancel…', cancelRollout),
     back && button('Roll back…', () => rollBack(shown, back)),
     !running(shown) &&
@@ -160,6 +167,20 @@ function rolloutButtons(shown) {
         'Close',
       ),
   ];
+}
+
+/** How many hosts are left, and when the last of the jobs that they wait for has had its limit. */
+function whatIsLeft({ hosts_left: left, last_limit_at: limit }) {
+  if (left === undefined) return null;
+  const until = limit && `, and the last job's limit ends ${moment(Date.parse(limit))}`;
+  return h('p', { class: 'hint' }, `${plural(left, 'host')} left${until ?? ''}.`);
+}
+
+/** What a host that holds an order waits for. */
+function waitOf({ state, waiting_since: since, limit_at: limit }) {
+  if (state !== 'waiting' || !since) return null;
+  const until = limit ? `, until ${moment(Date.parse(limit))} at most` : '';
+  return `since ${moment(Date.parse(since))}${until}`;
 }
 
 function rolloutSummary(shown) {
@@ -185,6 +206,7 @@ function rolloutSummary(shown) {
       {},
       pill(...(ROLLOUT_STATES[shown.state] ?? [shown.state, 'calm'])),
       ' ',
+      shown.paused && [pill('Paused', 'warn'), ' '],
       ago(shown.requested_at),
       shown.ended_at &&
         ` · took ${span(Date.parse(shown.ended_at) - Date.parse(shown.requested_at))}`,
@@ -198,6 +220,7 @@ function rolloutSummary(shown) {
         .map(([state, count]) => `${count} ${HOST_STATES[state][0].toLowerCase()}`)
         .join(' · ') || 'No host yet',
     ),
+    whatIsLeft(shown),
     shown.note && h('p', { class: 'hint' }, shown.note),
   ];
 }
@@ -223,7 +246,7 @@ function drawHosts(shown) {
     const from =
       host.version_before && host.version_after && host.version_before !== host.version_after;
     const words = [
-      host.step,
+      waitOf(host) ?? host.step,
       from ? `${host.version_before} → ${host.version_after}` : host.version_after,
       host.message,
     ]

@@ -222,6 +222,8 @@ class Rollouts:
         self.refusal: tuple[int, dict] | None = None
         # How many more looks it takes until SSM lists an order.
         self.unlisted = 0
+        # The first host holds its order until its running job ends.
+        self.waits = False
         self.hosts = [f"i-{n:017x}" for n in range(6)]
 
     def begin(self, kind: str, **more) -> dict:
@@ -241,6 +243,8 @@ class Rollouts:
 
     def shown(self, one: dict) -> dict:
         """One more host is done with each look; the third one goes back."""
+        if self.waits:
+            return self.waiting(one)
         one["looks"] += 1
         states = [
             "succeeded"
@@ -274,6 +278,22 @@ class Rollouts:
         ]
         return {**one, "hosts": hosts}
 
+    def waiting(self, one: dict) -> dict:
+        """Its first host waits for its job, and four more have no order yet."""
+        limit = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 4 * 3600))
+        first = {
+            "instance_id": self.hosts[0],
+            "state": "waiting",
+            "waiting_since": one["requested_at"],
+            "limit_at": limit,
+            "active_jobs": 1,
+        }
+        second = {"instance_id": self.hosts[1], "state": "at_limit"}
+        rest = [{"instance_id": host, "state": "pending"} for host in self.hosts[2:]]
+        counts = {"waiting": 1, "at_limit": 1, "pending": 4}
+        left = {"hosts_left": 5, "last_limit_at": limit}
+        return {**one, **left, "counts": counts, "hosts": [first, second, *rest]}
+
     def answer(self, route) -> None:
         request = route.request
         path = request.url.split("/api/v1/admin/")[1].split("?")[0]
@@ -300,6 +320,9 @@ class Rollouts:
             elif path.endswith("/cancel"):
                 one = next(one for one in self.list if one["id"] == path.split("/")[1])
                 one["state"] = "cancelled"
+            elif path.endswith(("/pause", "/continue")):
+                one = next(one for one in self.list if one["id"] == path.split("/")[1])
+                one["paused"] = path.endswith("/pause")
             elif path.endswith("/rollback"):
                 one = self.begin("rollback", image_tag="v1")
             else:

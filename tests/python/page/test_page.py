@@ -289,6 +289,31 @@ def test_a_deployment_is_started_watched_and_rolled_back(fleet, open_page, rollo
     expect(page.locator("#rollout-title")).to_have_text("Roll back v1")
 
 
+def test_a_rollout_says_what_it_waits_for_and_can_be_paused(fleet, open_page, rollouts):
+    rollouts.begin("deploy", image_tag="v2", strategy="canary")
+    rollouts.waits = True
+    page = open_page(fleet)
+    summary, hosts = page.locator("#rollout-summary"), page.locator("#rollout-hosts li")
+    expect(hosts.nth(0)).to_contain_text("Waiting for its job")
+    expect(hosts.nth(0)).to_contain_text(re.compile(r"since .+, until .+ at most"))
+    expect(hosts.nth(1)).to_contain_text("At the job limit")
+    expect(hosts.nth(2)).to_contain_text("Not yet")
+    expect(summary).to_contain_text("1 waiting for its job")
+    expect(summary).to_contain_text(re.compile(r"5 hosts left, and the last job's limit ends .+\."))
+    buttons = page.locator("#rollout-buttons")
+    buttons.get_by_role("button", name="Pause…").click()
+    confirmed(page, "Pause", "The rollout is paused.")
+    assert rollouts.asked[-1][:2] == ("POST", "deployments/c-0/pause")
+    expect(summary).to_contain_text("Paused")
+    shot(page, "rollout-waiting")
+    buttons.get_by_role("button", name="Continue…").click()
+    confirmed(page, "Continue", "The rollout goes on.")
+    assert rollouts.asked[-1][:2] == ("POST", "deployments/c-0/continue")
+    expect(summary).not_to_contain_text("Paused")
+    buttons.get_by_role("button", name="Cancel…").click()
+    confirmed(page, "Cancel the rollout", "is being cancelled")
+
+
 def test_only_the_newest_success_is_offered_a_way_back(fleet, open_page, rollouts):
     page = open_page(fleet)
     status = fleet.ask("GET", STATUS)[1]
