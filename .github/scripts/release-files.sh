@@ -27,6 +27,13 @@ scripts/package-deb.sh "$binary" "$version" "$debian" "$folder"
 export PATH=$PWD/.venv/bin:$PATH
 RUSTFLAGS=$(scripts/release-flags.sh)
 export RUSTFLAGS
+# It runs where the host binary runs.
+target=$machine-unknown-linux-gnu
+cargo zigbuild --quiet --locked --release --package ghfleet --bin ghfleet --target "$target.2.31"
+ghfleet=${CARGO_TARGET_DIR:-target}/$target/release/ghfleet
+scripts/check-binary.sh host "$ghfleet"
+install -m 755 "$ghfleet" "$folder/ghfleet-$version-linux-$machine"
+
 for function in autoscale deploy drain fleet-status; do
   cargo lambda build --locked --release --package "$function" "--$lambda" \
     --output-format zip --lambda-dir "target/release-lambda"
