@@ -46,10 +46,10 @@ fn accepts(host: &Host) -> bool {
     host.worker("GET", "/worker/status").json()["accepting"] == json!(true)
 }
 
-/// A registry that needs its time.
+/// A registry that needs its time for v2.
 fn pulls_slowly(line: &str) -> Turn {
-    if line.contains("/images/create") {
-        std::thread::sleep(Duration::from_secs(4));
+    if line.contains("/images/create") && line.contains("v2") {
+        std::thread::sleep(Duration::from_secs(12));
     }
     Turn::Pass(line.to_owned())
 }
@@ -70,7 +70,7 @@ fn an_order_closes_the_intake_before_its_pull_and_swaps_when_the_job_ends() {
     host.worker("POST", "/test/job");
     std::thread::scope(|scope| {
         let ordered = scope.spawn(|| order(&host, "v2", "600"));
-        until("the intake is closed", Duration::from_secs(3), || (!accepts(&host)).then_some(()));
+        until("the intake is closed", Duration::from_secs(10), || (!accepts(&host)).then_some(()));
         assert_eq!(standing(&host).0, OrderState::Preparing);
         assert_eq!(ordered.join().expect("it answers").result, ActionResult::Accepted);
     });
@@ -98,7 +98,7 @@ fn an_order_that_comes_to_no_swap_opens_the_intake_again() {
         until("the intake is open", Duration::from_secs(5), || accepts(&host).then_some(()));
         read(&host.cli(&["take-back", "--fleet"]));
     });
-    assert!(accepts(&host));
+    until("the intake is open", Duration::from_secs(10), || accepts(&host).then_some(()));
     host.assert_serves("v1");
 }
 
@@ -123,7 +123,7 @@ fn an_order_that_is_taken_back_leaves_the_job_and_opens_the_intake_again() {
 fn a_job_that_reaches_the_limit_of_the_order_is_reported_and_left_alone() {
     let host = Host::running("v1");
     host.worker("POST", "/test/job");
-    assert_eq!(order(&host, "v2", "2").result, ActionResult::Accepted);
+    assert_eq!(order(&host, "v2", "20").result, ActionResult::Accepted);
     assert_eq!(until_it_ends(&host), ActionResult::AtLimit);
     until("the intake is open", Duration::from_secs(10), || accepts(&host).then_some(()));
     let status = host.worker("GET", "/worker/status").json();
@@ -137,7 +137,7 @@ fn an_order_outlives_a_kill_in_every_state() {
     host.worker("POST", "/test/job");
     let mut order = command(&host, "abcdef012345.apply.1", "v2", "600");
     let mut order = order.stdout(Stdio::null()).spawn().expect("the command runs");
-    until("the intake is closed", Duration::from_secs(3), || (!accepts(&host)).then_some(()));
+    until("the intake is closed", Duration::from_secs(10), || (!accepts(&host)).then_some(()));
     // In the pull first, and then while it waits for the job.
     for _ in 0..2 {
         host.kill();
