@@ -74,29 +74,12 @@ async fn an_order_is_sent_again_only_where_ssm_did_nothing() {
 async fn the_first_who_writes_the_record_has_the_lock_and_whoever_writes_second_undoes_it() {
     let world = World::with(Setup { hosts: 1, asleep: true, ..Setup::default() }).await;
     let rollouts = rollouts(&world);
-    let record = |key: &str| Record {
-        number: 1,
-        over: None,
-        key: Key::of_hash(key),
-        attempt: None,
-        kind: Kind::Deploy,
-        image_tag: ImageTag::parse("v2").expect("a tag"),
-        strategy: Strategy::Canary,
-        force: false,
-        at: UnixMs(1),
-        before: None,
-        build: Default::default(),
-        former: None,
-        expected: Vec::new(),
-        commands: vec![Sent { step: Step::Survey, round: 0, id: None, at: UnixMs(1) }],
-        id: None,
-        last: 0,
-        proven: 0,
-        progress_at: None,
-        undo: false,
-        moved: false,
-        forgot: false,
-        missed: None,
+    let record = |key: &str| {
+        let (key, tag) = (Key::of_hash(key), ImageTag::parse("v2").expect("a tag"));
+        Record {
+            commands: vec![Sent { step: Step::Survey, round: 0, id: None, at: UnixMs(1) }],
+            ..Record::begun(1, key, Kind::Deploy, tag, Strategy::Canary, UnixMs(1))
+        }
     };
     let (first, second) = (record("abcdef012345"), record("012345abcdef"));
     assert_eq!(rollouts.create(&first, 0).await, LockResult::Acquired);

@@ -363,29 +363,10 @@ mod tests {
             id: Some(CommandId::new(format!("c-{n}"))),
             at: UnixMs(1),
         };
+        let (key, tag) = (Key::of_hash("abcdef012345"), ImageTag::parse("v2").unwrap());
         Record {
-            number,
-            over: None,
-            key: Key::of_hash("abcdef012345"),
-            attempt: None,
-            kind: Kind::Deploy,
-            image_tag: ImageTag::parse("v2").unwrap(),
-            strategy: Strategy::Canary,
-            force: false,
-            at: UnixMs(1),
-            before: None,
-            build: Default::default(),
-            former: None,
-            expected: Vec::new(),
             commands: (0..commands).map(sent).collect(),
-            id: None,
-            last: 0,
-            proven: 0,
-            progress_at: None,
-            undo: false,
-            moved: false,
-            forgot: false,
-            missed: None,
+            ..Record::begun(number, key, Kind::Deploy, tag, Strategy::Canary, UnixMs(1))
         }
     }
 

@@ -168,6 +168,41 @@ impl Record {
         self.last.max(used).saturating_add(1)
     }
 
+    /// A rollout that was asked for at `at` and of which nothing has happened yet.
+    pub fn begun(
+        number: u32,
+        key: Key,
+        kind: Kind,
+        image_tag: ImageTag,
+        strategy: Strategy,
+        at: UnixMs,
+    ) -> Record {
+        Record {
+            number,
+            over: None,
+            key,
+            attempt: None,
+            kind,
+            image_tag,
+            strategy,
+            force: false,
+            at,
+            before: None,
+            build: Build::default(),
+            former: None,
+            expected: Vec::new(),
+            commands: Vec::new(),
+            id: None,
+            last: 0,
+            proven: 0,
+            progress_at: None,
+            undo: false,
+            moved: false,
+            forgot: false,
+            missed: None,
+        }
+    }
+
     /// The record of a rollout whose first command is all that is left of it.
     pub fn rebuild(
         root: &Command,
@@ -181,21 +216,14 @@ impl Record {
         }
         let before =
             stable.filter(|stable| stable.pointer.deployment_id.as_ref() != Some(&root.id));
+        let (kind, strategy) = (root.order.kind, root.order.strategy);
+        let image_tag = root.image_tag.clone()?;
         Some(Record {
-            number,
-            over: None,
-            key: key.clone(),
-            attempt: None,
-            kind: root.order.kind,
-            image_tag: root.image_tag.clone()?,
-            strategy: root.order.strategy,
             force: root.force,
-            at: now,
             before: match before {
                 Some(stable) => Some(stable.pointer.image_tag.clone()),
                 None => stable.and_then(|stable| stable.pointer.before.clone()),
             },
-            build: Build::default(),
             former: before.map(Stable::former),
             expected: root.targets.clone(),
             commands: vec![Sent {
@@ -205,13 +233,7 @@ impl Record {
                 at: now,
             }],
             id: Some(root.id.clone()),
-            last: 0,
-            proven: 0,
-            progress_at: None,
-            undo: false,
-            moved: false,
-            forgot: false,
-            missed: None,
+            ..Record::begun(number, key.clone(), kind, image_tag, strategy, now)
         })
     }
 

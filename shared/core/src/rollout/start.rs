@@ -159,29 +159,16 @@ impl Begin<'_> {
         let Some(image_tag) = wish.image_tag.clone() else {
             return Err(Started::Unavailable { detail: "a rollout needs an image tag".to_owned() });
         };
+        let key = wish.key.clone();
         let record = Record {
-            number,
-            over: None,
-            key: wish.key.clone(),
             attempt: Some(wish.attempt.clone()),
-            kind: wish.kind,
-            image_tag,
-            strategy: wish.strategy,
             force: wish.force,
-            at: self.now,
             before: stored.stable.as_ref().map(|stable| stable.pointer.image_tag.clone()),
             build: wish.build.clone(),
             former: stored.stable.as_ref().map(Stable::former),
             expected: if expected.len() <= LISTED { expected } else { Vec::new() },
             commands: vec![Sent { step: Step::Survey, round: 0, id: None, at: self.now }],
-            id: None,
-            last: 0,
-            proven: 0,
-            progress_at: None,
-            undo: false,
-            moved: false,
-            forgot: false,
-            missed: None,
+            ..Record::begun(number, key, wish.kind, image_tag, wish.strategy, self.now)
         };
         Ok(vec![Call::CreateRecord { record: Box::new(record), version }])
     }
