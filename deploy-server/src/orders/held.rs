@@ -57,7 +57,7 @@ impl StateDir {
         match serde_json::from_slice(&bytes) {
             Ok(held) => Ok(Some(held)),
             Err(error) => {
-                tracing::warn!(error = %error, file = FILE, "the order on the disk cannot be read");
+                tracing::warn!(error = %error, file = FILE, "the rollout's order on the disk cannot be read: it counts as none, and the rollout sends it again");
                 Ok(None)
             }
         }

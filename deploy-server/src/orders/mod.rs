@@ -72,7 +72,7 @@ impl Orders {
         // A disk that refuses lets the order be carried out again after a restart, which finds that
         // there is nothing to do.
         if let Err(error) = server.state.hold_order(open) {
-            tracing::error!(error = %error, order = %id, "the end of an order cannot be written");
+            tracing::error!(error = %error, order = %id, "the end of a rollout's order cannot be recorded on disk: after a restart of this server it is carried out again");
         }
         self.changed.notify_waiters();
     }
@@ -98,7 +98,7 @@ pub fn accept(server: &Server, new: Held) -> Result<(), Refusal> {
         return Ok(());
     }
     server.state.hold_order(&new).map_err(|error| Refusal::State(error.to_string()))?;
-    tracing::info!(order = %new.id, image_tag = %new.image_tag, "an order was accepted");
+    tracing::info!(order = %new.id, image_tag = %new.image_tag, "an order of a rollout was accepted: this host takes the version when its running job has ended");
     *held = Some(new);
     server.orders.changed.notify_waiters();
     Ok(())
