@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Every test of the project. One line per suite, the whole log of a suite that failed, and last the
-# sum: `N passed, N failed`. Ends with 1 when anything failed or a suite did not run.
+# Every test of the project. One line per suite, under it what failed in it, and last the sum:
+# `N passed, N failed`. Ends with 1 when anything failed or a suite did not run. The whole log of
+# each suite is in target/test-logs.
 #
 #   scripts/test.sh            all suites
 #   scripts/test.sh PATTERN    only the suites whose name matches this shell pattern
@@ -78,6 +79,15 @@ count_pytest() {
 # The command itself is the check.
 count_one() { if [ "$2" -eq 0 ]; then echo 1 0; else echo 0 1; fi; }
 
+# what_failed <log>: what the failed tests said, as cargo and pytest print it; of any other log the
+# checks that failed and its end. At most as much as a person reads.
+what_failed() {
+  local said
+  said=$(awk '/^failures:$/ || /^=+ (FAILURES|ERRORS) =+$/ {on=1} on {print} /^test result: /{on=0}' "$1")
+  [ -n "$said" ] || said=$(grep '^FAIL ' "$1"; tail -n 100 "$1")
+  tail -n 400 <<<"$said"
+}
+
 # suite <name> <how to count> <command …>
 suite() {
   local name=$1 count=$2 result=0 started=$SECONDS p f
@@ -98,7 +108,7 @@ suite() {
   grep -h '^skipped: ' "$log" | sort -u | sed 's/^/    /'
   if [ "$f" -ne 0 ]; then
     echo "--- $log"
-    cat "$log"
+    what_failed "$log"
     echo "---"
   fi
 }

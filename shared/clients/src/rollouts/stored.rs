@@ -2,12 +2,15 @@
 //! parameter.
 //!
 //! SSM has no compare-and-swap. A write learns its version, and so whether somebody else wrote
-//! since this one read; then what was overwritten is put back, and the write counts as failed.
+//! since this one read; then what was overwritten and stands is put back, and the write counts as
+//! failed.
 
 use super::{Rollouts, done};
 use crate::aws::{AwsError, AwsErrorKind, explain};
 use aws_sdk_ssm::types::{Parameter, ParameterType};
-use fleet_core::rollout::{CallResult, LockResult, Record, Slot, Stable, StoredState, slot};
+use fleet_core::rollout::{
+    CallResult, LockResult, Record, Slot, Stable, StoredState, overwritten, slot,
+};
 use fleet_protocol::ids::CommandId;
 use fleet_protocol::reading::{Reading, Unknown, UnknownCause};
 use serde::de::DeserializeOwned;
@@ -16,13 +19,8 @@ use serde::de::DeserializeOwned;
 /// between that and creating it again.
 const NONE: &str = "none";
 
-/// Which of the writes that came in between stands.
-#[derive(Clone, Copy)]
-enum Standing {
-    /// Of several that begin, each on the same reading, the first one.
-    First,
-    Newest,
-}
+/// How many of the versions in between are looked at, the newest ones.
+const LOOKED_AT: i64 = 8;
 
 impl Rollouts {
     /// All of them, by one call.
@@ -65,24 +63,37 @@ impl Rollouts {
 
     /// Writes a new rollout's record, which is the lock: of several at once the first one has it.
     pub async fn create(&self, record: &Record, version: i64) -> LockResult {
-        let name = &self.records[slot(record.number)];
-        match self.put_after(name, record.write(), version, Standing::First).await {
+        match self.put_record(record, version, true).await {
             Ok(()) => LockResult::Acquired,
             Err(error) if error.kind == AwsErrorKind::Contention => LockResult::Held,
             Err(error) => LockResult::Failed { detail: error.detail },
         }
     }
 
-    /// Writes the record. Where somebody else wrote it since it had this `version`, that is a
-    /// failure, and the next pass looks anew.
+    /// Writes the record. Where somebody else who had the lock wrote it since it had this
+    /// `version`, that is a failure, and the next pass looks anew.
     pub async fn write(&self, record: &Record, version: i64) -> CallResult {
-        let name = &self.records[slot(record.number)];
-        done(self.put_after(name, record.write(), version, Standing::Newest).await)
+        done(self.put_record(record, version, false).await)
     }
 
-    /// Writes the stable pointer, likewise.
+    async fn put_record(
+        &self,
+        record: &Record,
+        version: i64,
+        creates: bool,
+    ) -> Result<(), AwsError> {
+        let name = &self.records[slot(record.number)];
+        let put_back = |between: &[Option<String>]| {
+            let read = |text: &Option<String>| serde_json::from_str(text.as_ref()?).ok();
+            overwritten(record, creates, &between.iter().map(read).collect::<Vec<_>>())
+        };
+        self.put_after(name, record.write(), version, put_back).await
+    }
+
+    /// Writes the stable pointer; what somebody else wrote since stands.
     pub async fn write_stable(&self, stable: &Stable, version: i64) -> CallResult {
-        done(self.put_after(&self.stable, stable.write(), version, Standing::Newest).await)
+        let newest = |between: &[Option<String>]| between.len().checked_sub(1);
+        done(self.put_after(&self.stable, stable.write(), version, newest).await)
     }
 
     /// Writes down which rollout is to be taken back.
@@ -96,30 +107,32 @@ impl Rollouts {
         done(self.put(&self.paused, text).await.map(drop))
     }
 
-    /// Writes a parameter that has this `version`.
+    /// Writes a parameter that has this `version`. `put_back` says which of the texts that others
+    /// wrote in between, oldest first, stands instead.
     ///
     /// # Errors
-    /// Where somebody else wrote it since, whose text it has again.
+    /// Where one does, which is put back.
     async fn put_after(
         &self,
         name: &str,
         text: String,
         version: i64,
-        standing: Standing,
+        put_back: impl Fn(&[Option<String>]) -> Option<usize>,
     ) -> Result<(), AwsError> {
         let written = self.put(name, text).await?;
         if written == version + 1 {
             return Ok(());
         }
+        let mut between = Vec::new();
+        for theirs in (version + 1).max(written - LOOKED_AT)..written {
+            let theirs = self.get(format!("{name}:{theirs}")).await?;
+            between.push(theirs.and_then(|theirs| theirs.value));
+        }
+        let Some(stands) = put_back(&between) else { return Ok(()) };
         // What somebody wrote since this write stays.
         let now = self.get(name.to_owned()).await?;
-        let theirs = match standing {
-            Standing::First => version + 1,
-            Standing::Newest => written - 1,
-        };
-        let theirs = self.get(format!("{name}:{theirs}")).await?;
-        if let (Some(now), Some(theirs)) = (now, theirs.and_then(|theirs| theirs.value))
-            && now.version == written
+        if now.is_some_and(|now| now.version == written)
+            && let Some(theirs) = between.swap_remove(stands)
         {
             self.put(name, theirs).await?;
         }

@@ -21,6 +21,7 @@
 
 mod build;
 mod command;
+mod contention;
 mod decide;
 mod decision;
 mod deployment;
@@ -36,6 +37,7 @@ mod view;
 
 pub use build::Build;
 pub use command::{Command, Invocation, Output};
+pub use contention::overwritten;
 pub use decide::decide;
 pub use decision::{Decision, Reason, State, Targets};
 pub use deployment::{Detail, NothingToGoBackTo, Standing, Summary, version_to_go_back_to};

@@ -16,6 +16,9 @@ use serde::{Deserialize, Serialize};
 const LOST_S: u32 = 300;
 /// How far back SSM's list is searched for a key; rollouts are remembered longer.
 const SEARCHED_S: i64 = 3600;
+/// How often a request whose record was written over looks for it: who came second puts it back,
+/// which takes three calls.
+const LOOKS: u32 = 7;
 
 /// What a client wants.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -183,14 +186,18 @@ impl Begin<'_> {
         let wish = self.wish;
         let root = recent.iter().find(|command| command.order.key() == Some(&record.key));
         let id = record.id().or_else(|| root.map(|root| &root.id)).cloned();
+        let overwritten = self.seen.lock == Some(LockResult::Acquired)
+            && record.attempt.as_ref() != Some(&wish.attempt);
+        if overwritten && self.seen.call_error.is_none() && self.seen.looks < LOOKS {
+            return Ok(vec![Call::ReadStored]);
+        }
         if record.key != wish.key {
             // A proven one only waits for instances that boot; the next rollout brings those along.
             let ended = stored.stable.as_ref().zip(id.as_ref()).and_then(|(s, id)| s.ended(id));
             let proven = ended.is_some_and(|ended| ended.state == State::Succeeded);
             return if proven && self.seen.call_error.is_none() {
                 Ok(close(stored, record, State::Succeeded))
-            } else if self.seen.lock == Some(LockResult::Acquired) {
-                // Somebody who came second has written over our record and puts it back.
+            } else if overwritten {
                 let detail = "another request began at the same moment".to_owned();
                 Err(Started::Unsure { retry_s: 5, detail })
             } else {
@@ -231,8 +238,9 @@ impl Begin<'_> {
             let version = stored.version(named.number);
             return Ok(vec![Call::Write { record: Box::new(named), version }]);
         }
-        // Where the answer to our own reservation was lost, it looked taken.
-        if record.attempt.as_ref() != Some(&wish.attempt) {
+        // Who came second has no lock, even where its record stands: the first one may have sent.
+        let held = self.seen.lock == Some(LockResult::Held);
+        if held || record.attempt.as_ref() != Some(&wish.attempt) {
             return self.take_over(stored, record);
         }
         // A whole rollout with this key may have passed between the first look and the lock.
@@ -251,9 +259,11 @@ impl Begin<'_> {
     fn take_over(&self, stored: &StoredState, record: &Record) -> Result<Vec<Call>, Started> {
         let intended = record.commands.first().map_or(record.at, |sent| sent.at);
         let wait_s = i64::from(UNLISTED_S) - self.now.since(intended) / 1000;
-        if wait_s > 0 {
+        if wait_s > 0 || self.seen.lock == Some(LockResult::Held) {
+            let wait_s = wait_s.max(1);
             return Err(Started::Unsure {
-                retry_s: u32::try_from(wait_s).unwrap_or(UNLISTED_S),
+                // Where it is at work, it is done in seconds.
+                retry_s: u32::try_from(wait_s).unwrap_or(UNLISTED_S).min(5),
                 detail: "an earlier attempt with this key may have begun it".to_owned(),
             });
         }
@@ -262,7 +272,7 @@ impl Begin<'_> {
             first.at = self.now;
         }
         let version = stored.version(ours.number);
-        Ok(vec![Call::Write { record: Box::new(ours), version }])
+        Ok(vec![Call::CreateRecord { record: Box::new(ours), version }])
     }
 
     /// The rollout with this key, where it is over.

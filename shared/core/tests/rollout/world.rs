@@ -5,7 +5,7 @@ use crate::random::Random;
 use fleet_core::rollout::{
     ActionReport, ActionResult, Answer, Call, CallResult, Command, Evidence, Invocation, Kind,
     LockResult, Members, Output, Record, SendResult, Sending, Slot, Stable, Step, StoredState,
-    Targets, slot,
+    Targets, overwritten, slot,
 };
 use fleet_core::run_command::{CommandStatus, InvocationStatus as Status};
 use fleet_protocol::action::Action;
@@ -59,6 +59,8 @@ pub(crate) struct World {
     pub(crate) webhooks: u32,
     pub(crate) sends: u32,
     born: u32,
+    /// Every version of the records' two parameters.
+    written: [Vec<Option<Record>>; 2],
     restores: Vec<(i64, Slot)>,
     /// Records that were closed by the write of another rollout.
     pub(crate) foreign_closes: u32,
@@ -103,6 +105,7 @@ impl World {
             webhooks: 0,
             sends: 0,
             born: 0,
+            written: Default::default(),
             restores: Vec::new(),
             foreign_closes: 0,
             regressions: 0,
@@ -340,36 +343,39 @@ impl World {
     }
 
     /// Writes a record's parameter as SSM does, whatever is there. Whoever learns that somebody
-    /// else wrote meanwhile puts back what he has overwritten. True where nobody did.
-    fn put(&mut self, record: Record, version: i64) -> bool {
-        let slot = &mut self.stored.slots[slot(record.number)];
+    /// else wrote meanwhile puts back what stands. True where his own does.
+    fn put(&mut self, record: Record, version: i64, creates: bool) -> bool {
+        let at = slot(record.number);
+        let slot = &mut self.stored.slots[at];
         let foreign = slot
             .record
             .as_ref()
             .is_some_and(|known| known.key != record.key && known.over.is_none());
         self.foreign_closes += u32::from(foreign && record.over.is_some());
-        let first = slot.version == version;
-        if !first {
-            let old = slot.record.clone();
-            self.restores.push((
-                self.now_s + self.luck.restore_s,
-                Slot { record: old, version: slot.version + 1 },
-            ));
-        }
+        let between = &self.written[at][usize::try_from(version).expect("small")..];
+        let back = overwritten(&record, creates, between).map(|n| between[n].clone());
+        self.written[at].push(Some(record.clone()));
         *slot = Slot { version: slot.version + 1, record: Some(record) };
+        let stands = back.is_none();
+        if let Some(back) = back {
+            let old = Slot { record: back, version: slot.version };
+            self.restores.push((self.now_s + self.luck.restore_s, old));
+        }
         if self.luck.restore_s == 0 {
             self.restore();
         }
-        first
+        stands
     }
 
     fn restore(&mut self) {
         let now = self.now_s;
         for (_, old) in self.restores.extract_if(.., |(at, _)| *at <= now) {
             let Some(record) = old.record else { continue };
-            let slot = &mut self.stored.slots[slot(record.number)];
+            let at = slot(record.number);
+            let slot = &mut self.stored.slots[at];
             // What somebody wrote since stays.
             if slot.version == old.version {
+                self.written[at].push(Some(record.clone()));
                 *slot = Slot { version: slot.version + 1, record: Some(record) };
             }
         }
@@ -410,7 +416,7 @@ impl World {
                 self.registered().map(|(id, host)| (id.clone(), host.online)).collect(),
             )),
             Call::CreateRecord { record, version } => {
-                let first = !skipped && self.put((*record).clone(), version);
+                let first = !skipped && self.put((*record).clone(), version, true);
                 let lock = match (skipped || lost, first) {
                     (true, _) => LockResult::Failed { detail: "no answer".to_owned() },
                     (false, true) => LockResult::Acquired,
@@ -419,7 +425,7 @@ impl World {
                 Answer::RecordCreated(record, lock)
             }
             Call::Write { record, version } => {
-                let first = !skipped && self.put((*record).clone(), version);
+                let first = !skipped && self.put((*record).clone(), version, false);
                 Answer::Written(record, done(!first || lost))
             }
             Call::WriteStable { stable, .. } if skipped => Answer::StableWritten(stable, failed()),
