@@ -98,6 +98,12 @@ async fn the_first_who_writes_the_record_has_the_lock_and_whoever_writes_second_
     assert!(detail.contains("somebody else"), "{detail}");
     let Reading::Known(stored) = rollouts.stored().await else { panic!("it is stored") };
     assert_eq!(stored.record(), Some(&first));
+    // The first one goes on before the second one has put its record back.
+    world.double.put_parameter(RECORDS[1], &second.write()).expect("kept");
+    let first = Record { proven: 1, ..first };
+    assert_eq!(rollouts.write(&first, stored.version(1)).await, CallResult::Done);
+    let Reading::Known(stored) = rollouts.stored().await else { panic!("it is stored") };
+    assert_eq!(stored.record(), Some(&first));
     // The next rollout has the other parameter.
     let over = Record { over: Some(State::Failed), ..first };
     assert_eq!(rollouts.write(&over, stored.version(1)).await, CallResult::Done);

@@ -14,6 +14,7 @@ use fleet_core::rollout::{
 use fleet_protocol::ids::CommandId;
 use fleet_protocol::reading::{Reading, Unknown, UnknownCause};
 use serde::de::DeserializeOwned;
+use std::iter;
 
 /// What a wish says where there is none: a parameter is never deleted, because SSM asks for 30 s
 /// between that and creating it again.
@@ -63,7 +64,7 @@ impl Rollouts {
 
     /// Writes a new rollout's record, which is the lock: of several at once the first one has it.
     pub async fn create(&self, record: &Record, version: i64) -> LockResult {
-        match self.put_record(record, version, true).await {
+        match self.put_record(record, version).await {
             Ok(()) => LockResult::Acquired,
             Err(error) if error.kind == AwsErrorKind::Contention => LockResult::Held,
             Err(error) => LockResult::Failed { detail: error.detail },
@@ -73,26 +74,21 @@ impl Rollouts {
     /// Writes the record. Where somebody else who had the lock wrote it since it had this
     /// `version`, that is a failure, and the next pass looks anew.
     pub async fn write(&self, record: &Record, version: i64) -> CallResult {
-        done(self.put_record(record, version, false).await)
+        done(self.put_record(record, version).await)
     }
 
-    async fn put_record(
-        &self,
-        record: &Record,
-        version: i64,
-        creates: bool,
-    ) -> Result<(), AwsError> {
+    async fn put_record(&self, record: &Record, version: i64) -> Result<(), AwsError> {
         let name = &self.records[slot(record.number)];
-        let put_back = |between: &[Option<String>]| {
+        let put_back = |since: &[Option<String>]| {
             let read = |text: &Option<String>| serde_json::from_str(text.as_ref()?).ok();
-            overwritten(record, creates, &between.iter().map(read).collect::<Vec<_>>())
+            overwritten(record, &since.iter().map(read).collect::<Vec<_>>())
         };
         self.put_after(name, record.write(), version, put_back).await
     }
 
     /// Writes the stable pointer; what somebody else wrote since stands.
     pub async fn write_stable(&self, stable: &Stable, version: i64) -> CallResult {
-        let newest = |between: &[Option<String>]| between.len().checked_sub(1);
+        let newest = |since: &[Option<String>]| since.len().checked_sub(1);
         done(self.put_after(&self.stable, stable.write(), version, newest).await)
     }
 
@@ -107,11 +103,11 @@ impl Rollouts {
         done(self.put(&self.paused, text).await.map(drop))
     }
 
-    /// Writes a parameter that has this `version`. `put_back` says which of the texts that others
-    /// wrote in between, oldest first, stands instead.
+    /// Writes a parameter that has this `version`. Where others wrote it meanwhile, `put_back` says
+    /// which text stands instead, if any: of what had been read, and of theirs, oldest first.
     ///
     /// # Errors
-    /// Where one does, which is put back.
+    /// Where another one stands, which is put back.
     async fn put_after(
         &self,
         name: &str,
@@ -123,16 +119,20 @@ impl Rollouts {
         if written == version + 1 {
             return Ok(());
         }
-        let mut between = Vec::new();
-        for theirs in (version + 1).max(written - LOOKED_AT)..written {
-            let theirs = self.get(format!("{name}:{theirs}")).await?;
-            between.push(theirs.and_then(|theirs| theirs.value));
+        let mut since = Vec::new();
+        for version in iter::once(version).chain((version + 1).max(written - LOOKED_AT)..written) {
+            // The first version is 1.
+            let found = match version {
+                0 => None,
+                _ => self.get(format!("{name}:{version}")).await?,
+            };
+            since.push(found.and_then(|found| found.value));
         }
-        let Some(stands) = put_back(&between) else { return Ok(()) };
+        let Some(stands) = put_back(&since) else { return Ok(()) };
         // What somebody wrote since this write stays.
         let now = self.get(name.to_owned()).await?;
         if now.is_some_and(|now| now.version == written)
-            && let Some(theirs) = between.swap_remove(stands)
+            && let Some(theirs) = since.swap_remove(stands)
         {
             self.put(name, theirs).await?;
         }

@@ -9,22 +9,22 @@ use super::Record;
 use super::decide::UNLISTED_S;
 use fleet_protocol::time::UnixMs;
 
-/// Of the records that others wrote between the reading and the write of `mine`, oldest first, the
-/// one that is to be put back; `None` where `mine` stands. A text that is no record never stands.
+/// Which record is to be put back after `mine` was written over it; `None` where `mine` stands.
 ///
-/// `creates`: `mine` begins a rollout. Then the first of all has the lock; else `mine` belongs to
-/// whoever had it already.
-pub fn overwritten(mine: &Record, creates: bool, between: &[Option<Record>]) -> Option<usize> {
-    let mut standing = (!creates).then_some(mine);
-    let mut at = None;
-    for (n, written) in between.iter().enumerate() {
+/// `since`: the record that the writer had read, and what others wrote after it, oldest first;
+/// `None` for what is no record, which never stands.
+pub fn overwritten(mine: &Record, since: &[Option<Record>]) -> Option<usize> {
+    let mut standing: Option<(usize, &Record)> = None;
+    for (n, written) in since.iter().enumerate() {
         let Some(written) = written else { continue };
-        if standing.is_none_or(|standing| follows(standing, written)) {
-            (standing, at) = (Some(written), Some(n));
+        if standing.is_none_or(|(_, standing)| follows(standing, written)) {
+            standing = Some((n, written));
         }
     }
+    let (n, standing) = standing?;
     // An SDK that got no answer sends a write again, and then meets its own.
-    at.filter(|_| !creates || standing.is_some_and(|standing| !is_same_attempt(standing, mine)))
+    let stands = if n == 0 { follows(standing, mine) } else { standing == mine };
+    (!stands).then_some(n)
 }
 
 /// Whether who wrote `next` had the lock of `record`, or began a later rollout.
@@ -39,8 +39,4 @@ fn follows(record: &Record, next: &Record) -> bool {
     };
     let named = || next.id().is_some() && next.id() == record.id();
     next.key == record.key && (next.attempt == record.attempt || named() || taken_over())
-}
-
-fn is_same_attempt(one: &Record, other: &Record) -> bool {
-    (one.number, &one.key, &one.attempt) == (other.number, &other.key, &other.attempt)
 }

@@ -344,7 +344,7 @@ impl World {
 
     /// Writes a record's parameter as SSM does, whatever is there. Whoever learns that somebody
     /// else wrote meanwhile puts back what stands. True where his own does.
-    fn put(&mut self, record: Record, version: i64, creates: bool) -> bool {
+    fn put(&mut self, record: Record, version: i64) -> bool {
         let at = slot(record.number);
         let slot = &mut self.stored.slots[at];
         let foreign = slot
@@ -352,8 +352,12 @@ impl World {
             .as_ref()
             .is_some_and(|known| known.key != record.key && known.over.is_none());
         self.foreign_closes += u32::from(foreign && record.over.is_some());
-        let between = &self.written[at][usize::try_from(version).expect("small")..];
-        let back = overwritten(&record, creates, between).map(|n| between[n].clone());
+        let first = slot.version == version;
+        // The first version is 1, and before it there is none.
+        let read = usize::try_from(version).expect("small");
+        let since = [self.written[at].get(read.wrapping_sub(1)).cloned().flatten()];
+        let since = [&since, &self.written[at][read..]].concat();
+        let back = overwritten(&record, &since).filter(|_| !first).map(|n| since[n].clone());
         self.written[at].push(Some(record.clone()));
         *slot = Slot { version: slot.version + 1, record: Some(record) };
         let stands = back.is_none();
@@ -416,7 +420,7 @@ impl World {
                 self.registered().map(|(id, host)| (id.clone(), host.online)).collect(),
             )),
             Call::CreateRecord { record, version } => {
-                let first = !skipped && self.put((*record).clone(), version, true);
+                let first = !skipped && self.put((*record).clone(), version);
                 let lock = match (skipped || lost, first) {
                     (true, _) => LockResult::Failed { detail: "no answer".to_owned() },
                     (false, true) => LockResult::Acquired,
@@ -425,7 +429,7 @@ impl World {
                 Answer::RecordCreated(record, lock)
             }
             Call::Write { record, version } => {
-                let first = !skipped && self.put((*record).clone(), version, false);
+                let first = !skipped && self.put((*record).clone(), version);
                 Answer::Written(record, done(!first || lost))
             }
             Call::WriteStable { stable, .. } if skipped => Answer::StableWritten(stable, failed()),
