@@ -300,7 +300,8 @@ async fn the_same_key_twice_is_one_rollout() {
             assert_eq!(status, 202, "{answer}");
             return answer["id"].clone();
         }
-        let wait_s = answer["retry_after_seconds"].as_u64().expect("it says when");
+        // API Gateway itself says no time.
+        let wait_s = answer["retry_after_seconds"].as_u64().unwrap_or(1);
         tokio::time::sleep(Duration::from_secs(wait_s)).await;
     };
     let ids = tokio::join!(ask(), ask());
