@@ -1,5 +1,6 @@
 //! What `ghfleet` is asked, and how it ends.
 
+use crate::cost::CostArgs;
 use crate::explain::ExplainArgs;
 use crate::finish::{Failure, Finished};
 use crate::instance::{MachineArgs, ShellArgs};
@@ -61,6 +62,7 @@ enum Command {
     Drain(DrainArgs),
     Cleanup(CleanupArgs),
     RefreshSecrets(RefreshSecretsArgs),
+    Cost(CostArgs),
     Machine(MachineArgs),
     Shell(ShellArgs),
     Simulate(Simulate),
@@ -98,6 +100,7 @@ impl Cli {
             Command::Drain(args) => args.run(),
             Command::Cleanup(args) => args.run(),
             Command::RefreshSecrets(args) => args.run(),
+            Command::Cost(args) => args.run(),
             Command::Machine(args) => args.run(),
             Command::Shell(args) => args.run(),
             Command::Simulate(args) => finished(args.run()),

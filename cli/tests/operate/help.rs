@@ -1,6 +1,6 @@
 use crate::support::{ghfleet, run};
 
-const COMMANDS: [&str; 19] = [
+const COMMANDS: [&str; 20] = [
     "status",
     "explain",
     "scale",
@@ -13,6 +13,7 @@ const COMMANDS: [&str; 19] = [
     "drain",
     "cleanup",
     "refresh-secrets",
+    "cost",
     "machine",
     "shell",
     "simulate",

@@ -1,6 +1,7 @@
 //! The built `ghfleet` against a small server that answers as the fleet's API does, well and badly.
 
 mod connection;
+mod cost;
 mod documents;
 mod explain;
 mod fixture;

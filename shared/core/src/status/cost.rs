@@ -38,7 +38,9 @@ pub struct Cost {
 }
 
 impl Cost {
-    pub(super) fn of(prices: &Prices, instances: u32, min: u32, max: u32) -> Cost {
+    /// The cost of so many instances, and of the bounds.
+    #[must_use]
+    pub fn of(prices: &Prices, instances: u32, min: u32, max: u32) -> Cost {
         Cost {
             currency: "USD",
             instances,
