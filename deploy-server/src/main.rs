@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
+use deploy_server::cleanup::clean_files;
 use deploy_server::cli::{self, Command, Instead};
 use deploy_server::serve::serve;
 use fleet_protocol::exit_code::ExitCode as Code;
@@ -22,8 +23,15 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return complain(&format!("cannot start: {error}"), Code::Failed.code()),
     };
-    if !matches!(parsed.command, Command::Serve) {
-        return ExitCode::from(runtime.block_on(cli::run(parsed, &env)));
+    match parsed.command {
+        Command::Serve => {}
+        Command::CleanFiles => {
+            return match runtime.block_on(clean_files(&env)) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => complain(&error.to_string(), error.exit_code().code()),
+            };
+        }
+        _ => return ExitCode::from(runtime.block_on(cli::run(parsed, &env))),
     }
     tracing_subscriber::fmt().json().flatten_event(true).with_writer(io::stderr).init();
     match runtime.block_on(serve(env)) {

@@ -8,8 +8,8 @@ use tokio::process::Command;
 
 use super::Target;
 
-const NAME: &str = "journal";
-const LONGEST: Duration = Duration::from_secs(60);
+pub(super) const NAME: &str = "journal";
+pub(super) const LONGEST: Duration = Duration::from_secs(60);
 
 /// Removes archived journal files older than three days.
 pub(super) async fn vacuum(journalctl: &Path, dry_run: bool) -> Target {

@@ -15,7 +15,12 @@
 //! for 48). An image in the keep-set stays whatever its age, so a rollback always finds what it
 //! needs. Every target plans first, as a pure function of what it saw, and acts on the plan; a dry
 //! run stops there. A target that fails does not stop the others. The caller holds the deploy lock.
+//!
+//! The last four are the work of another process, because they need more privileges than all the
+//! rest of the server.
 
+mod ask;
+mod clean_files;
 mod files;
 mod images;
 mod journal;
@@ -24,17 +29,20 @@ mod open_files;
 mod record;
 mod sweep;
 mod volumes;
+mod wire;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::clock::now_ms;
+use crate::config::Strings;
 use crate::docker::Engine;
 
-pub use sweep::Progress;
+pub use ask::Progress;
+pub use clean_files::clean_files;
 
 const HOUR_MS: i64 = 60 * 60 * 1000;
 const IMAGE_AGE_MS: i64 = 72 * HOUR_MS;
@@ -48,49 +56,81 @@ const LONGEST_WORDS: usize = 400;
 /// inventory.
 const KEPT_SHOWN: usize = 20;
 
-/// Where to clean, and whether to.
+/// How to clean, and whether to.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Plan and report, change nothing.
     pub dry_run: bool,
+    /// Where every run is written down.
+    pub log_file: PathBuf,
+    /// Ages of images are counted back from here, in milliseconds since 1970.
+    pub now_ms: i64,
+    /// How long each target of files may take, at most 120 s; what is left is the next run's.
+    pub files_within: Duration,
+    /// Where the run before stopped, and whether this one has to.
+    pub progress: Progress,
+    /// Where systemd starts the process that cleans files. It has its own folders then.
+    pub files_socket: Option<PathBuf>,
+    /// What is started as that process where there is no such socket.
+    pub program: PathBuf,
+    /// Where such a process works.
+    pub folders: Folders,
+}
+
+/// Where files are cleaned. No request names a path.
+#[derive(Debug, Clone)]
+pub struct Folders {
     /// `/tmp` of the host.
     pub tmp: PathBuf,
     /// The log folder of the services.
     pub logs: PathBuf,
-    /// Where every run is written down.
-    pub log_file: PathBuf,
-    /// Where the kernel shows which files are open.
-    pub proc: PathBuf,
     /// The program that empties the journal.
     pub journalctl: PathBuf,
-    /// Ages are counted back from here, in milliseconds since 1970.
-    pub now_ms: i64,
-    /// How long each target of files may take; what is left is the next run's.
-    pub files_within: Duration,
-    /// Where the run before stopped, and whether this one has to.
-    pub progress: Progress,
+}
+
+const TMP: &str = "GH_CLEANUP_TMP_DIR";
+const LOGS: &str = "GH_LOG_DIR";
+const JOURNALCTL: &str = "GH_CLEANUP_JOURNALCTL";
+
+fn given(env: &Strings, name: &str) -> Option<PathBuf> {
+    env.get(name).filter(|path| !path.is_empty()).map(PathBuf::from)
 }
 
 impl Options {
-    /// The defaults, with `GH_CLEANUP_TMP_DIR`, `GH_LOG_DIR`, `GH_CLEANUP_LOG` and
-    /// `GH_CLEANUP_JOURNALCTL` in place of the paths they name. No request can name a path.
+    /// The defaults, with `GH_CLEANUP_LOG`, `GH_CLEANUP_SOCKET` and those of [`Folders`].
     #[must_use]
-    pub fn from_env(env: &BTreeMap<String, String>) -> Self {
-        let path = |name: &str, default: &str| {
-            let given = env.get(name).map(String::as_str).filter(|path| !path.is_empty());
-            PathBuf::from(given.unwrap_or(default))
-        };
+    pub fn from_env(env: &Strings) -> Self {
         Self {
             dry_run: false,
-            tmp: path("GH_CLEANUP_TMP_DIR", "/tmp"),
-            logs: path("GH_LOG_DIR", "/opt/ghosthands/logs"),
-            log_file: path("GH_CLEANUP_LOG", "/var/log/gh-disk-cleanup.log"),
-            proc: PathBuf::from("/proc"),
-            journalctl: path("GH_CLEANUP_JOURNALCTL", "/usr/bin/journalctl"),
+            log_file: given(env, "GH_CLEANUP_LOG")
+                .unwrap_or_else(|| "/var/log/gh-disk-cleanup.log".into()),
             now_ms: now_ms(),
             files_within: FILES_WITHIN,
             progress: Progress::default(),
+            files_socket: given(env, "GH_CLEANUP_SOCKET"),
+            // This program, also where another version has taken its place on the disk.
+            program: "/proc/self/exe".into(),
+            folders: Folders::from_env(env),
         }
+    }
+}
+
+impl Folders {
+    /// The defaults, with `GH_CLEANUP_TMP_DIR`, `GH_LOG_DIR` and `GH_CLEANUP_JOURNALCTL` in place
+    /// of the paths they name.
+    #[must_use]
+    pub fn from_env(env: &Strings) -> Self {
+        let path = |name, default: &str| given(env, name).unwrap_or_else(|| default.into());
+        Self {
+            tmp: path(TMP, "/tmp"),
+            logs: path(LOGS, "/opt/ghosthands/logs"),
+            journalctl: path(JOURNALCTL, "/usr/bin/journalctl"),
+        }
+    }
+
+    /// The variables that say the same to another process.
+    fn variables(&self) -> [(&'static str, &Path); 3] {
+        [(TMP, &self.tmp), (LOGS, &self.logs), (JOURNALCTL, &self.journalctl)]
     }
 }
 
@@ -130,17 +170,17 @@ pub struct Report {
 }
 
 /// What became of one target.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Target {
     /// Its name.
-    pub target: &'static str,
+    pub target: String,
     /// Bytes of disk; `null` where the engine did not say in time how much it was.
     pub freed_bytes: Option<u64>,
     /// Things removed or compressed.
     pub count: u64,
     /// Things that look like they should go and stay, with the reason; at most twenty.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub kept: Vec<Retained>,
     /// Why the target was not finished. What it did until then is counted.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -151,7 +191,7 @@ pub struct Target {
 }
 
 /// Something that stays.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Retained {
     /// What.
     pub item: String,
@@ -160,15 +200,15 @@ pub struct Retained {
 }
 
 impl Target {
-    fn new(target: &'static str) -> Self {
-        Self { target, freed_bytes: Some(0), ..Self::default() }
+    fn new(target: &str) -> Self {
+        Self { target: target.to_owned(), freed_bytes: Some(0), ..Self::default() }
     }
 
-    fn failed(target: &'static str, error: impl Into<String>) -> Self {
+    fn failed(target: &str, error: impl Into<String>) -> Self {
         Self { error: Some(printable(&error.into())), ..Self::new(target) }
     }
 
-    fn skipped(target: &'static str, reason: impl Into<String>) -> Self {
+    fn skipped(target: &str, reason: impl Into<String>) -> Self {
         Self { skipped: Some(reason.into()), ..Self::new(target) }
     }
 
@@ -228,12 +268,7 @@ impl Report {
 /// Cleans the host and writes the report to the log file.
 pub async fn run(engine: &Engine, options: &Options, keep: &KeepSet) -> Report {
     let mut targets = docker_targets(engine, options, keep).await;
-    let files = options.clone();
-    let done = tokio::task::spawn_blocking(move || file_targets(&files)).await;
-    targets.extend(done.unwrap_or_else(|_| {
-        FILE_TARGETS.map(|target| Target::failed(target, "the cleanup of files panicked")).to_vec()
-    }));
-    targets.push(journal::vacuum(&options.journalctl, options.dry_run).await);
+    targets.extend(ask::targets(options).await);
     let report = Report {
         dry_run: options.dry_run,
         freed_bytes: targets
@@ -264,30 +299,6 @@ async fn docker_targets(engine: &Engine, options: &Options, keep: &KeepSet) -> V
     targets.push(volumes::clean_build_cache(engine, &seen, options).await);
     targets.push(volumes::clean(engine, &seen, options).await);
     targets
-}
-
-fn file_targets(options: &Options) -> Vec<Target> {
-    let open = match open_files::OpenFiles::scan(&options.proc) {
-        Ok(open) => open,
-        // Which files are open is unknown, so none is known to be closed.
-        Err(error) => {
-            return FILE_TARGETS.map(|target| Target::failed(target, error.as_str())).to_vec();
-        }
-    };
-    let clean = |target, root, age_ms, plan, act| {
-        let rule = files::AgeRule { now_ms: options.now_ms, age_ms };
-        let work = sweep::Work { rule, open: &open, plan, act };
-        sweep::clean(target, root, options.dry_run, options.files_within, &options.progress, &work)
-    };
-    let delete = |target, root, age_ms| {
-        clean(target, root, age_ms, files::plan, |folder, entry, _| files::remove(folder, entry))
-    };
-    let [tmp, deleted, compressed] = FILE_TARGETS;
-    vec![
-        delete(tmp, &options.tmp, TMP_AGE_MS),
-        delete(deleted, &options.logs, LOG_DELETE_AGE_MS),
-        clean(compressed, &options.logs, LOG_COMPRESS_AGE_MS, logs::plan, logs::compress),
-    ]
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ pub(super) fn text(report: &Report) -> String {
     let verb = if report.dry_run { "would remove" } else { "removed" };
     let mut out = String::new();
     for target in &report.targets {
-        let name = target.target;
+        let name = &target.target;
         let line = match (&target.skipped, &target.error) {
             (Some(reason), _) => format!("{name}: skipped: {reason}"),
             (None, error) => {

@@ -1,13 +1,12 @@
 //! The walk: acts while it lists, so that it needs the same memory for a million files as for ten,
 //! and goes on where an earlier one was stopped.
 
-use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, openat, statat};
@@ -16,20 +15,22 @@ use rustix::io::Errno;
 use super::Target;
 use super::files::{AgeRule, Entry, FilePlan, FileResult, is_mount_point};
 use super::open_files::OpenFiles;
+use super::wire::Places;
 
 /// Deeper trees are reported, not descended into: each level holds two file descriptors.
 const DEEPEST: usize = 64;
+/// So many levels the place has at which a run stops: those below the root, and the root.
+pub(super) const MOST_LEVELS: usize = DEEPEST + 1;
 /// Files that are looked at before any of them is acted on; at least so many in every run.
 const BATCH: usize = 1024;
 /// One file may not use up the time of all the others, run after run.
 const LONGEST_FILE: Duration = Duration::from_secs(30);
 
-/// When the work on files has to stop, and where it stopped. Clones share the same.
-#[derive(Debug, Clone, Default)]
-pub struct Progress {
-    stop: Arc<AtomicBool>,
-    /// By target: for each level of folders, from which place of its listing the next run goes on.
-    places: Arc<Mutex<BTreeMap<&'static str, Vec<i64>>>>,
+/// Whether the work on files has to stop, and where it stopped.
+#[derive(Debug, Default)]
+pub(super) struct Course {
+    pub(super) stop: Arc<AtomicBool>,
+    pub(super) places: Places,
 }
 
 /// Tells a copy when to give up.
@@ -39,28 +40,15 @@ pub(super) struct Limit {
     until: Instant,
 }
 
+/// What is done to one file.
+pub(super) type Act = fn(BorrowedFd<'_>, &Entry, &Limit) -> FileResult;
+
 /// What to do with a batch, and how to do it to one file.
 pub(super) struct Work<'a> {
     pub(super) rule: AgeRule,
     pub(super) open: &'a OpenFiles,
     pub(super) plan: fn(Vec<Entry>, AgeRule, &OpenFiles) -> FilePlan,
-    pub(super) act: fn(BorrowedFd<'_>, &Entry, &Limit) -> FileResult,
-}
-
-impl Progress {
-    /// The server ends: whatever is being done to files stops at the next opportunity.
-    pub fn stop(&self) {
-        self.stop.store(true, Ordering::Relaxed);
-    }
-
-    fn take(&self, target: &str) -> Vec<i64> {
-        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
-        places.remove(target).unwrap_or_default()
-    }
-
-    fn put(&self, target: &'static str, place: Vec<i64>) {
-        self.places.lock().unwrap_or_else(PoisonError::into_inner).insert(target, place);
-    }
+    pub(super) act: Act,
 }
 
 impl Limit {
@@ -81,13 +69,13 @@ impl Limit {
 }
 
 /// Walks `root`, plans batch by batch, and acts on the plan unless this is a dry run. It ends after
-/// `within` or when `progress` says so, and the next run goes on there.
+/// `within` or when `course` says so, and the next run goes on there.
 pub(super) fn clean(
-    target: &'static str,
+    target: &str,
     root: &Path,
     dry_run: bool,
     within: Duration,
-    progress: &Progress,
+    course: &mut Course,
     work: &Work<'_>,
 ) -> Target {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -106,23 +94,27 @@ pub(super) fn clean(
         }
         Err(errno) => return Target::failed(target, format!("{}: {errno}", root.display())),
     };
+    // A dry run does nothing, and so comes no further either.
+    let resume = if dry_run { None } else { course.places.remove(target) };
     let mut sweep = Sweep {
         target: Target::new(target),
         device,
         began: Instant::now(),
         within,
         dry_run,
-        resume: if dry_run { Vec::new() } else { progress.take(target) },
+        resume: resume.unwrap_or_default(),
         place: Vec::new(),
         looked_at: 0,
         left_folder: false,
-        progress,
+        stop: &course.stop,
         work,
     };
-    if sweep.folder(folder, root, 0).is_break() && !dry_run {
-        progress.put(target, std::mem::take(&mut sweep.place));
+    let flow = sweep.folder(folder, root, 0);
+    let Sweep { target: done, place, .. } = sweep;
+    if flow.is_break() && !dry_run {
+        course.places.insert(target.to_owned(), place);
     }
-    sweep.target
+    done
 }
 
 struct Sweep<'a> {
@@ -138,7 +130,7 @@ struct Sweep<'a> {
     looked_at: u64,
     /// The entry just read was a folder that is done.
     left_folder: bool,
-    progress: &'a Progress,
+    stop: &'a Arc<AtomicBool>,
     work: &'a Work<'a>,
 }
 
@@ -267,7 +259,7 @@ impl Sweep<'_> {
                 self.target.add(entry.freed());
                 continue;
             }
-            if self.progress.stop.load(Ordering::Relaxed) {
+            if self.stop.load(Ordering::Relaxed) {
                 return;
             }
             match is_mount_point(folder.as_fd(), &entry.name) {
@@ -284,7 +276,7 @@ impl Sweep<'_> {
             }
             // What comes too late for this run is given up at once, and is the next one's.
             let until = (self.began + self.within).min(Instant::now() + LONGEST_FILE);
-            let limit = Limit { stop: Arc::clone(&self.progress.stop), until };
+            let limit = Limit { stop: Arc::clone(self.stop), until };
             let path = join(path, &entry.name);
             match (self.work.act)(folder.as_fd(), entry, &limit) {
                 Ok(Some(freed)) => self.target.add(freed),
@@ -298,7 +290,7 @@ impl Sweep<'_> {
 
     fn check(&mut self, path: &Path) -> Flow {
         let looked_at = self.looked_at;
-        if self.progress.stop.load(Ordering::Relaxed) {
+        if self.stop.load(Ordering::Relaxed) {
             self.target.fail(format!(
                 "stopped in {} after {looked_at} entries because the server ends",
                 path.display()

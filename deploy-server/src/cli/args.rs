@@ -25,6 +25,7 @@ Usage: deploy-server <command> [options]
   cleanup                     free disk space                 [--dry-run]
   refresh-secrets             read Secrets Manager again
   take-back                   give up an order of a rollout that waits for a job
+  clean-files                 the part of a cleanup that deletes other people's files (the server or systemd starts it)
   boot-check                  before Docker starts: no container of another machine starts with it  [--docker-root DIR] [--timeout SECONDS]
   pull-secrets                write the environment file      [--environment NAME] [--file PATH] [--set NAME=VALUE]… [--timeout SECONDS]
 
@@ -72,6 +73,7 @@ pub enum Command {
     },
     TakeBack,
     PullSecrets(PullArgs),
+    CleanFiles,
     BootCheck {
         docker_root: PathBuf,
         patience: Duration,
@@ -147,6 +149,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Parsed, In
         Some("resume") => Command::Resume,
         Some("cleanup") => Command::Cleanup { dry_run: given.flag("dry-run") },
         Some("refresh-secrets") => Command::RefreshSecrets,
+        Some("clean-files") => Command::CleanFiles,
         Some("boot-check") => Command::BootCheck {
             docker_root: given.path("docker-root", "/var/lib/docker"),
             patience: given.patience()?,

@@ -37,7 +37,7 @@ pub async fn run(parsed: Parsed, env: &Strings) -> u8 {
         fleet::carry_out(&parsed.command, &socket, env).await
     } else {
         let (code, value) = match &parsed.command {
-            Command::Serve => unreachable!("the binary serves by itself"),
+            Command::Serve | Command::CleanFiles => unreachable!("the binary does it by itself"),
             Command::PullSecrets(arguments) => pull_secrets(arguments.clone(), env).await,
             Command::BootCheck { docker_root, patience } => {
                 boot_check::keep_others_down(docker_root, *patience, env).await
@@ -151,9 +151,10 @@ fn request(command: &Command) -> (&'static str, &'static str, Option<Value>) {
             ("POST", "/order", Some(body))
         }
         Command::TakeBack => ("DELETE", "/order", None),
-        Command::Serve | Command::PullSecrets(_) | Command::BootCheck { .. } => {
-            unreachable!("not a request")
-        }
+        Command::Serve
+        | Command::CleanFiles
+        | Command::PullSecrets(_)
+        | Command::BootCheck { .. } => unreachable!("not a request"),
     }
 }
 

@@ -111,10 +111,7 @@ impl Secrets {
     /// Takes over the process environment and asks Secrets Manager. A failure is returned beside
     /// the result, not instead of it: the host then works with what `pull-secrets` left.
     pub async fn at_start(process: BTreeMap<String, String>) -> (Self, Option<Error>) {
-        let copied: BTreeSet<&str> = process
-            .get(SOURCE)
-            .map(|names| names.split(',').filter(|name| !name.is_empty()).collect())
-            .unwrap_or_default();
+        let copied = copied(&process);
         let (fetched, own): (Variables, Variables) = process
             .iter()
             .filter(|(name, _)| name.as_str() != SOURCE)
@@ -202,6 +199,21 @@ impl Secrets {
         state.fetched = current;
         Ok(report)
     }
+}
+
+/// The variables of a process's environment that `pull-secrets` copied out of Secrets Manager.
+fn copied(process: &BTreeMap<String, String>) -> BTreeSet<&str> {
+    let names = process.get(SOURCE).map(|names| names.split(',')).into_iter().flatten();
+    names.filter(|name| !name.is_empty()).collect()
+}
+
+/// What the host itself says in the environment of a process that takes nothing from the
+/// application's secret; see [`host_settings`].
+#[must_use]
+pub fn own(process: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let copied = copied(process);
+    let own = process.iter().filter(|(name, _)| !copied.contains(name.as_str()));
+    own.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
 /// `own` over `fetched`; `replaced` becomes the previous deploy secret where nobody sets one and it

@@ -11,7 +11,7 @@ use deploy_server::docker::Engine;
 use deploy_server::secrets::{Error, PullArgs, Secrets, pull};
 
 use crate::support::aws::{Fake, environment};
-use crate::support::{program, strings, value};
+use crate::support::{deploy_server, program, strings, value};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -160,7 +160,8 @@ impl Disk {
             ("GH_LOG_DIR", at("logs").to_str().expect("UTF-8")),
             ("GH_CLEANUP_LOG", at("cleanup.log").to_str().expect("UTF-8")),
         ]));
-        options.journalctl = at("no-journalctl");
+        options.folders.journalctl = at("no-journalctl");
+        options.program = deploy_server();
         for name in ["tmp", "logs", "outside"] {
             fs::create_dir(at(name)).expect("a folder");
         }
@@ -234,7 +235,7 @@ async fn a_folder_of_510_000_files_is_emptied() {
     // In memory, where there is room for it: on a disk this takes minutes.
     let memory =
         tempfile::tempdir_in("/dev/shm").unwrap_or_else(|_| tempfile::tempdir().expect("a folder"));
-    disk.options.tmp = memory.path().to_owned();
+    disk.options.folders.tmp = memory.path().to_owned();
     let pattern = disk.at("pattern");
     age(&File::create(&pattern).expect("a file"));
     let folder = File::open(memory.path()).expect("a folder");
@@ -316,7 +317,7 @@ async fn a_sparse_log_of_60_gb_is_given_up() {
     assert_eq!(left.len(), 1, "the log, and nothing half done: {left:?}");
 
     // The server ends: nothing is waited for, whatever time is left.
-    disk.options.files_within = Duration::from_secs(600);
+    disk.options.files_within = Duration::from_secs(120);
     let progress = disk.options.progress.clone();
     std::thread::spawn(move || {
         std::thread::sleep(Duration::from_millis(300));
@@ -355,12 +356,7 @@ async fn a_file_name_forges_no_line_and_steers_no_terminal() {
 async fn a_disk_usage_that_does_not_come_stops_no_cleanup() {
     let mut disk = Disk::new();
     let socket = disk.at("docker.sock");
-    let listener = std::os::unix::net::UnixListener::bind(&socket).expect("a socket");
-    std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            std::thread::spawn(move || engine_without_usage(stream));
-        }
-    });
+    serve_engine_without_usage(&socket);
     disk.options.dry_run = false;
     let engine = Engine::connect(&socket);
     let keep = KeepSet::default();
@@ -371,6 +367,16 @@ async fn a_disk_usage_that_does_not_come_stops_no_cleanup() {
     assert_eq!((images.count, &images.error), (1, &None), "{}", report.text());
     assert_eq!(images.freed_bytes, None, "{}", report.text());
     assert_eq!(target(&report, "volumes").count, 1, "{}", report.text());
+}
+
+/// It has one unused image and one unused volume.
+pub(crate) fn serve_engine_without_usage(socket: &Path) {
+    let listener = std::os::unix::net::UnixListener::bind(socket).expect("a socket");
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            std::thread::spawn(move || engine_without_usage(stream));
+        }
+    });
 }
 
 fn engine_without_usage(mut stream: std::os::unix::net::UnixStream) {

@@ -6,7 +6,7 @@ use deploy_server::cleanup::{self, KeepSet, Options, Report, Target};
 use deploy_server::clock::now_ms;
 
 use crate::support::docker::Docker;
-use crate::support::strings;
+use crate::support::{deploy_server, strings};
 
 const HOUR_MS: i64 = 60 * 60 * 1000;
 
@@ -50,7 +50,8 @@ async fn only_what_nobody_needs_goes() {
         ("GH_LOG_DIR", &path("logs")),
         ("GH_CLEANUP_LOG", &path("log")),
     ]));
-    options.journalctl = folder.path().join("no-journalctl");
+    options.program = deploy_server();
+    options.folders.journalctl = folder.path().join("no-journalctl");
     options.now_ms = now;
     let engine = docker.engine();
 

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use deploy_server::cleanup::{self, KeepSet, Options, Report, Target};
 use deploy_server::docker::Engine;
 
-use crate::support::strings;
+use crate::support::{deploy_server, strings};
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
@@ -23,12 +23,13 @@ impl Host {
     fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let at = |name: &str| folder.path().join(name);
-        let options = Options::from_env(&strings(&[
+        let mut options = Options::from_env(&strings(&[
             ("GH_CLEANUP_TMP_DIR", at("tmp").to_str().expect("UTF-8")),
             ("GH_LOG_DIR", at("logs").to_str().expect("UTF-8")),
             ("GH_CLEANUP_LOG", at("cleanup.log").to_str().expect("UTF-8")),
             ("GH_CLEANUP_JOURNALCTL", at("journalctl").to_str().expect("UTF-8")),
         ]));
+        options.program = deploy_server();
         fs::create_dir(at("tmp")).expect("a folder");
         fs::create_dir(at("logs")).expect("a folder");
         Self { folder, options }
@@ -96,8 +97,8 @@ async fn links_lead_nowhere() {
 async fn a_root_that_is_a_link_is_refused() {
     let mut host = Host::new();
     let outside = host.file("outside/precious", 999 * HOUR, b"x");
-    host.options.tmp = host.folder.path().join("linked");
-    symlink(host.folder.path().join("outside"), &host.options.tmp).expect("a link");
+    host.options.folders.tmp = host.folder.path().join("linked");
+    symlink(host.folder.path().join("outside"), &host.options.folders.tmp).expect("a link");
     let report = host.run().await;
     assert!(outside.exists());
     assert!(target(&report, "tmp_files").error.as_ref().expect("refused").contains("link"));
@@ -272,7 +273,7 @@ async fn every_run_is_written_down() {
 #[tokio::test]
 async fn what_is_not_there_is_skipped_with_a_reason() {
     let host = Host::new();
-    fs::remove_dir(&host.options.logs).expect("the folder");
+    fs::remove_dir(&host.options.folders.logs).expect("the folder");
     let report = host.run().await;
     for name in ["logs_deleted", "logs_compressed", "journal"] {
         let target = target(&report, name);
@@ -286,7 +287,7 @@ async fn the_journal_is_emptied_by_journalctl() {
     let script = |body: &str| {
         let draft = host.folder.path().join("draft");
         fs::write(&draft, body).expect("a script");
-        install(&draft, &host.options.journalctl);
+        install(&draft, &host.options.folders.journalctl);
     };
     script(
         "#!/bin/sh\necho \"Deleted archived journal /var/log/journal/x/a.journal (8.0M).\" >&2\n[ \"$*\" = '--vacuum-time=3d --no-pager' ]\n",

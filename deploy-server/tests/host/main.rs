@@ -4,6 +4,7 @@
 #![expect(clippy::print_stderr, reason = "a test that cannot run says why")]
 
 mod attacks;
+mod clean_files;
 mod cleanup_docker;
 mod cleanup_files;
 mod control_socket;

@@ -87,7 +87,7 @@ fn the_unit_may_write_where_the_server_writes() {
     let options = deploy_server::cleanup::Options::from_env(&Default::default());
     let writable =
         unit.lines().find_map(|line| line.strip_prefix("ReadWritePaths=")).expect("a list");
-    for path in [&options.tmp, &options.logs, &options.log_file] {
+    for path in [&options.folders.tmp, &options.folders.logs, &options.log_file] {
         let covered = writable
             .split(' ')
             .map(|folder| folder.trim_start_matches('-'))

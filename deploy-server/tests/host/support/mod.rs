@@ -52,6 +52,11 @@ impl Drop for Daemon {
     }
 }
 
+/// The program under test.
+pub(crate) fn deploy_server() -> PathBuf {
+    PathBuf::from(env!("CARGO_BIN_EXE_deploy-server"))
+}
+
 /// The program that a shell would find.
 pub(crate) fn in_path(program: &str) -> Option<PathBuf> {
     let folders = std::env::var_os("PATH")?;
