@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Puts deploy-server on this host: the binary, its units, socket and timer, log rotation. Running it
-# again updates what changed and restarts the server only then. Needs root.
+# Puts deploy-server on this host: the binary, its units, sockets and timer, log rotation. Running
+# it again updates what changed and restarts the server only then. Needs root.
 #
 #   host/install.sh BINARY            on this host
 #   host/install.sh BINARY --root DIR into a folder (a machine image, a test): nothing is started
@@ -48,8 +48,8 @@ put() {
 "$binary" --version >/dev/null || { echo "install: $binary does not run on this host" >&2; exit 70; }
 
 for unit in deploy-server.socket deploy-server.service ghosthands-secrets.service \
-  ghosthands-cleanup.service ghosthands-cleanup.timer ghosthands-metadata-firewall.service \
-  ghosthands-boot-check.service; do
+  ghosthands-cleanup.service ghosthands-cleanup.timer ghosthands-files.socket \
+  ghosthands-files@.service ghosthands-metadata-firewall.service ghosthands-boot-check.service; do
   put 644 "$here/$unit" "/etc/systemd/system/$unit"
 done
 put 755 "$here/metadata-firewall" /usr/local/lib/ghosthands/metadata-firewall
@@ -66,6 +66,7 @@ if [ -n "$root" ]; then
   ln -sfn ../deploy-server.service "$wanted/multi-user.target.wants/deploy-server.service"
   ln -sfn ../ghosthands-secrets.service "$wanted/multi-user.target.wants/ghosthands-secrets.service"
   ln -sfn ../deploy-server.socket "$wanted/sockets.target.wants/deploy-server.socket"
+  ln -sfn ../ghosthands-files.socket "$wanted/sockets.target.wants/ghosthands-files.socket"
   ln -sfn ../ghosthands-cleanup.timer "$wanted/timers.target.wants/ghosthands-cleanup.timer"
   mkdir -p "$wanted/docker.service.wants"
   ln -sfn ../ghosthands-boot-check.service "$wanted/docker.service.wants/ghosthands-boot-check.service"

@@ -56,7 +56,8 @@ cat >"$stage/DEBIAN/prerm" <<'PRERM'
 set -e
 if [ "$1" = remove ] && [ -d /run/systemd/system ]; then
   systemctl disable --now ghosthands-cleanup.timer deploy-server.socket deploy-server.service \
-    ghosthands-secrets.service ghosthands-metadata-firewall.service ghosthands-boot-check.service
+    ghosthands-files.socket ghosthands-secrets.service ghosthands-metadata-firewall.service \
+    ghosthands-boot-check.service
 fi
 PRERM
 chmod 755 "$stage/DEBIAN/postinst" "$stage/DEBIAN/prerm"

@@ -192,6 +192,7 @@ def test_the_firewall_is_up_before_the_server_and_the_old_cron_entry_is_gone(mac
     assert started == [
         "systemctl restart ghosthands-metadata-firewall.service",
         "systemctl start deploy-server.socket",
+        "systemctl restart ghosthands-files.socket",
         "systemctl restart deploy-server.service",
         "systemctl start ghosthands-cleanup.timer",
     ]

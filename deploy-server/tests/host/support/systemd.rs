@@ -58,8 +58,11 @@ impl Systemd {
         let mut target = "[Unit]\nDefaultDependencies=no\nWants=".to_owned();
         for (name, text) in units {
             fs::write(at("units").join(name), text).expect("a unit");
-            target.push_str(name);
-            target.push(' ');
+            // A template has no process of its own.
+            if !name.contains("@.") {
+                target.push_str(name);
+                target.push(' ');
+            }
         }
         target.push('\n');
         fs::write(at("units/test.target"), target).expect("a unit");
