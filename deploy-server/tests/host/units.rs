@@ -1,6 +1,7 @@
 //! The units, the timer, the rotation and the installer, as their own tools see them.
 
 use std::fs;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -97,6 +98,50 @@ fn the_units_may_write_where_their_programs_write_and_nowhere_else() {
     let rotation =
         fs::read_to_string(host().join("gh-disk-cleanup.logrotate")).expect("the rotation");
     assert!(rotation.starts_with(options.log_file.to_str().expect("UTF-8")));
+}
+
+/// Whatever one machine can have for an address, and no more.
+#[test]
+fn the_server_may_talk_to_every_single_address() {
+    let unit = fs::read_to_string(host().join("deploy-server.service")).expect("the unit");
+    let lists = unit.lines().filter_map(|line| line.strip_prefix("IPAddressAllow="));
+    let allowed: Vec<(IpAddr, u32)> = lists
+        .flat_map(str::split_whitespace)
+        .map(|range| {
+            let (address, length) = range.split_once('/').expect("a range");
+            (address.parse().expect("an address"), length.parse().expect("a length"))
+        })
+        .collect();
+    let bits = |address| match address {
+        IpAddr::V4(address) => (u128::from(address.to_bits()) << 96, true),
+        IpAddr::V6(address) => (address.to_bits(), false),
+    };
+    let is_allowed = |address: &str| {
+        let (address, is_v4) = bits(address.parse().expect("an address"));
+        allowed.iter().any(|(range, length)| {
+            let (range, range_is_v4) = bits(*range);
+            range_is_v4 == is_v4 && (range ^ address).leading_zeros() >= *length
+        })
+    };
+    for one in [
+        "0.0.0.0",
+        "10.1.2.3",
+        "127.0.0.1",
+        "169.254.169.254",
+        "172.31.255.255",
+        "203.0.113.9",
+        "223.255.255.255",
+        "::1",
+        "64:ff9b::a00:1",
+        "2600:1f18::1",
+        "fd00:ec2::254",
+        "fe80::1",
+    ] {
+        assert!(is_allowed(one), "{one}");
+    }
+    for many in ["224.0.0.251", "239.1.2.3", "255.255.255.255", "ff02::1", "ff0e::1"] {
+        assert!(!is_allowed(many), "{many}");
+    }
 }
 
 #[test]
