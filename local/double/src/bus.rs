@@ -39,6 +39,8 @@ struct Schedule {
     every: Duration,
     next: Timestamp,
     function: String,
+    /// What the function gets in place of the scheduled event.
+    input: Option<Value>,
 }
 
 #[derive(Debug)]
@@ -109,6 +111,7 @@ impl Bus {
         name: &str,
         expression: &str,
         function: &str,
+        input: Option<Value>,
         now: Timestamp,
     ) -> Result<(), ScheduleError> {
         let every = parse_rate(expression)
@@ -119,6 +122,7 @@ impl Bus {
             every,
             next: now + every,
             function: function.to_owned(),
+            input,
         });
         Ok(())
     }
@@ -154,15 +158,17 @@ impl Bus {
     pub(crate) fn take_due(&mut self, now: Timestamp) -> Vec<Delivery> {
         let mut fired = Vec::new();
         for schedule in self.schedules.iter_mut().filter(|s| s.next <= now) {
-            fired.push((schedule.name.clone(), schedule.function.clone(), schedule.next));
+            let input = schedule.input.clone();
+            fired.push((schedule.name.clone(), schedule.function.clone(), input, schedule.next));
             // A clock that jumped over several intervals fires once, as EventBridge does.
             while schedule.next <= now {
                 schedule.next += schedule.every;
             }
         }
-        for (name, function, at) in fired {
+        for (name, function, input, at) in fired {
             let rule = format!("arn:aws:events:{}:{}:rule/{name}", self.region, self.account);
             let event = self.envelope("aws.events", "Scheduled Event", at, &[rule], json!({}));
+            let event = input.unwrap_or(event);
             self.disturbed(&function, "Scheduled Event", event.to_string().into_bytes(), now);
         }
         let (mut due, later): (Vec<_>, Vec<_>) =
@@ -492,7 +498,7 @@ mod tests {
         let start: Timestamp = "2026-01-01T00:00:00Z".parse().expect("a time");
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut bus = Bus::new("us-east-1", "000000000000", 1);
-        bus.schedule("tick", "rate(1 minute)", "f", start).expect("a rate");
+        bus.schedule("tick", "rate(1 minute)", "f", None, start).expect("a rate");
         assert!(bus.take_due(at(59)).is_empty());
         let due = bus.take_due(at(60));
         assert_eq!(due.len(), 1);

@@ -188,13 +188,16 @@ struct NewSchedule {
     name: String,
     rate: String,
     function: String,
+    input: Option<Value>,
 }
 
 async fn schedule(State(account): App, Json(new): Json<NewSchedule>) -> Response {
     if account.function(&new.function).is_none() {
         return unknown_function(&new.function);
     }
-    match account.with_bus(|bus, now| bus.schedule(&new.name, &new.rate, &new.function, now)) {
+    match account
+        .with_bus(|bus, now| bus.schedule(&new.name, &new.rate, &new.function, new.input, now))
+    {
         Ok(()) => Json(json!({})).into_response(),
         Err(error) => refuse(StatusCode::BAD_REQUEST, error),
     }

@@ -260,7 +260,22 @@ impl Double {
     /// The expression or the function is unknown.
     pub fn schedule(&self, name: &str, rate: &str, function: &str) -> Result<(), ScheduleError> {
         self.known(function)?;
-        self.account.with_bus(|bus, now| bus.schedule(name, rate, function, now))
+        self.account.with_bus(|bus, now| bus.schedule(name, rate, function, None, now))
+    }
+
+    /// The same with an event of one's own, the target's constant `Input`.
+    ///
+    /// # Errors
+    /// As [`Double::schedule`].
+    pub fn schedule_input(
+        &self,
+        name: &str,
+        rate: &str,
+        function: &str,
+        input: Value,
+    ) -> Result<(), ScheduleError> {
+        self.known(function)?;
+        self.account.with_bus(|bus, now| bus.schedule(name, rate, function, Some(input), now))
     }
 
     /// Invokes a function on every event of this source and type.

@@ -37,6 +37,11 @@ async fn a_virtual_day_of_schedules_passes_at_once_and_in_order() {
     let first = &events[0]["got"];
     assert_eq!(first["detail-type"], "Scheduled Event");
     assert_eq!(first["resources"][0], "arn:aws:events:us-east-1:000000000000:rule/every-minute");
+    let own = serde_json::json!({ "source": "ghosthands.schedule", "detail-type": "Survey" });
+    double.schedule_input("own", "rate(1 hour)", "tick", own.clone()).expect("a rate");
+    double.schedule("every-minute", "rate(1 day)", "tick").expect("a rate");
+    double.advance(Duration::from_secs(3600)).await.expect("a manual clock");
+    eventually("an event of one's own", || got(&function).iter().any(|e| e["got"] == own)).await;
     assert!(double.schedule("x", "rate(1 minutes)", "tick").is_err());
     assert!(double.schedule("x", "rate(1 minute)", "nobody").is_err());
 }
