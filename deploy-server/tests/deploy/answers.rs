@@ -178,12 +178,15 @@ fn golden_refusals() {
 }
 
 #[test]
-fn the_previous_secret_is_valid_during_a_rotation() {
+fn the_previous_secret_and_that_of_atm_are_valid() {
     let mut host = Host::new();
     let old = "the-secret-before-this-one";
     host.env.insert("GH_DEPLOY_SECRET_PREVIOUS".to_owned(), old.to_owned());
+    // As VALET and ATM name it.
+    let atm = "the-secret-by-its-other-name";
+    host.env.insert("ATM_DEPLOY_SECRET".to_owned(), atm.to_owned());
     host.start();
-    for secret in [SECRET, old] {
+    for secret in [SECRET, old, atm] {
         let reply =
             http::send(host.port, "POST", "/rollback", &[("X-Deploy-Secret", secret)], None);
         assert_eq!(reply.status, 409, "{reply:?}");

@@ -114,6 +114,7 @@ fn what_the_engine_cannot_delete_keeps_no_service_down() {
     let filter = format!("name=^/?{}-worker.leftover-", host.name);
     let names = || host.engine.docker(&["ps", "-a", "--filter", &filter, "--format", "{{.Names}}"]);
     assert!(!names().is_empty(), "they are set aside");
+    assert!(host.log().contains("it is set aside under this name"), "{}", host.log());
 
     host.kill();
     host.env.insert("DOCKER_SOCKET".to_owned(), host.engine.socket.display().to_string());
@@ -253,6 +254,29 @@ fn a_bootstrap_that_fails_is_tried_again_and_says_so() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(13), "{said}");
     assert!(said.contains("bootstrap: try 1 failed (") && said.contains("gave up"), "{said}");
+}
+
+#[test]
+fn a_bootstrap_beside_other_work_goes_on_until_the_host_has_its_worker() {
+    let host = Host::running_with("v1", &[("GH_DEPLOY_DRAIN_SECONDS", "60")]);
+    host.worker("POST", "/test/job");
+    std::thread::scope(|scope| {
+        // It holds the host's lock until the job ends.
+        let deploy = scope.spawn(|| host.deploy("v2"));
+        until("the deploy waits", Duration::from_secs(30), || {
+            (!host.get("/health").json()["operation"].is_null()).then_some(())
+        });
+        let boot = scope.spawn(|| host.cli(&["bootstrap", "--tag", "v1", "--timeout", "60"]));
+        std::thread::sleep(Duration::from_secs(2));
+        assert!(!boot.is_finished(), "one try is not all");
+        host.worker("POST", "/test/done");
+        assert_eq!(deploy.join().expect("it answers").status, 200);
+        let output = boot.join().expect("it ends");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{said}");
+        assert!(said.contains("bootstrap: try 1 failed ("), "{said}");
+    });
+    host.assert_serves("v1");
 }
 
 /// The new API answers, and dies while the new worker is at work already: the old API comes back at

@@ -155,6 +155,25 @@ const GROUP: &str = "<member><AutoScalingGroupName>asg</AutoScalingGroupName><Mi
     </member><member><Key>Name</Key><Value>x</Value></member></Tags></member>";
 
 #[tokio::test]
+async fn a_group_whose_capacity_is_no_number_of_instances_says_so() {
+    let weighted = "<MixedInstancesPolicy><LaunchTemplate><Overrides><member><InstanceType>t3.large\
+        </InstanceType></member><member><InstanceType>t3.xlarge</InstanceType><WeightedCapacity>4\
+        </WeightedCapacity></member></Overrides></LaunchTemplate></MixedInstancesPolicy>";
+    for (more, says) in [
+        (weighted, Some("WeightedCapacity 4 of t3.xlarge")),
+        ("<DesiredCapacityType>vcpu</DesiredCapacityType>", Some("DesiredCapacityType vcpu")),
+        ("<DesiredCapacityType>units</DesiredCapacityType>", None),
+        ("", None),
+    ] {
+        let group = GROUP.replace("<MinSize>", &format!("{more}<MinSize>"));
+        let endpoint = Endpoint::start([groups(&group, "")]).await;
+        let reading = AutoScaling::new(&endpoint.aws()).describe(&asg()).await;
+        let group = reading.known().unwrap_or_else(|| panic!("{reading:?}"));
+        assert_eq!(group.not_instances.as_deref(), says);
+    }
+}
+
+#[tokio::test]
 async fn a_group_on_a_later_page_is_found_and_read_as_it_is() {
     let endpoint = Endpoint::start([groups("", "page-2"), groups(GROUP, "")]).await;
     let reading = AutoScaling::new(&endpoint.aws()).describe(&asg()).await;

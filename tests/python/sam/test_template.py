@@ -502,6 +502,15 @@ def test_only_functions_that_read_the_queue_may_read_the_databases_address():
     assert not any(action.startswith("secretsmanager:") for action in allowed("drain"))
 
 
+def test_no_role_may_delete_a_parameter_so_none_is_deleted_and_created_again():
+    """SSM asks for 30 s in between, and may read for longer what was there before."""
+    for name in ("template.yaml", "fleet.yaml"):
+        assert "DeleteParameter" not in (ROOT / name).read_text(), name
+    granted = [action for function in FUNCTIONS for action in allowed(function)]
+    assert "ssm:PutParameter" in granted
+    assert not [action for action in granted if "*" in action or "DeleteParameter" in action]
+
+
 # --- The host document
 # -------------------------------------------------------------------------------
 

@@ -116,6 +116,62 @@ async fn nothing_is_told_of_what_is_not_proven() {
     assert_eq!(news.lock().expect("not poisoned").len(), 0);
 }
 
+/// What is wrong with a body by VALET's schema, by a validator that is not ours.
+fn wrong_for_valet(body: &str) -> String {
+    let script = "import json, sys, jsonschema\n\
+        schema = json.load(open(sys.argv[1]))\n\
+        errors = jsonschema.Draft202012Validator(schema).iter_errors(json.load(sys.stdin))\n\
+        print('\\n'.join(error.message for error in errors))";
+    let schema = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/deploy/valet-webhook.schema.json");
+    let mut python = std::process::Command::new("python3")
+        .args(["-c", script, schema])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("python runs");
+    python.stdin.take().expect("piped").write_all(body.as_bytes()).expect("written");
+    let output = python.wait_with_output().expect("ends");
+    assert!(output.status.success(), "jsonschema is in the .venv that scripts/setup.sh makes");
+    String::from_utf8(output.stdout).expect("UTF-8").trim().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_news_fits_what_valet_reads_whatever_ci_gave() {
+    let (url, news) = valet(&[200]);
+    let world = world(url).await;
+    let whole = json!({
+        "image_tag": "v3", "commit_sha": "0ecc742", "commit_message": "fix: \"it\"\n\u{1F600}",
+        "branch": "main", "repository": "o/r", "run_url": "https://ci.example/runs/7",
+    });
+    // It may be told more than once of each.
+    let told = |tag: &str| {
+        let stable = world.stable();
+        stable["image_tag"] == tag && stable.get("webhook_pending").is_none()
+    };
+    let mut newest = String::new();
+    for (key, build) in [("k2", json!({ "image_tag": "v2" })), ("k3", whole)] {
+        let tag = build["image_tag"].as_str().expect("a tag").to_owned();
+        newest = world.deploy(key, build).await;
+        assert_eq!(world.ended(&newest).await["state"], "succeeded");
+        world.until("VALET took it", || told(&tag)).await;
+    }
+    let (status, body) = world.post(&format!("{ROUTES}/{newest}/rollback"), "b", json!({})).await;
+    assert_eq!(status, 202, "{body}");
+    world.until("VALET took the way back", || told("v2")).await;
+    let news = news.lock().expect("not poisoned").clone();
+    assert!(news.iter().any(|request| request.contains("ghosthands.rollback")), "{news:?}");
+    for request in &news {
+        let (_, body) = request.split_once("\r\n\r\n").expect("a request");
+        assert_eq!(wrong_for_valet(body), "", "{body}");
+        // As it was before: accepted, and then no page of VALET could show it.
+        let mut without: Value = serde_json::from_str(body).expect("JSON");
+        for field in ["commit_sha", "commit_message", "branch", "repository", "run_url"] {
+            without.as_object_mut().expect("an object").remove(field);
+        }
+        assert_eq!(wrong_for_valet(&without.to_string()).lines().count(), 5, "{without}");
+    }
+}
+
 /// What CI signs with: `openssl dgst -sha256 -hmac`.
 fn openssl_hmac(body: &str) -> String {
     let mut openssl = std::process::Command::new("openssl")
