@@ -94,7 +94,10 @@ fn machine(status: &Value, instance: &Value) -> String {
     shown += &fact("lifecycle", &format!("{}{health}{protected}", text(instance, "/lifecycle")));
     let version = match word(instance, "/version") {
         Some(tag) => format!("{tag}, proven at {}", text(instance, "/proven_at")),
-        None => "unknown: this host has proven none".to_owned(),
+        None => match word(instance, "/unproven") {
+            Some(why) => format!("unknown: {why}"),
+            None => "unknown: this host has proven none".to_owned(),
+        },
     };
     let drift = match word(status, "/versions/stable/image_tag") {
         Some(stable) if instance["drift"] == true => format!("; {stable} is stable"),

@@ -29,6 +29,7 @@ fn instance(id: &str, lifecycle: &str, version: Option<&str>, drift: Option<bool
         protected: false,
         version: version.map(text),
         proven_at: version.map(|_| text("2026-11-25T07:30:00Z")),
+        unproven: version.is_none().then(|| text("it has not said which version it runs")),
         drift,
     }
 }

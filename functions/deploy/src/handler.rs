@@ -5,6 +5,7 @@ use crate::app::App;
 use crate::pass::pass;
 use crate::record::{Invoked, foreign};
 use crate::request::{self, Request};
+use crate::survey::survey;
 use fleet_clients::telemetry::emit_line;
 use fleet_lambda::Event;
 use serde_json::Value;
@@ -23,6 +24,7 @@ pub(crate) async fn handle(app: &App, event: Event, request_id: &str) -> Result<
             let invoked = Invoked { trigger, request_id: request_id.to_owned() };
             Ok(pass(app, invoked, hint).await)
         }
+        Request::Survey => Ok(survey(app, request_id).await),
         Request::Foreign { trigger, why } => {
             let line = foreign(trigger, &why, request_id);
             emit_line(&line);

@@ -8,6 +8,7 @@ mod handler;
 mod pass;
 mod record;
 mod request;
+mod survey;
 
 use app::App;
 use fleet_clients::config::DeployConfig;

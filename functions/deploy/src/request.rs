@@ -1,4 +1,4 @@
-//! What woke the function where it was not a person: the schedule, or SSM.
+//! What woke the function where it was not a person: its schedules, or SSM.
 
 use fleet_lambda::{Event, is_schedule};
 use fleet_protocol::ids::CommandId;
@@ -22,6 +22,8 @@ pub(crate) enum Request {
         /// The command that an event named.
         hint: Option<CommandId>,
     },
+    /// The schedule that asks every host what it runs.
+    Survey,
     /// About another document or another order: nothing is even looked at.
     Foreign { trigger: Trigger, why: String },
 }
@@ -36,6 +38,8 @@ pub(crate) fn read(delivered: &Event, document: &str) -> Result<Request, String>
         _ if is_schedule(event) => {
             return Ok(Request::Pass { trigger: Trigger::Schedule, hint: None });
         }
+        // The template writes this event itself, as the input of its second schedule.
+        ("ghosthands.schedule", "Survey") => return Ok(Request::Survey),
         ("aws.ssm", "EC2 Command Invocation Status-change Notification") => Trigger::Invocation,
         ("aws.ssm", "EC2 Command Status-change Notification") => Trigger::Command,
         _ => return Err(delivered.unexpected()),

@@ -24,6 +24,11 @@ fn what_wakes_a_pass() {
 }
 
 #[test]
+fn the_second_schedule_asks_the_hosts() {
+    assert_eq!(read_event("survey"), Ok(Request::Survey));
+}
+
+#[test]
 fn what_is_none_of_ours() {
     let why = |name: &str| match read_event(name).unwrap() {
         Request::Foreign { why, .. } => why,

@@ -285,7 +285,10 @@ function versionCell(instance) {
   if (instance.version === null)
     return h(
       'span',
-      { class: 'unknown', title: 'The host has not proved which version it runs' },
+      {
+        class: 'unknown',
+        title: instance.unproven ?? 'The host has not proved which version it runs',
+      },
       'unproven',
     );
   const proven = instance.proven_at && `Proved ${moment(Date.parse(instance.proven_at))}`;

@@ -151,7 +151,7 @@ fn status() -> Value {
         "instances": or_null(list(object(json!({
             "instance_id": text(), "lifecycle": text(), "healthy": { "type": "boolean" },
             "protected": { "type": "boolean" }, "version": or_null(text()), "proven_at": or_null(moment()),
-            "drift": { "type": ["boolean", "null"] },
+            "unproven": or_null(text()), "drift": { "type": ["boolean", "null"] },
         })))),
         "instances_omitted": count(),
         "workers": or_null(list(object(json!({

@@ -9,6 +9,7 @@ use fleet_lambda::now;
 use fleet_protocol::ids::InstanceId;
 use fleet_protocol::reading::{Reading, Unknown, UnknownCause};
 use fleet_protocol::stable::StablePointer;
+use fleet_protocol::time::UnixMs;
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -76,7 +77,9 @@ async fn proofs(app: &App, group: &Reading<Group>) -> Reading<BTreeMap<InstanceI
         });
     };
     let hosts = group.instances.iter().map(|instance| instance.id.clone()).collect();
-    app.proofs.of(&hosts, PROOFS).await
+    // What was said before counts no more, so it is not looked through.
+    let since = UnixMs(now().0 - i64::from(app.config.site.proof_life_s) * 1000);
+    app.proofs.of(&hosts, since, PROOFS).await
 }
 
 fn remembered(stored: Reading<Option<String>>) -> Reading<Memory> {

@@ -46,7 +46,27 @@ impl Template {
 
     /// The content of the SSM document that hosts understand, as JSON.
     pub fn host_document(&self) -> String {
-        self.root["Resources"]["HostDocument"]["Properties"]["Content"].to_string()
+        self.document("HostDocument")
+    }
+
+    /// The content of the document that asks hosts what they run, as JSON.
+    pub fn survey_document(&self) -> String {
+        self.document("SurveyDocument")
+    }
+
+    fn document(&self, name: &str) -> String {
+        self.root["Resources"][name]["Properties"]["Content"].to_string()
+    }
+
+    /// What the deploy function gets when every host is to be asked what it runs.
+    ///
+    /// # Errors
+    /// The template has no such schedule.
+    pub fn survey(&self) -> Result<Value, Error> {
+        let input = &self.root["Resources"]["Deploy"]["Properties"]["Events"]["Survey"];
+        let input = input["Properties"]["Input"].as_str().unwrap_or_default();
+        serde_json::from_str(input)
+            .map_err(|error| Error::Failed(format!("the input of the surveys' schedule: {error}")))
     }
 
     /// The patterns of the events that wake the function package `name`.

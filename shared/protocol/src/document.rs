@@ -1,4 +1,5 @@
-//! The parameters of the hosts' SSM document, `GhostHands-Host`, which template.yaml defines.
+//! The parameters of the hosts' SSM document, `GhostHands-Host`, which template.yaml defines, and
+//! the name of the document beside it that only asks.
 
 use crate::action::Action;
 use crate::host_order::OrderId;
@@ -14,6 +15,12 @@ pub const FORCE: &str = "Force";
 pub const ORDER: &str = "Order";
 pub const JOB_LIMIT_SECONDS: &str = "JobLimitSeconds";
 pub const EXECUTION_SECONDS: &str = "ExecutionSeconds";
+
+/// The document that asks a host what it runs, whoever changed it. It is one of its own, so that
+/// its commands are in no list of orders and their ends wake no function.
+pub fn survey(document: &str) -> String {
+    format!("{document}-Survey")
+}
 
 /// What one command asks of a host. What is `None` or false is left to the document's defaults.
 #[derive(Clone, Debug, PartialEq, Eq)]

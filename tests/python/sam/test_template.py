@@ -515,6 +515,7 @@ def test_no_role_may_delete_a_parameter_so_none_is_deleted_and_created_again():
 # -------------------------------------------------------------------------------
 
 DOCUMENT = RESOURCES["HostDocument"]["Properties"]
+SSM_DOCUMENT = "arn:${AWS::Partition}:ssm:${AWS::Region}:${AWS::AccountId}:document"
 
 
 def test_the_document_has_no_room_for_free_text():
@@ -536,6 +537,45 @@ def test_the_document_has_no_room_for_free_text():
     # A parameter that the script puts anywhere but between quotes would be read by the shell.
     script = "\n".join(DOCUMENT["Content"]["mainSteps"][0]["inputs"]["runCommand"])
     assert len(re.findall(r"{{", script)) == len(re.findall(r"'{{ \w+ }}'", script)) > 0
+
+
+def test_surveys_come_by_a_schedule_of_their_own_and_can_only_ask():
+    survey = RESOURCES["SurveyDocument"]["Properties"]
+    assert survey["Name"] == {"Fn::Sub": "${HostDocumentName}-Survey"}
+    assert "parameters" not in survey["Content"]
+    [step] = survey["Content"]["mainSteps"]
+    assert step["inputs"]["runCommand"][-1] == "exec deploy-server status --fleet"
+    # AWS takes names of 128 characters.
+    name = "x" * 128
+    pattern = PARAMETERS["HostDocumentName"]["AllowedPattern"]
+    assert not re.fullmatch(pattern, name[len("-Survey") - 1 :])
+    assert re.fullmatch(pattern, name[len("-Survey") :])
+    schedule = FUNCTIONS["deploy"]["Events"]["Survey"]["Properties"]
+    assert schedule["Schedule"] == {"Fn::Sub": "rate(${SurveyMinutes} minutes)"}
+    event = json.loads((ROOT / "events/deploy-survey.json").read_text())
+    assert json.loads(schedule["Input"]) == event
+    # It is the same number by which what hosts said expires.
+    assert VARIABLES["fleet-status"]["FLEET_SURVEY_MINUTES"] == {"Ref": "SurveyMinutes"}
+    # A rate of one would have to be written in another way.
+    assert int(PARAMETERS["SurveyMinutes"]["MinValue"]) > 1
+
+
+def test_only_the_deploy_function_may_ask_and_the_ends_of_surveys_wake_nobody():
+    surveys = {"Fn::Sub": f"{SSM_DOCUMENT}/${{HostDocumentName}}-Survey"}
+    may = [
+        name for name in RESOURCES if name.endswith("Role") and "-Survey" in str(RESOURCES[name])
+    ]
+    assert may == ["DeployRole"]
+    [use] = [s for s in statements("deploy") if s["Sid"] == "UseTheDocuments"]
+    assert use["Action"] == "ssm:SendCommand"
+    assert use["Resource"] == [{"Fn::Sub": f"{SSM_DOCUMENT}/${{HostDocumentName}}"}, surveys]
+    for function in FUNCTIONS.values():
+        for event in function.get("Events", {}).values():
+            if event["Type"] == "EventBridgeRule":
+                detail = event["Properties"]["Pattern"].get("detail", {})
+                assert detail.get("document-name", [{"Ref": "HostDocumentName"}]) == [
+                    {"Ref": "HostDocumentName"}
+                ]
 
 
 def test_the_document_gives_the_host_the_time_it_is_asked_to_take():

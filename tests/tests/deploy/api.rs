@@ -169,6 +169,11 @@ async fn a_fleet_that_only_observes_takes_no_order_and_writes_nothing() {
             })
         })
         .await;
+    let function = world.function.lock().expect("not poisoned").clone();
+    let survey = include_bytes!("../../../events/deploy-survey.json");
+    let answer = function.invoke(survey).await.expect("it answers");
+    let answer: serde_json::Value = serde_json::from_slice(&answer).expect("JSON");
+    assert_eq!(answer["summary"], "a dry run asks no host");
     let calls = world.double.calls();
     let changes: Vec<&str> =
         calls[before..].iter().filter(|it| it.is_mutating()).map(|it| it.action.as_str()).collect();

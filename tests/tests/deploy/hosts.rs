@@ -4,7 +4,9 @@
 use crate::world::*;
 use fleet_local::host::{Behaviour, Host, HostOptions, Version, registry};
 use fleet_local::paths;
-use serde_json::json;
+use fleet_local::template::Template;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
@@ -150,6 +152,71 @@ async fn three_real_hosts_take_a_version_and_give_a_broken_one_back() {
         let view = world.get(body["id"].as_str().unwrap()).await;
         assert_eq!(view["state"], "succeeded", "{view}");
     }
+    fleet.shut().await;
+}
+
+/// What the status says of the version of each host: version, drift, and why there is none.
+async fn versions(endpoint: &str) -> BTreeMap<String, [Value; 3]> {
+    let mut curl = Command::new("curl");
+    curl.args(["-sS", "-H", &format!("Authorization: Bearer {READER}")]);
+    curl.arg(format!("{endpoint}/api/v1/admin/fleet-status"));
+    let output = tokio::task::spawn_blocking(move || curl.output().expect("curl runs"));
+    let status: Value = serde_json::from_slice(&output.await.expect("joins").stdout).expect("JSON");
+    let hosts = status["instances"].as_array().expect("the group is known").iter();
+    let told = |host: &Value| ["version", "drift", "unproven"].map(|at| host[at].clone());
+    hosts
+        .map(|host| (host["instance_id"].as_str().expect("an id").to_owned(), told(host)))
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deploy_over_a_hosts_own_http_is_seen_with_the_next_survey() {
+    let fleet = Fleet::boot(2).await;
+    let Fleet { hosts, world } = &fleet;
+    let template = Template::read(GROUP).expect("it is YAML");
+    // Its database is down, which costs nothing that is asked for here.
+    let settings = [
+        ("GH_ENVIRONMENT", "test"),
+        ("AWS_ASG_NAME", GROUP),
+        ("AUTOSCALE_ASG_ENABLED", "true"),
+        ("DATABASE_URL", "postgresql://fleet:none@127.0.0.1:9/none"),
+    ];
+    let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    template.start("fleet-status", &world.double, settings).await.expect("starts");
+    let api = world.double.http_api(template.routes("fleet-status"), 0).await.expect("listens");
+    let id = world.deploy("good", json!({ "image_tag": "v2" })).await;
+    assert_eq!(world.ended(&id).await["state"], "succeeded");
+    let proven = [json!("v2"), json!(false), Value::Null];
+    let in_service = world.in_service().into_iter();
+    let mut expected: BTreeMap<_, _> = in_service.map(|id| (id, proven.clone())).collect();
+    assert_eq!(versions(&api.endpoint()).await, expected);
+
+    // As the guide's second path has it: nothing of it goes through the control plane.
+    let mut curl = Command::new("curl");
+    curl.args(["-sS", "-X", "POST", "-H", "Content-Type: application/json"]);
+    curl.args(["-H", &format!("X-Deploy-Secret: {}", hosts[0].secret())]);
+    curl.args(["-d", r#"{"image_tag":"v1"}"#]);
+    curl.arg(format!("http://127.0.0.1:{}/deploy", hosts[0].deploy_port()));
+    let output = tokio::task::spawn_blocking(move || curl.output().expect("curl runs"));
+    let said = String::from_utf8(output.await.expect("joins").stdout).expect("UTF-8");
+    world.until(&format!("it runs v1: {said}"), || fleet.run("v1") == 1).await;
+    let commands = world.double.commands().len();
+    let survey = include_bytes!("../../../events/deploy-survey.json");
+    let function = world.function.lock().expect("unharmed").clone();
+    drop(function.invoke(survey).await.expect("it asks"));
+    world
+        .until("every host has answered", || {
+            let commands = world.double.commands();
+            commands[commands.len() - 1].invocations.iter().all(|i| i.state.is_terminal())
+        })
+        .await;
+    assert_eq!(world.double.commands().len(), commands + 1, "one command for the whole group");
+
+    let by_hand = [json!("v1"), json!(true), Value::Null];
+    expected.insert(hosts[0].instance_id().to_owned(), by_hand);
+    assert_eq!(versions(&api.endpoint()).await, expected);
+    let (_, list) = world.request("GET", ROUTES, READER, None, "").await;
+    assert_eq!(list["deployments"].as_array().map(Vec::len), Some(1), "a survey is none: {list}");
     fleet.shut().await;
 }
 

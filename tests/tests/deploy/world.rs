@@ -212,6 +212,9 @@ impl World {
         }
         let template = Template::read(GROUP).expect("it is YAML");
         double.create_document("GhostHands-Host", &template.host_document()).expect("a document");
+        double
+            .create_document("GhostHands-Host-Survey", &template.survey_document())
+            .expect("a document");
         let hosts = Hosts::default();
         let (scripts, reader) = (hosts.clone(), double.clone());
         double.set_runner(move |run| {

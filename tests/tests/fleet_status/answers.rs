@@ -80,6 +80,47 @@ async fn a_deploy_under_way_hides_no_proven_version_in_either_spelling() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_host_said_expires_unless_a_survey_finds_it_again() {
+    let hours = Duration::from_secs(3 * 3600);
+    let world = World::ago(2, hours).await;
+    let hosts = world.instances();
+    let pointer = r#"{"image_tag":"v2","deployment_id":"c-1","at":"2026-11-24T00:00:00Z"}"#;
+    world.double.put_parameter(STABLE, pointer).expect("kept");
+    world.command(&hosts, |_| deployed("v2")).await;
+    // Every survey since is lost.
+    let status = world.status().await;
+    let host = &status["instances"][0];
+    assert_eq!((&host["version"], &host["drift"]), (&Value::Null, &Value::Null), "{host}");
+    let why = host["unproven"].as_str().expect("a reason");
+    assert!(why.starts_with("it last said that it runs v2 at 20"), "{why}");
+    assert!(why.ends_with("more than 32 minutes ago"), "{why}");
+    assert_eq!(
+        (&status["versions"]["unknown"], &status["versions"]["drifted"]),
+        (&json!(2), &json!(0))
+    );
+
+    // One comes through; the other host was deployed by hand meanwhile and prints nothing at all.
+    world.double.advance(hours).await.expect("a manual clock");
+    let second = hosts[1].clone();
+    world
+        .survey(&hosts, move |host| match host == second {
+            true => CommandOutput::exit(1),
+            false => surveyed(host, "v1"),
+        })
+        .await;
+    let told = world.status().await["instances"].clone();
+    assert_eq!((&told[0]["version"], &told[0]["drift"]), (&json!("v1"), &json!(true)));
+    assert_eq!((&told[1]["version"], &told[1]["drift"]), (&Value::Null, &Value::Null));
+    // An order that ended after the survey is newer than it.
+    world.command(&hosts, |_| deployed("v4")).await;
+    let told = world.status().await["instances"].clone();
+    assert_eq!((&told[0]["version"], &told[1]["version"]), (&json!("v4"), &json!("v4")));
+    // A question without an answer changes nothing of what is known.
+    world.survey(&hosts, |_| CommandOutput::exit(1)).await;
+    assert_eq!(world.status().await["instances"], told);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn looking_is_in_no_ticks_way_and_changes_nothing() {
     let world = World::start(1).await;
     world.status().await;
@@ -148,5 +189,15 @@ async fn two_hundred_hosts_are_told_at_once() {
     let listed = |calls: &[aws_double::Call]| {
         calls.iter().filter(|call| call.action == "ListCommandInvocations").count()
     };
-    assert_eq!(listed(&world.double.calls()), 4, "fifty at a time, and no more than needed");
+    assert_eq!(listed(&world.double.calls()), 5, "fifty at a time, and one page of no surveys");
+
+    // Surveys that were missed and orders of long ago are not looked through again.
+    for _ in 0..3 {
+        world.survey(&hosts, |host| surveyed(host, "v3")).await;
+    }
+    world.double.clear_calls();
+    let status = world.status().await;
+    assert_eq!(status["instances"][199]["version"], "v3");
+    let listed = listed(&world.double.calls());
+    assert_eq!(listed, 8, "the newest survey, and beside it the orders of the last half hour");
 }

@@ -22,6 +22,7 @@ pub(crate) const READER: &str = "a-readers-token-for-tests";
 pub(crate) const STATUS: &str = "/api/v1/admin/fleet-status";
 pub(crate) const CAPACITY: &str = "/api/v1/admin/capacity";
 const DOCUMENT: &str = "GhostHands-Host";
+const SURVEY_DOCUMENT: &str = "GhostHands-Host-Survey";
 const BOOT: Duration = Duration::from_secs(30);
 
 pub(crate) struct World {
@@ -53,20 +54,30 @@ impl World {
 
     /// The same, with a function that only observes.
     pub(crate) async fn observing(instances: u32) -> World {
-        World::set(instances, shared_server(), &[("DRY_RUN", "true")]).await
+        World::set(instances, shared_server(), Duration::ZERO, &[("DRY_RUN", "true")]).await
     }
 
     pub(crate) async fn of(instances: u32, postgres: Arc<Postgres>) -> World {
-        World::set(instances, postgres, &[]).await
+        World::set(instances, postgres, Duration::ZERO, &[]).await
     }
 
-    async fn set(instances: u32, postgres: Arc<Postgres>, more: &[(&str, &str)]) -> World {
+    /// The same, where AWS is so far in the past until it is moved on.
+    pub(crate) async fn ago(instances: u32, ago: Duration) -> World {
+        World::set(instances, shared_server(), ago, &[]).await
+    }
+
+    async fn set(
+        instances: u32,
+        postgres: Arc<Postgres>,
+        ago: Duration,
+        more: &[(&str, &str)],
+    ) -> World {
         let database = new_database(&postgres);
         let package = pgboss::install(pgboss::DEFAULT_VERSION).expect("pg-boss installs");
         let url = postgres.app_url_in(&database);
         let mut boss = package.start(&url, &postgres.ca_file()).expect("pg-boss starts");
         boss.create_queue(QUEUE, json!({})).expect("the queue is created");
-        let clock = ClockMode::Manual(jiff::Timestamp::now());
+        let clock = ClockMode::Manual(jiff::Timestamp::now() - ago);
         let double =
             Double::start(DoubleConfig { clock, ..DoubleConfig::default() }).await.expect("starts");
         let group = GroupSpec::new(GROUP, 0, 300).desired(instances).boot(BOOT);
@@ -168,17 +179,37 @@ impl World {
         hosts: &[String],
         says: impl Fn(&str) -> CommandOutput + Send + Sync + 'static,
     ) {
+        self.of_document(DOCUMENT, hosts, says).await;
+    }
+
+    /// The same with the document of surveys.
+    pub(crate) async fn survey(
+        &self,
+        hosts: &[String],
+        says: impl Fn(&str) -> CommandOutput + Send + Sync + 'static,
+    ) {
+        self.of_document(SURVEY_DOCUMENT, hosts, says).await;
+    }
+
+    async fn of_document(
+        &self,
+        document: &str,
+        hosts: &[String],
+        says: impl Fn(&str) -> CommandOutput + Send + Sync + 'static,
+    ) {
         if self.double.commands().is_empty() {
             let content = json!({
                 "schemaVersion": "2.2", "description": "A host.",
                 "mainSteps": [{ "name": "run", "action": "aws:runShellScript", "inputs": { "runCommand": ["true"] } }],
             });
-            self.double.create_document(DOCUMENT, &content.to_string()).expect("a valid document");
+            for name in [DOCUMENT, SURVEY_DOCUMENT] {
+                self.double.create_document(name, &content.to_string()).expect("a valid document");
+            }
         }
         self.double.set_runner(move |run: CommandRun| std::future::ready(says(&run.instance)));
         for hosts in hosts.chunks(50) {
             let order = json!({
-                "DocumentName": DOCUMENT, "InstanceIds": hosts, "TimeoutSeconds": 60,
+                "DocumentName": document, "InstanceIds": hosts, "TimeoutSeconds": 60,
                 "MaxConcurrency": "100%", "MaxErrors": "100%",
             });
             let endpoint = self.double.endpoint();
@@ -217,6 +248,15 @@ pub(crate) fn deployed(tag: &str) -> CommandOutput {
     let said = json!({
         "deployId": "d-1", "generation": 1, "kind": "deploy", "status": "deployed", "imageTag": tag,
         "previous": null, "success": true, "message": format!("Deploy successful: {tag}"),
+    });
+    CommandOutput::exit(0).stdout(said.to_string())
+}
+
+/// What `deploy-server status --fleet` prints.
+pub(crate) fn surveyed(host: &str, tag: &str) -> CommandOutput {
+    let said = json!({
+        "v": 1, "instanceId": host, "action": "status", "result": "done", "imageTag": tag,
+        "services": [], "log": [],
     });
     CommandOutput::exit(0).stdout(said.to_string())
 }

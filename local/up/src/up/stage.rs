@@ -36,6 +36,7 @@ pub(crate) const STABLE: &str = "/ghosthands/staging/stable";
 /// seed's.
 const HOOK: &str = "ghosthands-drain-hook";
 const DOCUMENT: &str = "GhostHands-Host";
+const SURVEY_DOCUMENT: &str = "GhostHands-Host-Survey";
 const HEARTBEAT_SECONDS: u32 = 300;
 /// It guards a demonstration on this machine alone, so it may be printed.
 pub(crate) const OPERATOR_TOKEN: &str = "local-operator-token";
@@ -108,6 +109,9 @@ impl Stage {
         double
             .create_document(DOCUMENT, &template.host_document())
             .map_err(|error| refused(DOCUMENT, &error))?;
+        double
+            .create_document(SURVEY_DOCUMENT, &template.survey_document())
+            .map_err(|error| refused(SURVEY_DOCUMENT, &error))?;
         let common =
             [("GH_ENVIRONMENT", ENVIRONMENT.to_owned()), ("AWS_ASG_NAME", GROUP.to_owned())];
         let settings = options.function_settings().into_iter().chain(common.clone());
@@ -128,6 +132,9 @@ impl Stage {
                 .schedule(function, &format!("rate({seconds} {unit})"), function)
                 .map_err(|error| refused("the schedule", &error))?;
         }
+        double
+            .schedule_input("survey", "rate(15 minutes)", DEPLOY, template.survey()?)
+            .map_err(|error| refused("the surveys' schedule", &error))?;
         let routes = [AUTOSCALE, FLEET_STATUS, DEPLOY]
             .map(|name| template.routes_behind_authorizer(name))
             .concat();

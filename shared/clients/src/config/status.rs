@@ -7,12 +7,12 @@ use super::{
     read_secret_ids, read_tokens,
 };
 use crate::tokens::Token;
-use fleet_core::status::{Prices, Site};
+use fleet_core::status::{Prices, Site, counts_for_s};
 use fleet_protocol::ids::GroupName;
 use std::num::NonZeroU32;
 
 /// Every variable that the fleet-status function knows.
-pub const STATUS_NAMES: [&str; 39] = [
+pub const STATUS_NAMES: [&str; 40] = [
     "AUTOSCALE_ASG_ENABLED",
     "AUTOSCALE_BOOT_SECONDS",
     // Not read, nor is the other of the two: both functions may be given the same settings.
@@ -47,6 +47,7 @@ pub const STATUS_NAMES: [&str; 39] = [
     "FLEET_READER_TOKEN",
     "FLEET_SECRET_ID",
     "FLEET_STABLE_PARAMETER",
+    "FLEET_SURVEY_MINUTES",
     "FLEET_TICKER_TOKEN",
     "FLEET_TOKENS",
     "GH_ENVIRONMENT",
@@ -151,6 +152,7 @@ fn read_site(reader: &mut Reader<'_, impl Lookup>, environment: Option<String>) 
     let min = reader.number("AUTOSCALE_MIN", 1, 0..=1000);
     let max = reader.number("AUTOSCALE_MAX", 10, 0..=1000);
     let usual = Prices::default();
+    let survey_minutes = reader.number("FLEET_SURVEY_MINUTES", 15, 5..=240);
     // Up to a thousand dollars.
     let mut price = |name, usual| reader.number(name, usual, 0..=1_000_000_000);
     let instance_hour = price("COST_INSTANCE_HOUR_MICROS", usual.instance_hour);
@@ -168,6 +170,7 @@ fn read_site(reader: &mut Reader<'_, impl Lookup>, environment: Option<String>) 
             volume_month: volume_month?,
             fixed_month: fixed_month?,
         },
+        proof_life_s: counts_for_s(survey_minutes?),
     })
 }
 
@@ -184,6 +187,7 @@ mod tests {
         assert_eq!(config.state_parameter, "/ghosthands/staging/autoscale/state");
         assert_eq!(config.stable_parameter, "/ghosthands/staging/stable");
         assert_eq!(config.document, "GhostHands-Host");
+        assert_eq!(config.site.proof_life_s, 32 * 60, "two surveys may be lost");
         assert!(!format!("{config:?}").contains("hunter2"));
     }
 

@@ -16,7 +16,7 @@ use aws_sdk_ssm::types::{
 use fleet_core::rollout::{
     CallResult, Command, Evidence, Kind, SendResult, Sending, Step, Targets,
 };
-use fleet_protocol::document::HostCommand;
+use fleet_protocol::document::{self, HostCommand};
 use fleet_protocol::ids::{CommandId, GroupName, InstanceId};
 use fleet_protocol::reading::{Reading, Unknown, UnknownCause};
 use fleet_protocol::stable;
@@ -35,6 +35,8 @@ const DELIVERY_S: i32 = 60;
 const ID_LENGTH: usize = 36;
 /// What a host gets to answer what it runs. Its command waits for its server for 60 s.
 const SURVEY_S: u32 = 90;
+/// For people: nobody reads it again.
+const SURVEY_COMMENT: &str = "ghosthands survey";
 /// What one order may take on one host. A deploy is accepted and waits for its job without SSM.
 const ACTION_S: u32 = 900;
 
@@ -253,12 +255,7 @@ impl Rollouts {
             Targets::Hosts(hosts) => {
                 call.set_instance_ids(Some(hosts.iter().map(ToString::to_string).collect()))
             }
-            Targets::Group => call.targets(
-                Target::builder()
-                    .key("tag:aws:autoscaling:groupName")
-                    .values(self.group.as_str())
-                    .build(),
-            ),
+            Targets::Group => call.targets(self.whole_group()),
         };
         let answer = call
             .customize()
@@ -280,6 +277,34 @@ impl Rollouts {
                 if refused { SendResult::Refused { detail } } else { SendResult::Lost { detail } }
             }
         }
+    }
+
+    /// Asks every host of the group what it runs. Nobody waits for the answers: whoever looks at
+    /// the fleet reads them.
+    ///
+    /// # Errors
+    /// Why nothing was sent, or may not have been.
+    pub async fn survey(&self) -> Result<CommandId, AwsError> {
+        let answer = self
+            .client
+            .send_command()
+            .document_name(document::survey(&self.document))
+            .comment(SURVEY_COMMENT)
+            .timeout_seconds(DELIVERY_S)
+            .max_concurrency("100%")
+            .max_errors("100%")
+            .targets(self.whole_group())
+            .send()
+            .await
+            .map_err(|error| explain("SendCommand", error))?;
+        let id = answer.command.and_then(|command| command.command_id);
+        let no_id = || AwsError::new(AwsErrorKind::Unreadable, "SendCommand gave no command id");
+        id.map(CommandId::new).ok_or_else(no_id)
+    }
+
+    fn whole_group(&self) -> Target {
+        let group = Target::builder().key("tag:aws:autoscaling:groupName");
+        group.values(self.group.as_str()).build()
     }
 
     /// Takes a command back: from these hosts, or from all where none is named. What a host has

@@ -1,6 +1,7 @@
 //! From readings to the status.
 
 use super::bound::bound;
+use super::version::unproven;
 use super::*;
 use crate::scaling::{
     ActiveCounts, Bounds, Group, Memory, Overrides, QueueCounts, QueueSnapshot, State, WorkerRow,
@@ -30,7 +31,7 @@ pub fn assemble(inputs: &Inputs) -> Status {
     let state = memory.and_then(|memory| kept(memory, &mut unavailable));
     let proofs = known(Source::Versions, proofs, &mut unavailable);
     let stable = known(Source::Stable, stable, &mut unavailable).cloned().flatten();
-    let instances = group.map(|group| instances(group, proofs, stable.as_ref()));
+    let instances = group.map(|group| instances(inputs, group, proofs, stable.as_ref()));
     let capacity = group.map(|group| capacity(site, group, *now));
     let in_state = |state: &[WorkerState]| {
         workers.as_ref().map(|workers| count(workers, |worker| state.contains(&worker.state)))
@@ -201,12 +202,15 @@ fn state_of(row: &WorkerRow, db_now: UnixMs) -> WorkerState {
 }
 
 fn instances(
+    inputs: &Inputs,
     group: &Group,
     proofs: Option<&BTreeMap<InstanceId, Proof>>,
     stable: Option<&StablePointer>,
 ) -> Vec<InstanceView> {
+    let life_s = inputs.site.proof_life_s;
     let view = |instance: &crate::scaling::Instance| {
-        let proof = proofs.and_then(|proofs| proofs.get(&instance.id));
+        let word = proofs.and_then(|proofs| proofs.get(&instance.id));
+        let proof = word.filter(|word| word.counts(inputs.now, life_s));
         let version = proof.and_then(|proof| match &proof.runs {
             Runs::Version(tag) => Some(tag.clone()),
             Runs::Nothing | Runs::Unsaid => None,
@@ -221,6 +225,8 @@ fn instances(
                 .zip(stable)
                 .map(|(tag, stable)| *tag != stable.image_tag.as_str()),
             proven_at: version.as_ref().and(proof).map(|proof| proof.at.to_string()),
+            // Where nobody's word could be read, the source says why.
+            unproven: proofs.and_then(|_| unproven(word, inputs.now, life_s)),
             version,
         }
     };

@@ -21,7 +21,7 @@ pub struct Inputs {
     pub details: BTreeMap<WorkerId, WorkerDetail>,
     /// What the scaling function remembers.
     pub memory: Reading<Memory>,
-    /// The newest proof of each host that has one.
+    /// The newest word of each host that gave one, which may be too old to count.
     pub proofs: Reading<BTreeMap<InstanceId, Proof>>,
     /// The version that hosts boot to; `None` before the first deployment through this system.
     pub stable: Reading<Option<StablePointer>>,
@@ -38,6 +38,8 @@ pub struct Site {
     pub min: u32,
     pub max: u32,
     pub prices: Prices,
+    /// How long a host's word about its version counts.
+    pub proof_life_s: u32,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

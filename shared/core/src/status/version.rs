@@ -1,13 +1,75 @@
 //! Which version a host has proved to run, from what its commands printed.
 
+use crate::text::cut;
 use fleet_protocol::host_reply::{HostOutput, HostReply, HostStatus, ServiceStatus};
+use fleet_protocol::ids::InstanceId;
 use fleet_protocol::time::UnixMs;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A tag's own length.
+const TAG_CHARS: usize = 128;
 
 /// A host's own word about what it runs, and when it gave it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Proof {
     pub at: UnixMs,
     pub runs: Runs,
+}
+
+/// The longest between asking a host and its word: an order's own time, and SSM's for handing it
+/// over.
+const LONGEST_S: u32 = 960;
+
+/// How long a word counts where every host is asked so often: two questions in a row may be lost
+/// before a version that nobody changed is unknown. The minutes are for the way and the answer.
+pub fn counts_for_s(survey_minutes: u32) -> u32 {
+    (2 * survey_minutes + 2) * 60
+}
+
+impl Proof {
+    /// The word that a command brought. Its end is by the host's clock, which may be wrong, so it
+    /// is kept near the request, which is by AWS's: a clock that is ahead makes no word last.
+    pub fn new(requested: UnixMs, ended: Option<UnixMs>, runs: Runs) -> Proof {
+        let latest = requested.plus_seconds(LONGEST_S);
+        Proof { at: ended.map_or(requested, |ended| ended.clamp(requested, latest)), runs }
+    }
+
+    /// Whether it counts at this moment. Somebody may have changed the host since.
+    pub fn counts(&self, now: UnixMs, life_s: u32) -> bool {
+        now <= self.at.plus_seconds(life_s)
+    }
+}
+
+/// Whether words of commands that were requested before `oldest` can change nothing: each of these
+/// hosts gave its newest one later than such a command may end.
+pub fn settled(
+    hosts: &BTreeSet<InstanceId>,
+    proofs: &BTreeMap<InstanceId, Proof>,
+    oldest: UnixMs,
+) -> bool {
+    let latest = oldest.plus_seconds(LONGEST_S);
+    hosts.iter().all(|host| proofs.get(host).is_some_and(|proof| proof.at > latest))
+}
+
+/// Why no version of a host is known, in words.
+pub(super) fn unproven(proof: Option<&Proof>, now: UnixMs, life_s: u32) -> Option<String> {
+    let Some(proof) = proof else {
+        return Some("it has not said which version it runs".to_owned());
+    };
+    let at = proof.at;
+    let minutes = life_s / 60;
+    match (&proof.runs, proof.counts(now, life_s)) {
+        (Runs::Version(_), true) => None,
+        (Runs::Version(tag), false) => Some(format!(
+            "it last said that it runs {} at {at}, which is more than {minutes} minutes ago",
+            cut(tag, TAG_CHARS)
+        )),
+        (Runs::Nothing, true) => Some(format!("at {at} it said that nothing runs")),
+        (Runs::Unsaid, true) => Some(format!("at {at} it did not say what it runs")),
+        (Runs::Nothing | Runs::Unsaid, false) => {
+            Some(format!("it was last heard of at {at}, which is more than {minutes} minutes ago"))
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

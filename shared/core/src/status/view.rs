@@ -129,10 +129,12 @@ pub struct InstanceView {
     pub lifecycle: LifecycleState,
     pub healthy: bool,
     pub protected: bool,
-    /// The version that the host has proved to run.
+    /// The version that the host has proved to run, by a word that is not too old.
     pub version: Option<String>,
     /// When it did.
     pub proven_at: Option<String>,
+    /// Why there is none.
+    pub unproven: Option<String>,
     /// Another version than the stable one. Null where either is unknown.
     pub drift: Option<bool>,
 }

@@ -11,10 +11,11 @@ use fleet_protocol::reading::{Reading, Unknown, UnknownCause};
 use fleet_protocol::stable::StablePointer;
 use fleet_protocol::time::UnixMs;
 use proptest::prelude::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// 2026-11-24T00:00:00Z
 const NOW: UnixMs = UnixMs(1_795_478_400_000);
+const LIFE_S: u32 = 1_920;
 
 fn unknown<T>(detail: &str) -> Reading<T> {
     Reading::Unknown(Unknown { cause: UnknownCause::TimedOut, detail: detail.to_owned() })
@@ -119,6 +120,7 @@ fn readings() -> Inputs {
             min: 1,
             max: 10,
             prices: Prices::default(),
+            proof_life_s: LIFE_S,
         },
         group: Reading::Known(group),
         queue: Reading::Known(queue),
@@ -212,6 +214,68 @@ fn a_host_without_proof_is_never_taken_for_current() {
     assert_eq!(status.versions.drifted, Some(0), "before the first deployment nobody drifts");
     assert!(status.instances.unwrap().iter().all(|host| host.drift.is_none()));
     assert_eq!(status.unavailable, []);
+}
+
+#[test]
+fn a_version_that_was_said_too_long_ago_is_proven_no_more() {
+    let said = |age_s: i64, runs: Runs| {
+        let mut readings = readings();
+        let at = UnixMs(NOW.0 - age_s * 1000);
+        let word = BTreeMap::from([(InstanceId::new("i-1"), Proof { at, runs })]);
+        readings.proofs = Reading::Known(word);
+        let host = assemble(&readings).instances.unwrap().swap_remove(0);
+        (host.version, host.drift, host.proven_at.is_some(), host.unproven)
+    };
+    let life = i64::from(LIFE_S);
+    let v1 = || Runs::Version("v1".to_owned());
+    assert_eq!(said(life, v1()), (Some("v1".to_owned()), Some(true), true, None));
+    // A clock of ours that is behind AWS's makes nothing old.
+    assert_eq!(said(-30, v1()).0.as_deref(), Some("v1"));
+    let (version, drift, at, why) = said(life + 1, v1());
+    assert_eq!((version, drift, at), (None, None, false), "nobody knows what it runs by now");
+    let expected =
+        "it last said that it runs v1 at 2026-11-23T23:27:59Z, which is more than 32 minutes ago";
+    assert_eq!(why.as_deref(), Some(expected));
+    for (age_s, runs, why) in [
+        (60, Runs::Unsaid, "at 2026-11-23T23:59:00Z it did not say what it runs"),
+        (60, Runs::Nothing, "at 2026-11-23T23:59:00Z it said that nothing runs"),
+        (
+            life + 1,
+            Runs::Unsaid,
+            "it was last heard of at 2026-11-23T23:27:59Z, which is more than 32 minutes ago",
+        ),
+    ] {
+        assert_eq!(said(age_s, runs), (None, None, false, Some(why.to_owned())));
+    }
+    let mut readings = readings();
+    let why = |readings: &Inputs| assemble(readings).instances.unwrap()[3].unproven.clone();
+    assert_eq!(why(&readings).as_deref(), Some("it has not said which version it runs"));
+    readings.proofs = unknown("versions");
+    assert_eq!(why(&readings), None, "the source says why");
+}
+
+#[test]
+fn a_hosts_clock_makes_no_word_older_or_newer_than_its_command() {
+    let at = |ended: Option<i64>| {
+        let ended = ended.map(|s| UnixMs(NOW.0 + s * 1000));
+        Proof::new(NOW, ended, Runs::Unsaid).at.since(NOW) / 1000
+    };
+    assert_eq!([at(None), at(Some(40)), at(Some(-7_200)), at(Some(86_400))], [0, 40, 0, 960]);
+}
+
+#[test]
+fn older_commands_are_read_until_they_can_change_nothing() {
+    let hosts = BTreeSet::from([InstanceId::new("i-1"), InstanceId::new("i-2")]);
+    let said = |ages: &[i64]| -> BTreeMap<InstanceId, Proof> {
+        let at = |s: i64| Proof { at: UnixMs(NOW.0 - s * 1000), runs: Runs::Unsaid };
+        (1..).zip(ages).map(|(n, s)| (InstanceId::new(format!("i-{n}")), at(*s))).collect()
+    };
+    let oldest = |s: i64| UnixMs(NOW.0 - s * 1000);
+    // An order may take as long as this until its host says what it came to.
+    assert!(settled(&hosts, &said(&[10, 20]), oldest(981)));
+    assert!(!settled(&hosts, &said(&[10, 20]), oldest(980)));
+    assert!(!settled(&hosts, &said(&[10]), oldest(981)), "one has said nothing");
+    assert!(settled(&BTreeSet::new(), &said(&[]), NOW));
 }
 
 #[test]
