@@ -15,7 +15,7 @@ struct Pace {
     /// canary, one-at-a-time, half-at-a-time or all-at-once.
     #[arg(long, default_value_t = Strategy::Canary, value_parser = Strategy::parse)]
     strategy: Strategy,
-    /// Interrupt running jobs, and replace what is up to date.
+    /// End a job that has had the job limit, and replace what is up to date.
     #[arg(long)]
     force: bool,
     /// Why, for those who read it later.

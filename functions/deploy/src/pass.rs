@@ -5,7 +5,7 @@ use crate::act::{changes, perform};
 use crate::app::App;
 use crate::record::{Calls, Invoked, PassRecord};
 use fleet_clients::telemetry::emit_line;
-use fleet_core::rollout::{Call, Inputs, Reason, decide};
+use fleet_core::rollout::{Call, Inputs, ROUNDS, Reason, decide};
 use fleet_lambda::now;
 use fleet_protocol::ids::CommandId;
 use serde_json::Value;
@@ -19,6 +19,7 @@ pub(crate) async fn pass(app: &App, invoked: Invoked, hint: Option<CommandId>) -
     let mut made: Vec<Call> = Vec::new();
     let mut withheld: Vec<Call> = Vec::new();
     let mut reasons: Vec<Reason> = Vec::new();
+    let mut rounds = 0;
     let last = loop {
         let decision = decide(&inputs);
         if decision.calls.is_empty() {
@@ -28,6 +29,11 @@ pub(crate) async fn pass(app: &App, invoked: Invoked, hint: Option<CommandId>) -
             withheld = decision.calls;
             break decision.because;
         }
+        if rounds == ROUNDS {
+            let open = u32::try_from(decision.calls.len()).unwrap_or(u32::MAX);
+            break Reason::OutOfRounds { rounds, open };
+        }
+        rounds += 1;
         if decision.because != Reason::Looking && !reasons.contains(&decision.because) {
             reasons.push(decision.because);
         }

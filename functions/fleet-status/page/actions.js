@@ -288,7 +288,7 @@ function deploy() {
       field('Strategy', strategy),
       field('Reason', reason),
       field(
-        'Force: replace also what is current, and do not wait for workers that will not drain',
+        'Force: replace also what is current, and end a job that has had the job limit',
         force,
         true,
       ),
@@ -296,9 +296,9 @@ function deploy() {
     says: () => [
       `${tag.value || 'The version'} goes to ${allHosts()}. ${how[strategy.value]}`,
       force.checked
-        ? h('p', { class: 'flag' }, 'With force, a job that does not end in time is interrupted.')
+        ? h('p', { class: 'flag' }, 'With force, a job that has had the job limit is ended.')
         : 'Each host finishes its running job first; none is interrupted.',
-      'The first failure stops the rollout, and hosts that were changed go back to the version before. New machines boot the new version only after every host has proved it.',
+      'The first failure stops the rollout, and hosts that were changed go back to the version before. New machines boot the new version once as many hosts have proved it as the strategy asks for.',
     ],
     button: 'Deploy',
     act: () =>

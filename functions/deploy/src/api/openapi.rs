@@ -120,7 +120,7 @@ fn schemas() -> Value {
     let strategy = json!({ "type": "string", "enum": strategies, "default": "canary" });
     let reason = json!({ "type": ["string", "null"], "maxLength": 200, "pattern": "^[^\\x00-\\x1f\\x7f-\\x9f]*$",
         "description": "Why, for people. SSM's comment keeps the beginning of it, the audit line all." });
-    let force = json!({ "type": "boolean", "default": false, "description": "Do not wait for jobs, and replace what is up to date." });
+    let force = json!({ "type": "boolean", "default": false, "description": "End a job that has had the job limit, and replace what is up to date." });
     let build = json!({ "type": ["string", "null"], "maxLength": 1024, "description": "What CI says of the version; the deploy webhook passes it on, cut where it is long." });
     let text = json!({ "type": "string" });
     let time = json!({ "type": "string", "format": "date-time" });

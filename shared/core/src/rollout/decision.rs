@@ -41,6 +41,9 @@ pub struct Decision {
     pub because: Reason,
 }
 
+/// Rounds of calls in one pass. The simulated rollouts take fewer, whatever goes wrong.
+pub const ROUNDS: u32 = 50;
+
 reasons! {
     /// The rule that bound.
     Reason {
@@ -50,6 +53,7 @@ reasons! {
         SsmUnknown { source: Unknown } => "SSM Run Command could not be read, so nothing is done: {}", source.detail;
         GroupUnknown { source: Unknown } => "the Auto Scaling group could not be read, so nothing is done: {}", source.detail;
         CallFailed { detail: String } => "a call that changes something failed, and the next pass reads everything again: {detail}";
+        OutOfRounds { rounds: u32, open: u32 } => "the pass stopped after {rounds} rounds of calls with {open} calls still to make; the next pass goes on";
         Rebuilt { id: CommandId } => "the record of rollout {id} was lost and is written again from its first command";
         NotListed { sent_s: i64 } => "a command was sent {sent_s} s ago, and SSM does not list it yet";
         Found { id: CommandId } => "the command that an earlier pass was about to send is {id}";

@@ -39,7 +39,7 @@ pub use build::Build;
 pub use command::{Command, Invocation, Output};
 pub use contention::overwritten;
 pub use decide::decide;
-pub use decision::{Decision, Reason, State, Targets};
+pub use decision::{Decision, ROUNDS, Reason, State, Targets};
 pub use deployment::{Detail, NothingToGoBackTo, Standing, Summary, version_to_go_back_to};
 pub use fleet_protocol::action_report::{ActionReport, ActionResult};
 pub use fleet_protocol::host_order::{HostOrder, OrderId, OrderState};

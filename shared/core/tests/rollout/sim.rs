@@ -4,8 +4,8 @@
 use crate::random::Random;
 use crate::world::{Luck, World, tag};
 use fleet_core::rollout::{
-    ActionResult, Answer, Call, HostState, Inputs, Key, Kind, Known, Limits, Seen, Start, Started,
-    State, Strategy, View, decide, enough, start,
+    ActionResult, Answer, Call, HostState, Inputs, Key, Kind, Known, Limits, ROUNDS, Seen, Start,
+    Started, State, Strategy, View, decide, enough, start,
 };
 use fleet_protocol::ids::CommandId;
 use fleet_protocol::reading::Reading;
@@ -113,7 +113,7 @@ impl Sim {
     fn pass(&mut self) {
         let hint = self.id.clone();
         let mut inputs = Inputs::new(true, Limits::default(), self.world.now(), hint);
-        for _ in 0..50 {
+        for _ in 0..ROUNDS {
             let decision = decide(&inputs);
             if decision.calls.is_empty() {
                 self.check_hosts(&inputs);
