@@ -73,6 +73,7 @@ enum Command {
 }
 
 /// Reads the arguments and does what they ask for.
+#[must_use]
 pub fn main() -> ExitCode {
     match Cli::try_parse() {
         Ok(cli) => cli.run(),

@@ -51,6 +51,7 @@ impl Changes {
 }
 
 /// Reads lines of the autoscale function's log, as CloudWatch or the function prints them.
+#[must_use]
 pub fn replay(log: &str, changes: Changes) -> Report {
     let mut report = Report::default();
     for (at, line) in log.lines().enumerate() {
@@ -109,6 +110,7 @@ fn sentence(decision: &Decision) -> String {
 }
 
 /// The report for people.
+#[must_use]
 pub fn render(report: &Report) -> String {
     let mut text = format!(
         "{} decisions read, {} the same to the bit, {} different.\n",

@@ -115,6 +115,7 @@ fn front(jobs: &[Job], ours: OurSettings, conditions: &Conditions, prices: Price
 }
 
 /// The front and the recommendation for people.
+#[must_use]
 pub fn render(tuning: &Tuning) -> String {
     let mut text = "WAIT_VALUE   mean wait         P95   dollars a month\n".to_owned();
     for point in &tuning.front {

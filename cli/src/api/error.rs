@@ -31,11 +31,13 @@ impl Refusal {
     }
 
     /// The other side asks to try again.
+    #[must_use]
     pub fn retry_after_seconds(&self) -> Option<u64> {
         self.body["retry_after_seconds"].as_u64()
     }
 
     /// The rollout in progress that stands in the way.
+    #[must_use]
     pub fn running(&self) -> Option<&str> {
         self.body["running"].as_str()
     }

@@ -31,6 +31,7 @@ pub struct Answer {
 }
 
 impl Api {
+    #[must_use]
     pub fn new(address: Address, token: Token, timeout: Duration) -> Api {
         let mut config = Agent::config_builder()
             .http_status_as_error(false)

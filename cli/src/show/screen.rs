@@ -21,6 +21,7 @@ pub struct Screen {
 
 impl Screen {
     /// Standard output, as NO_COLOR (no-color.org) and TERM say.
+    #[must_use]
     pub fn of_stdout() -> Screen {
         let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
         let live = stdout().is_terminal() && set("TERM").is_none_or(|term| term != "dumb");
@@ -28,6 +29,7 @@ impl Screen {
     }
 
     /// The text in the colour of its meaning.
+    #[must_use]
     pub fn paint(&self, tone: Tone, text: &str) -> String {
         let code = match tone {
             _ if !self.colour => return text.to_owned(),
@@ -40,6 +42,7 @@ impl Screen {
     }
 
     /// Lines that fit; some where nobody knows.
+    #[must_use]
     pub fn height(&self) -> usize {
         let size = if self.live { terminal_size::terminal_size() } else { None };
         size.map_or(24, |(_, height)| usize::from(height.0))
@@ -53,6 +56,7 @@ impl Screen {
     }
 
     /// What clears the last `lines` lines of a terminal, to draw them anew.
+    #[must_use]
     pub fn over(&self, lines: usize) -> String {
         if lines == 0 { String::new() } else { format!("\x1b[{lines}A\x1b[J") }
     }

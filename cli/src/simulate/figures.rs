@@ -75,6 +75,7 @@ impl Figures {
         ]
     }
 
+    #[must_use]
     pub fn of(policy: &str, run: &Run, clairvoyant_hours: f64, prices: Prices) -> Figures {
         let mut waits = run.waits.clone();
         waits.sort_unstable();
@@ -136,6 +137,7 @@ impl Elasticity {
 /// Machine-hours of somebody who knows every job beforehand, lets none wait, and keeps a machine
 /// over a gap only where that is cheaper than a boot: for each level of concurrent jobs the busy
 /// time, one boot, and each gap or a boot, whichever is shorter. The minimum runs always.
+#[must_use]
 pub fn clairvoyant_hours(jobs: &[Job], conditions: &Conditions) -> f64 {
     let boot = i64::midpoint(conditions.boot.0, conditions.boot.1);
     let mut edges: Vec<(Ms, i32)> = Vec::with_capacity(jobs.len() * 2);

@@ -55,6 +55,7 @@ pub struct OurSettings {
 
 impl Rule {
     /// The policy itself, at its beginning.
+    #[must_use]
     pub fn policy(self, ours: OurSettings, conditions: &Conditions) -> Box<dyn Policy> {
         match self {
             Rule::Ours => Box::new(ours::Ours::new(ours, conditions)),
@@ -90,6 +91,7 @@ pub struct Compared {
 
 impl Compared {
     /// One line of figures per run.
+    #[must_use]
     pub fn figures(&self, prices: Prices) -> Vec<Figures> {
         let runs = self.rules.iter().zip(&self.runs);
         runs.map(|(rule, run)| Figures::of(&rule.name(), run, self.bound_hours, prices)).collect()

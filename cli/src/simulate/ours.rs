@@ -26,6 +26,7 @@ pub struct Ours {
 }
 
 impl Ours {
+    #[must_use]
     pub fn new(settings: OurSettings, conditions: &Conditions) -> Ours {
         let boot = i64::midpoint(conditions.boot.0, conditions.boot.1) / 1000;
         let policy = scaling::Policy {

@@ -14,6 +14,7 @@ tr:nth-child(even){background:#f3f5f7}svg{width:100%;height:auto;background:#f8f
 @media(prefers-color-scheme:dark){body{background:#14181c;color:#dfe5ea}tr:nth-child(even){background:#1d2329}svg{background:#1a2026}}";
 
 /// The page. `runs` are in the order of `rows`.
+#[must_use]
 pub fn page(jobs: &[Job], rows: &[Figures], runs: &[Run]) -> String {
     let mut html = format!(
         "<!doctype html><html lang=en><meta charset=utf-8><title>Scaling simulated</title>\

@@ -72,6 +72,7 @@ pub enum Shape {
 
 impl Shape {
     /// Jobs of `days` days by this seed: the same ones each time.
+    #[must_use]
     pub fn jobs(self, days: u32, seed: u64) -> Vec<Job> {
         let mut random = fastrand::Rng::with_seed(seed);
         let end = f64::from(days) * 86_400.0;

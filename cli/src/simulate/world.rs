@@ -8,7 +8,6 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
-/// Milliseconds.
 pub type Ms = i64;
 
 /// One job of a trace.
@@ -92,17 +91,20 @@ pub enum Leaving {
 
 impl Machine {
     /// Whether it counts towards the group's desired capacity.
+    #[must_use]
     pub fn is_member(&self) -> bool {
         self.leaving.is_none() && !matches!(self.phase, Phase::Stopped | Phase::Gone)
     }
 
     /// Whether its worker takes part in the queue: booted, and neither stopped nor gone.
+    #[must_use]
     pub fn is_in_service(&self) -> bool {
         self.leaving.is_none() && matches!(self.phase, Phase::Idle | Phase::Busy { .. })
     }
 
     /// The registry row as of its latest heartbeat at `now`: when it was written, and whether it
     /// named a job. `None` while there is no row yet.
+    #[must_use]
     pub fn row(&self, now: Ms, heartbeat: Ms) -> Option<(Ms, bool)> {
         if !matches!(self.phase, Phase::Idle | Phase::Busy { .. }) {
             return None;

@@ -86,6 +86,7 @@ impl Faults {
     }
 
     /// What is still planned.
+    #[must_use]
     pub fn planned(&self) -> Vec<PlannedFault> {
         self.lock().clone()
     }

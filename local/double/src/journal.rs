@@ -30,6 +30,7 @@ pub struct Call {
 
 impl Call {
     /// True unless the action only reads, or is an invocation, whose own calls count.
+    #[must_use]
     pub fn is_mutating(&self) -> bool {
         !["Describe", "Get", "List", "Invoke"].iter().any(|prefix| self.action.starts_with(prefix))
     }

@@ -78,6 +78,7 @@ impl fmt::Debug for ShellRunner {
 
 impl ShellRunner {
     /// A shell with this process's environment.
+    #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
@@ -155,6 +156,7 @@ impl CommandRunner for ShellRunner {
 
 /// A runner that answers with the given outputs in their order; the last one stays. None given,
 /// everything succeeds.
+#[must_use]
 pub fn scripted(outputs: Vec<CommandOutput>) -> impl CommandRunner {
     let left = Mutex::new(VecDeque::from(outputs));
     move |_| {

@@ -10,12 +10,14 @@ use crate::Error;
 const SCRATCH_PREFIX: &str = "fleet-local-";
 
 /// The root of the repository this was built from.
+#[must_use]
 pub fn repository() -> PathBuf {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
     package.ancestors().nth(2).unwrap_or(package).to_path_buf()
 }
 
 /// What may be downloaded once and kept: `FLEET_CACHE`, else `.fleet` in the repository.
+#[must_use]
 pub fn cache() -> PathBuf {
     match std::env::var_os("FLEET_CACHE") {
         Some(folder) if !folder.is_empty() => PathBuf::from(folder),
@@ -38,6 +40,7 @@ pub fn built(name: &str, package: &str) -> Result<PathBuf, Error> {
 }
 
 /// The program called `name` on the `PATH`.
+#[must_use]
 pub fn on_path(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| is_program(file))
@@ -87,6 +90,7 @@ impl Scratch {
     }
 
     /// Where it is.
+    #[must_use]
     pub fn path(&self) -> &Path {
         &self.0
     }

@@ -39,6 +39,7 @@ pub struct PgBouncer {
 }
 
 /// Whether this machine has PgBouncer.
+#[must_use]
 pub fn installed() -> bool {
     program().is_some()
 }
@@ -97,31 +98,37 @@ impl PgBouncer {
     }
 
     /// The TCP port on 127.0.0.1.
+    #[must_use]
     pub fn port(&self) -> u16 {
         self.port
     }
 
     /// As [`Postgres::app_url`], through the pooler.
+    #[must_use]
     pub fn app_url(&self) -> &str {
         &self.app_url
     }
 
     /// As [`Postgres::url`], through the pooler.
+    #[must_use]
     pub fn url(&self, role: &str, password: &str, database: &str) -> String {
         connection_string(role, password, self.port, database)
     }
 
     /// The authority of the pooler's own certificate; it is not the server's.
+    #[must_use]
     pub fn ca_pem(&self) -> &str {
         &self.ca_pem
     }
 
     /// The same as a file.
+    #[must_use]
     pub fn ca_file(&self) -> PathBuf {
         self.scratch.path().join("ca.pem")
     }
 
     /// What it logged so far.
+    #[must_use]
     pub fn log(&self) -> String {
         fs::read_to_string(self.scratch.path().join("pgbouncer.log")).unwrap_or_default()
     }

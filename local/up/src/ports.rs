@@ -36,6 +36,7 @@ impl Port {
     }
 
     /// Its number.
+    #[must_use]
     pub fn number(&self) -> u16 {
         self.number
     }

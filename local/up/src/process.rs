@@ -47,6 +47,7 @@ pub(crate) fn give_to_unprivileged(path: &Path) -> Result<(), Error> {
 
 /// A command for `program` that dies with us. Add arguments, environment and streams to it, then
 /// [`Process::start`] it.
+#[must_use]
 pub fn command(program: &Path, user: User) -> Command {
     let mut command = Command::new("setpriv");
     command.arg("--pdeathsig=KILL");
@@ -91,6 +92,7 @@ impl Process {
     }
 
     /// The process id.
+    #[must_use]
     pub fn id(&self) -> u32 {
         self.child.id()
     }

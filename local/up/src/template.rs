@@ -45,11 +45,13 @@ impl Template {
     }
 
     /// The content of the SSM document that hosts understand, as JSON.
+    #[must_use]
     pub fn host_document(&self) -> String {
         self.document("HostDocument")
     }
 
     /// The content of the document that asks hosts what they run, as JSON.
+    #[must_use]
     pub fn survey_document(&self) -> String {
         self.document("SurveyDocument")
     }
@@ -70,6 +72,7 @@ impl Template {
     }
 
     /// The patterns of the events that wake the function package `name`.
+    #[must_use]
     pub fn event_patterns(&self, name: &str) -> Vec<Value> {
         let patterns = self.events(name).map(|event| &event["Properties"]["Pattern"]);
         patterns.filter(|pattern| !pattern.is_null()).map(|pattern| self.resolve(pattern)).collect()
@@ -88,11 +91,13 @@ impl Template {
 
     /// The HTTP routes of the function `name`, without the API's authorizer: what the function
     /// itself says to everybody.
+    #[must_use]
     pub fn routes(&self, name: &str) -> Vec<Route> {
         self.http_events(name).filter_map(|event| route(event, name)).collect()
     }
 
     /// The HTTP routes of the function `name`, behind the API's authorizer where it has one.
+    #[must_use]
     pub fn routes_behind_authorizer(&self, name: &str) -> Vec<Route> {
         let auth = &self.root["Resources"]["Api"]["Properties"]["Auth"];
         let authorizer = auth["DefaultAuthorizer"].as_str().and_then(|default| {

@@ -178,11 +178,13 @@ impl Worker {
     }
 
     /// Its port on 127.0.0.1.
+    #[must_use]
     pub fn port(&self) -> u16 {
         self.port
     }
 
     /// Its process id.
+    #[must_use]
     pub fn process_id(&self) -> u32 {
         self.process.id()
     }

@@ -31,6 +31,7 @@ pub struct AutoScaling {
 }
 
 impl AutoScaling {
+    #[must_use]
     pub fn new(aws: &Aws) -> Self {
         Self { client: Client::new(&aws.sdk) }
     }

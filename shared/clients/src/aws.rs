@@ -54,6 +54,7 @@ pub struct Aws {
 }
 
 impl Aws {
+    #[must_use]
     pub fn new(config: &AwsConfig) -> Self {
         let http = aws_smithy_http_client::Builder::new()
             .tls_provider(Provider::Rustls(CryptoMode::Ring))
@@ -168,6 +169,7 @@ pub enum AwsErrorKind {
 
 impl AwsErrorKind {
     /// Whether a change may have been made all the same: its answer was lost.
+    #[must_use]
     pub fn may_have_acted(self) -> bool {
         matches!(self, AwsErrorKind::TimedOut | AwsErrorKind::Unreachable)
     }
@@ -184,12 +186,14 @@ impl AwsError {
         Self { kind, code: None, detail }
     }
 
+    #[must_use]
     pub fn is_throttled(&self) -> bool {
         self.kind == AwsErrorKind::Throttled
     }
 
     /// Whether the same request may well succeed at the next tick, with nobody doing anything about
     /// it.
+    #[must_use]
     pub fn is_transient(&self) -> bool {
         use AwsErrorKind::{
             ActivityInProgress, AlreadyExists, Contention, Denied, Failed, Invalid, Missing,

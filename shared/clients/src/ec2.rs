@@ -41,6 +41,7 @@ pub struct Ec2 {
 }
 
 impl Ec2 {
+    #[must_use]
     pub fn new(config: &AwsConfig) -> Self {
         let settings = HttpConnectorSettings::builder().connect_timeout(CONNECT_TIMEOUT).build();
         let connector = Connector::builder()

@@ -36,6 +36,7 @@ pub struct Lifecycle {
 }
 
 impl Lifecycle {
+    #[must_use]
     pub fn new(aws: &Aws, group: GroupName, hook: String) -> Self {
         let clock = AwsClock::default();
         let config = Config::from(&aws.sdk).to_builder().interceptor(clock.clone()).build();

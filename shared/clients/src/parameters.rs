@@ -11,6 +11,7 @@ pub struct Parameters {
 }
 
 impl Parameters {
+    #[must_use]
     pub fn new(aws: &Aws) -> Self {
         Self { client: Client::new(&aws.sdk) }
     }

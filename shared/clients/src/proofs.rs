@@ -46,6 +46,7 @@ enum Asks {
 }
 
 impl Proofs {
+    #[must_use]
     pub fn new(aws: &Aws, document: String) -> Self {
         let survey = document::survey(&document);
         Self { client: Client::new(&aws.sdk), document, survey }

@@ -113,6 +113,7 @@ impl SecretFields {
     }
 
     /// The value of `key` as JSON text: a text as it stands, and any other value written as JSON.
+    #[must_use]
     pub fn get_json(&self, key: &str) -> Option<&SecretString> {
         self.fields.get(key).map(|field| match field {
             Field::Text(json) | Field::Other { json, .. } => json,
@@ -120,11 +121,13 @@ impl SecretFields {
     }
 
     /// The error of a key that is not there.
+    #[must_use]
     pub fn missing(&self, key: &str) -> SecretError {
         SecretError::KeyMissing { id: self.id.clone(), key: key.to_owned() }
     }
 
     /// When this version was written, where AWS said so.
+    #[must_use]
     pub fn created(&self) -> Option<UnixMs> {
         self.created
     }

@@ -12,6 +12,7 @@ pub struct GroupTags {
 }
 
 impl GroupTags {
+    #[must_use]
     pub fn new(aws: &Aws) -> Self {
         Self { client: Client::new(&aws.sdk) }
     }

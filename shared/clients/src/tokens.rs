@@ -53,6 +53,7 @@ pub struct Scopes(Vec<Scope>);
 
 impl Scopes {
     /// Whether they include what is needed.
+    #[must_use]
     pub fn allow(&self, needs: Scope) -> bool {
         self.0.contains(&needs) || self.0.contains(&Scope::Operate)
     }
@@ -78,6 +79,7 @@ pub(crate) const IN_CLEAR: [(&str, &str, Scope); 3] = [
 pub type TokenHash = [u8; 32];
 
 /// The SHA-256 of a token.
+#[must_use]
 pub fn hash(token: &str) -> TokenHash {
     Sha256::digest(token).into()
 }
@@ -93,6 +95,7 @@ pub struct Token {
 
 impl Token {
     /// A token in clear.
+    #[must_use]
     pub fn new(name: &str, scope: Scope, token: &str) -> Token {
         Token { name: name.into(), scopes: Scopes(vec![scope]), hash: hash(token) }
     }

@@ -39,6 +39,7 @@ pub struct Webhook {
 }
 
 impl Webhook {
+    #[must_use]
     pub fn new(url: String, environment: String) -> Self {
         Self { url, environment, connector: OnceLock::new() }
     }

@@ -58,6 +58,7 @@ pub enum Output<R> {
 
 impl CommandStatus {
     /// Reads a command's `Status`.
+    #[must_use]
     pub fn read(status: &str) -> CommandStatus {
         match without_spaces(status).as_str() {
             "Pending" | "InProgress" | "Cancelling" => CommandStatus::Live,
@@ -68,6 +69,7 @@ impl CommandStatus {
     }
 
     /// Whether it may still do something.
+    #[must_use]
     pub fn is_live(self) -> bool {
         matches!(self, CommandStatus::Live | CommandStatus::Unknown)
     }
@@ -76,6 +78,7 @@ impl CommandStatus {
 impl InvocationStatus {
     /// Reads an invocation's `Status` and `StatusDetails`; the details are the finer ones: what
     /// never reached its instance is `Failed` or `TimedOut` too.
+    #[must_use]
     pub fn read(status: &str, details: &str) -> InvocationStatus {
         use InvocationStatus::{
             Cancelled, EndedOtherwise, Failed, NotStarted, Pending, Refused, Running, Success,
@@ -101,17 +104,20 @@ impl InvocationStatus {
     }
 
     /// Whether it may still do something on the instance.
+    #[must_use]
     pub fn is_live(self) -> bool {
         use InvocationStatus::{Pending, Running, Unknown};
         matches!(self, Pending | Running | Unknown)
     }
 
     /// Whether the instance ran it to its end. With what success says nothing about the worker.
+    #[must_use]
     pub fn ran_to_its_end(self) -> bool {
         matches!(self, InvocationStatus::Success | InvocationStatus::Failed)
     }
 
     /// Whether it certainly never ran on the instance.
+    #[must_use]
     pub fn never_ran(self) -> bool {
         use InvocationStatus::{NotStarted, Refused, Unreached};
         matches!(self, Unreached | NotStarted | Refused)

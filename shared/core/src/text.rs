@@ -1,6 +1,7 @@
 //! Texts from outside, made fit for log lines and answers.
 
 /// The first `most` characters of a text from outside, with a sign where something was cut off.
+#[must_use]
 pub fn cut(text: &str, most: usize) -> String {
     match text.char_indices().nth(most) {
         Some((at, _)) => format!("{}…", &text[..at]),

@@ -21,6 +21,7 @@ pub enum Event {
 
 impl Event {
     /// Sorts a payload by its shape. It never fails: what is neither comes as [`Event::Other`].
+    #[must_use]
     pub fn read(event: Value) -> Event {
         let other = |event, name, why: &str| {
             let why = cut(why, 200);
@@ -41,6 +42,7 @@ impl Event {
     }
 
     /// The message for an event that is not for this function: what came, and from where.
+    #[must_use]
     pub fn unexpected(&self) -> String {
         match self {
             Event::Http(request) => {
@@ -61,6 +63,7 @@ impl Event {
 }
 
 /// Whether the function's own schedule sent the event.
+#[must_use]
 pub fn is_schedule(event: &EventBridgeEvent<Value>) -> bool {
     event.detail_type == "Scheduled Event"
         && matches!(event.source.as_str(), "aws.events" | "aws.scheduler")

@@ -30,15 +30,18 @@ pub struct Caller {
 }
 
 impl Caller {
+    #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
+    #[must_use]
     pub fn scopes(&self) -> &Scopes {
         &self.scopes
     }
 
     /// The first eight hexadecimal digits of the token's SHA-256.
+    #[must_use]
     pub fn fingerprint(&self) -> String {
         let [a, b, c, d] = self.token;
         format!("{a:02x}{b:02x}{c:02x}{d:02x}")

@@ -30,6 +30,7 @@ impl Problem {
     }
 
     /// 409: this fleet only observes (`DRY_RUN`), and what was asked for would change something.
+    #[must_use]
     pub fn observes_only() -> Problem {
         Problem::new(
             409,

@@ -34,6 +34,7 @@ impl Reply {
     }
 
     /// As API Gateway takes it.
+    #[must_use]
     pub fn into_response(self) -> Value {
         json!({
             "statusCode": self.status, "headers": self.headers, "body": self.body,

@@ -76,6 +76,7 @@ impl Request {
     }
 
     /// The first value of a query parameter.
+    #[must_use]
     pub fn query(&self, name: &str) -> Option<&str> {
         self.query.first(name)
     }

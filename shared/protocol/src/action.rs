@@ -32,6 +32,7 @@ impl Action {
         Action::TakeBack,
     ];
 
+    #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Action::Drain => "drain",
@@ -45,6 +46,7 @@ impl Action {
         }
     }
 
+    #[must_use]
     pub fn parse(text: &str) -> Option<Action> {
         Self::ALL.into_iter().find(|action| action.as_str() == text)
     }

@@ -105,6 +105,7 @@ pub enum ActionResult {
 impl ActionResult {
     /// The host only puts the order off: it says nothing against the version and stops no other
     /// host, so the command ends with exit code 0.
+    #[must_use]
     pub fn is_put_off(self) -> bool {
         matches!(self, ActionResult::Busy | ActionResult::Refused | ActionResult::Leaving)
     }
@@ -112,6 +113,7 @@ impl ActionResult {
 
 impl ActionReport {
     /// A report that names no version yet.
+    #[must_use]
     pub fn new(instance_id: InstanceId, action: Action, result: ActionResult) -> ActionReport {
         ActionReport {
             v: FORM,
@@ -146,6 +148,7 @@ impl ActionReport {
     }
 
     /// Whether it says that `tag` is in service.
+    #[must_use]
     pub fn runs(&self, tag: &ImageTag) -> bool {
         self.image_tag.as_deref() == Some(tag.as_str())
     }

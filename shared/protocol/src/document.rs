@@ -18,6 +18,7 @@ pub const EXECUTION_SECONDS: &str = "ExecutionSeconds";
 
 /// The document that asks a host what it runs, whoever changed it. It is one of its own, so that
 /// its commands are in no list of orders and their ends wake no function.
+#[must_use]
 pub fn survey(document: &str) -> String {
     format!("{document}-Survey")
 }
@@ -44,6 +45,7 @@ pub struct HostCommand {
 }
 
 impl HostCommand {
+    #[must_use]
     pub fn new(action: Action) -> HostCommand {
         HostCommand {
             action,

@@ -47,6 +47,7 @@ impl Chain {
 
 impl DrainOrder {
     /// The comment of the command, at most 100 characters.
+    #[must_use]
     pub fn comment(&self) -> String {
         let mut comment = format!("{MARK} w={}", self.window_s);
         if self.stop {

@@ -65,6 +65,7 @@ impl DrainReport {
     }
 
     /// The line that a host prints, at most [`line::LIMIT`] bytes.
+    #[must_use]
     pub fn line(&self) -> String {
         line::write(&mut self.clone().shortened(), |report| {
             let cut = line::clip(&report.message, report.message.len() / 2);

@@ -8,6 +8,7 @@ pub const PATTERN: &str = "[a-z0-9-]{1,32}";
 pub const RULE: &str = "Use 1 to 32 lower-case letters, digits and hyphens, such as production";
 
 /// Whether this can name an environment. The template's parameter has the same rule.
+#[must_use]
 pub fn is_name(text: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     (1..=32).contains(&text.len()) && text.bytes().all(allowed)

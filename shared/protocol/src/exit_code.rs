@@ -28,17 +28,20 @@ impl ExitCode {
         ExitCode::StillBusy,
     ];
 
+    #[must_use]
     pub fn code(self) -> u8 {
         self as u8
     }
 
     /// The meaning of a number that a process ended with; `None` for one that this version does not
     /// know, or that a shell or a signal made.
+    #[must_use]
     pub fn read(code: i32) -> Option<ExitCode> {
         Self::ALL.into_iter().find(|known| i32::from(known.code()) == code)
     }
 
     /// What it means, as the command's help and the host's documentation say it.
+    #[must_use]
     pub fn meaning(self) -> &'static str {
         match self {
             ExitCode::Done => "done, or already so",

@@ -14,11 +14,13 @@ use std::fmt;
 pub struct OrderId(String);
 
 impl OrderId {
+    #[must_use]
     pub fn new(key: &Key, step: Step, attempt: u8) -> OrderId {
         let step = if step == Step::Undo { "undo" } else { "apply" };
         OrderId(format!("{}.{step}.{attempt}", key.as_str()))
     }
 
+    #[must_use]
     pub fn parse(text: &str) -> Option<OrderId> {
         Some(OrderId(text.to_owned())).filter(|id| id.parts().is_some())
     }
@@ -35,11 +37,13 @@ impl OrderId {
         (!key.is_empty()).then_some((key, step, attempt))
     }
 
+    #[must_use]
     pub fn is_of(&self, key: &Key) -> bool {
         self.parts().is_some_and(|(of, ..)| of == key.as_str())
     }
 
     /// What it is for and which attempt it is: later orders of one rollout compare greater.
+    #[must_use]
     pub fn rank(&self) -> (Step, u8) {
         self.parts().map_or((Step::Survey, 0), |(_, step, attempt)| (step, attempt))
     }
@@ -104,6 +108,7 @@ pub struct OrderEnd {
 
 impl OrderEnd {
     /// An end of which there is no more to say.
+    #[must_use]
     pub fn new(result: ActionResult) -> OrderEnd {
         OrderEnd { result, step: None, message: None, digest: None, before: None, log: Vec::new() }
     }

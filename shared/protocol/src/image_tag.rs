@@ -28,6 +28,7 @@ impl ImageTag {
         ))
     }
 
+    #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -82,50 +82,59 @@ states! {
 
 impl LifecycleState {
     /// Whether its worker is capacity now. `Standby` is not: a person took it out.
+    #[must_use]
     pub fn is_capacity(&self) -> bool {
         *self == LifecycleState::InService
     }
 
     /// Whether it becomes capacity by itself: it boots, or its root volume is being replaced, after
     /// which it boots.
+    #[must_use]
     pub fn is_booting(&self) -> bool {
         ["Pending", "ReplacingRootVolume", "RootVolumeReplaced"].contains(&self.family())
     }
 
     /// Whether it is on its way out of the group, or out already.
+    #[must_use]
     pub fn is_leaving(&self) -> bool {
         ["Terminating", "Terminated", "Detaching", "Detached"].contains(&self.family())
     }
 
     /// Whether the terminate hook holds it, so that a heartbeat or a completion is for it.
+    #[must_use]
     pub fn waits_on_terminate_hook(&self) -> bool {
         *self == LifecycleState::TerminatingWait
     }
 
     /// Whether its hook ran out and the group kept the machine running, at full price.
+    #[must_use]
     pub fn is_retained(&self) -> bool {
         *self == LifecycleState::TerminatingRetained
     }
 
     /// Whether it is in the group's warm pool, which the fleet does not support.
+    #[must_use]
     pub fn is_in_warm_pool(&self) -> bool {
         self.family() == "Warmed"
     }
 
     /// Whether a rollout sends it commands and counts the version that it runs: it serves, or a
     /// person keeps it aside and may put it back.
+    #[must_use]
     pub fn takes_rollouts(&self) -> bool {
         use LifecycleState::{EnteringStandby, InService, Standby};
         matches!(self, InService | EnteringStandby | Standby)
     }
 
     /// Whether a machine runs and is paid by the hour. One of an unknown state counts.
+    #[must_use]
     pub fn has_running_machine(&self) -> bool {
         use LifecycleState::{Terminated, WarmedHibernated, WarmedStopped, WarmedTerminated};
         !matches!(self, Terminated | WarmedHibernated | WarmedStopped | WarmedTerminated)
     }
 
     /// Whether this version knows the word.
+    #[must_use]
     pub fn is_known(&self) -> bool {
         !matches!(self, LifecycleState::Other(_))
     }

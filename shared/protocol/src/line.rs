@@ -13,6 +13,7 @@ const SHOWN: usize = 200;
 
 /// The beginning of `text`, at most so many bytes, cut between two characters; what could not be
 /// printed is a space.
+#[must_use]
 pub fn clip(text: &str, bytes: usize) -> String {
     let cut = &text[..text.floor_char_boundary(bytes)];
     cut.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()

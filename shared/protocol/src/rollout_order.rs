@@ -59,6 +59,7 @@ impl Step {
         (Step::Apply, "sweep"),
     ];
 
+    #[must_use]
     pub fn as_str(self) -> &'static str {
         Self::LATER.iter().find(|(step, _)| *step == self).map_or("ask", |(_, word)| word)
     }
@@ -75,10 +76,12 @@ pub struct Key(String);
 
 impl Key {
     /// Takes the beginning of a hash in hexadecimal digits.
+    #[must_use]
     pub fn of_hash(hash: &str) -> Key {
         Key(hash.chars().take(12).collect())
     }
 
+    #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -86,6 +89,7 @@ impl Key {
 
 impl RolloutOrder {
     /// The comment of the command, at most 100 characters. A long reason is cut.
+    #[must_use]
     pub fn comment(&self) -> String {
         let RolloutOrder { kind, strategy, part } = self;
         let mut comment = format!("{MARK} {} {strategy}", kind.as_str());
@@ -112,6 +116,7 @@ impl RolloutOrder {
 
     /// Reads a comment; `None` where the command is not one of these. A word that a later version
     /// added is passed over.
+    #[must_use]
     pub fn read(comment: &str) -> Option<RolloutOrder> {
         let words = comment.strip_prefix(MARK)?.strip_prefix(' ')?;
         let (words, why) = match words.split_once(" why=") {
@@ -144,6 +149,7 @@ impl RolloutOrder {
     }
 
     /// The key of a rollout's first command.
+    #[must_use]
     pub fn key(&self) -> Option<&Key> {
         match &self.part {
             Part::Root { key, .. } => Some(key),
@@ -153,6 +159,7 @@ impl RolloutOrder {
 
     /// What it is for. The first command of a rollout only asks; that of another deployment is all
     /// there is of it.
+    #[must_use]
     pub fn step(&self) -> Step {
         match self.part {
             Part::Root { .. } if self.kind.is_rollout() => Step::Survey,
@@ -162,6 +169,7 @@ impl RolloutOrder {
     }
 
     /// The `Action` of the hosts' document.
+    #[must_use]
     pub fn action(&self) -> Action {
         match self.step() {
             Step::Survey => Action::Status,
@@ -189,6 +197,7 @@ impl Kind {
     pub const ALL: [Kind; 5] =
         [Kind::Deploy, Kind::Rollback, Kind::Cleanup, Kind::RefreshSecrets, Kind::Drain];
 
+    #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Kind::Rollback => Action::Rollback.as_str(),
@@ -196,12 +205,14 @@ impl Kind {
         }
     }
 
+    #[must_use]
     pub fn parse(text: &str) -> Option<Kind> {
         Self::ALL.into_iter().find(|kind| kind.as_str() == text)
     }
 
     /// The `Action` of the hosts' document. A rollback names its version like any deploy: what each
     /// host had before may differ.
+    #[must_use]
     pub fn action(self) -> Action {
         match self {
             Kind::Deploy | Kind::Rollback => Action::Deploy,
@@ -212,6 +223,7 @@ impl Kind {
     }
 
     /// It changes which version is in service, so there is one at a time and it has to be proven.
+    #[must_use]
     pub fn is_rollout(self) -> bool {
         matches!(self, Kind::Deploy | Kind::Rollback)
     }
@@ -238,6 +250,7 @@ impl Strategy {
     pub const ALL: [Strategy; 4] =
         [Strategy::Canary, Strategy::OneAtATime, Strategy::HalfAtATime, Strategy::AllAtOnce];
 
+    #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Strategy::Canary => "canary",

@@ -5,6 +5,7 @@ use crate::image_tag::ImageTag;
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// The parameter of SSM's Parameter Store that holds it.
+#[must_use]
 pub fn parameter(environment: &str) -> String {
     format!("/ghosthands/{environment}/stable")
 }

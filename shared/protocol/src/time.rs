@@ -12,16 +12,19 @@ pub struct UnixMs(pub i64);
 
 impl UnixMs {
     /// Milliseconds from `earlier` to `self`; negative where `earlier` is later.
+    #[must_use]
     pub fn since(self, earlier: UnixMs) -> i64 {
         self.0.saturating_sub(earlier.0)
     }
 
     /// The second that this moment is in.
+    #[must_use]
     pub fn whole_seconds(self) -> UnixMs {
         UnixMs(self.0.div_euclid(1000).saturating_mul(1000))
     }
 
     /// This moment, `seconds` later.
+    #[must_use]
     pub fn plus_seconds(self, seconds: u32) -> UnixMs {
         UnixMs(self.0.saturating_add(i64::from(seconds) * 1000))
     }

@@ -2,6 +2,7 @@
 
 /// Whether a variable that is set says nothing: empty and blank count as not set, because compose,
 /// systemd and CloudFormation all write an empty value for "not set".
+#[must_use]
 pub fn is_empty(value: &str) -> bool {
     value.trim().is_empty()
 }

@@ -32,6 +32,7 @@ pub enum LifecycleState {
 
 impl LifecycleState {
     /// The spelling of the AWS API.
+    #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "Pending",
@@ -45,6 +46,7 @@ impl LifecycleState {
     }
 
     /// True for the states that count toward the desired capacity.
+    #[must_use]
     pub fn counts(self) -> bool {
         matches!(self, Self::Pending | Self::PendingWait | Self::InService)
     }
@@ -61,6 +63,7 @@ pub enum Direction {
 
 impl Direction {
     /// The spelling of the AWS API.
+    #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Launching => "autoscaling:EC2_INSTANCE_LAUNCHING",
@@ -69,6 +72,7 @@ impl Direction {
     }
 
     /// Reads the spelling of the AWS API.
+    #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         [Self::Launching, Self::Terminating].into_iter().find(|d| d.as_str() == text)
     }
@@ -86,6 +90,7 @@ pub enum HookResult {
 
 impl HookResult {
     /// The spelling of the AWS API.
+    #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Continue => "CONTINUE",
@@ -94,6 +99,7 @@ impl HookResult {
     }
 
     /// Reads the spelling of the AWS API.
+    #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         [Self::Continue, Self::Abandon].into_iter().find(|r| r.as_str() == text)
     }
@@ -129,6 +135,7 @@ impl HookSpec {
     }
 
     /// Longest stay in the wait state: 100 heartbeats or 48 hours, whichever is less.
+    #[must_use]
     pub fn global_seconds(&self) -> u32 {
         self.heartbeat_seconds.saturating_mul(100).min(48 * 3600)
     }
@@ -149,6 +156,7 @@ pub struct HookAction {
 
 impl HookAction {
     /// The earlier of the two limits.
+    #[must_use]
     pub fn expires(&self) -> Timestamp {
         self.heartbeat_until.min(self.global_until)
     }
@@ -317,11 +325,13 @@ pub struct Group {
 
 impl Group {
     /// Instances that count toward the desired capacity.
+    #[must_use]
     pub fn counted(&self) -> usize {
         self.instances.iter().filter(|i| i.state.counts()).count()
     }
 
     /// Instances in service.
+    #[must_use]
     pub fn in_service(&self) -> usize {
         self.instances.iter().filter(|i| i.state == LifecycleState::InService).count()
     }

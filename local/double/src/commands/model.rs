@@ -37,6 +37,7 @@ pub enum InvocationState {
 
 impl InvocationState {
     /// `Status` of the API.
+    #[must_use]
     pub fn status(self) -> &'static str {
         match self {
             Self::Pending => "Pending",
@@ -51,6 +52,7 @@ impl InvocationState {
     }
 
     /// `StatusDetails` of the API.
+    #[must_use]
     pub fn details(self) -> &'static str {
         match self {
             Self::Undeliverable => "Undeliverable",
@@ -63,11 +65,13 @@ impl InvocationState {
     }
 
     /// True when nothing will change any more.
+    #[must_use]
     pub fn is_terminal(self) -> bool {
         !matches!(self, Self::Pending | Self::InProgress | Self::Delayed | Self::Cancelling)
     }
 
     /// True for what counts toward `MaxErrors` and `ErrorCount`.
+    #[must_use]
     pub fn is_error(self) -> bool {
         matches!(self, Self::Failed | Self::ExecutionTimedOut)
     }
@@ -98,6 +102,7 @@ pub enum CommandState {
 
 impl CommandState {
     /// `Status` of the API.
+    #[must_use]
     pub fn status(self) -> &'static str {
         match self {
             Self::Pending => "Pending",
@@ -111,6 +116,7 @@ impl CommandState {
     }
 
     /// `StatusDetails` of the API.
+    #[must_use]
     pub fn details(self) -> &'static str {
         match self {
             Self::Incomplete => "Incomplete",
@@ -136,6 +142,7 @@ pub struct CommandOutput {
 
 impl CommandOutput {
     /// An end with this exit code, no output, at once.
+    #[must_use]
     pub fn exit(exit_code: i32) -> Self {
         Self { exit_code, stdout: String::new(), stderr: String::new(), took: Duration::ZERO }
     }

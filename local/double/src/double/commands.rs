@@ -31,11 +31,13 @@ impl Double {
     }
 
     /// Every command so far, oldest first.
+    #[must_use]
     pub fn commands(&self) -> Vec<Command> {
         self.account.with_commands(|commands| commands.commands().to_vec())
     }
 
     /// How commands travel.
+    #[must_use]
     pub fn command_settings(&self) -> CommandSettings {
         lock(&self.account.commands).settings
     }

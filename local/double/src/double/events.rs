@@ -48,6 +48,7 @@ impl Double {
 
     /// The asynchronous invocations that Lambda gave up, oldest first, as it tells an on-failure
     /// destination.
+    #[must_use]
     pub fn given_up(&self) -> Vec<Value> {
         self.account.with_bus(|bus, _| bus.given_up().to_vec())
     }

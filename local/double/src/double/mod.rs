@@ -105,11 +105,13 @@ impl Double {
     }
 
     /// `http://127.0.0.1:port`, for `AWS_ENDPOINT_URL`.
+    #[must_use]
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.running.server.address())
     }
 
     /// What an AWS client needs in its environment to talk to this double and to nothing else.
+    #[must_use]
     pub fn aws_env(&self) -> Vec<(String, String)> {
         let region = &self.account.config.region;
         [
@@ -126,11 +128,13 @@ impl Double {
     }
 
     /// Where an instance finds `/latest/api/token` and `/latest/meta-data/…`.
+    #[must_use]
     pub fn imds_endpoint(&self, instance: &str) -> String {
         format!("{}/_double/imds/{instance}", self.endpoint())
     }
 
     /// The double's time.
+    #[must_use]
     pub fn now(&self) -> Timestamp {
         self.account.clock.now()
     }
@@ -158,6 +162,7 @@ impl Double {
     }
 
     /// The group as it is now.
+    #[must_use]
     pub fn group(&self, name: &str) -> Option<Group> {
         self.account.with_groups(|asg| asg.groups().get(name).cloned())
     }
@@ -203,16 +208,19 @@ impl Double {
     }
 
     /// The value of a parameter.
+    #[must_use]
     pub fn parameter(&self, name: &str) -> Option<String> {
         self.account.with_parameters(|parameters, _| parameters.value(name))
     }
 
     /// Removes a parameter. True when there was one.
+    #[must_use]
     pub fn delete_parameter(&self, name: &str) -> bool {
         self.account.with_parameters(|parameters, _| parameters.remove(name))
     }
 
     /// Every AWS API call so far.
+    #[must_use]
     pub fn calls(&self) -> Vec<Call> {
         self.account.journal.calls()
     }
@@ -223,21 +231,25 @@ impl Double {
     }
 
     /// The instance transitions numbered above `since`.
+    #[must_use]
     pub fn transitions(&self, since: u64) -> Vec<Transition> {
         self.account.transitions.since(since)
     }
 
     /// All transitions from the first on, one at a time, as they happen.
+    #[must_use]
     pub fn subscribe(&self) -> TransitionStream {
         self.account.transitions.subscribe()
     }
 
     /// Every EventBridge event so far, whether or not anyone asked for it.
+    #[must_use]
     pub fn bus_events(&self) -> Vec<Value> {
         self.account.with_bus(|bus, _| bus.events().to_vec())
     }
 
     /// The plan of faults.
+    #[must_use]
     pub fn faults(&self) -> Faults {
         self.account.faults.clone()
     }
@@ -249,6 +261,7 @@ impl Double {
     }
 
     /// A function by name.
+    #[must_use]
     pub fn function(&self, name: &str) -> Option<Function> {
         self.account.function(name)
     }

@@ -125,6 +125,7 @@ impl FunctionConfig {
     }
 
     /// The function's ARN.
+    #[must_use]
     pub fn arn(&self) -> String {
         format!("arn:aws:lambda:{}:{}:function:{}", self.region, self.account, self.name)
     }

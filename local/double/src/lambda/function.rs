@@ -82,21 +82,25 @@ impl Function {
     }
 
     /// What it was started from.
+    #[must_use]
     pub fn config(&self) -> &FunctionConfig {
         &self.0.config
     }
 
     /// Processes started so far.
+    #[must_use]
     pub fn cold_starts(&self) -> u64 {
         self.0.cold_starts.load(Ordering::SeqCst)
     }
 
     /// The last lines its processes printed.
+    #[must_use]
     pub fn logs(&self) -> Vec<LogLine> {
         self.0.logs.lines()
     }
 
     /// The lines its processes print from now on.
+    #[must_use]
     pub fn subscribe_logs(&self) -> broadcast::Receiver<LogLine> {
         self.0.logs.subscribe()
     }

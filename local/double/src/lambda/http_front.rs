@@ -112,11 +112,13 @@ impl HttpApi {
     }
 
     /// Its port on 127.0.0.1.
+    #[must_use]
     pub fn port(&self) -> u16 {
         self.server.address().port()
     }
 
     /// `http://127.0.0.1:port`
+    #[must_use]
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.server.address())
     }

@@ -40,6 +40,7 @@ pub fn install(version: &str) -> Result<Package, Error> {
 
 impl Package {
     /// The version that was asked for.
+    #[must_use]
     pub fn version(&self) -> &str {
         &self.version
     }

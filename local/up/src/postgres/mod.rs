@@ -116,46 +116,55 @@ impl Postgres {
     }
 
     /// The TCP port on 127.0.0.1.
+    #[must_use]
     pub fn port(&self) -> u16 {
         self.port
     }
 
     /// The server's version, for example `15.18`.
+    #[must_use]
     pub fn version(&self) -> &str {
         &self.version
     }
 
     /// A connection string for [`APP_ROLE`] in [`DATABASE`], with `sslmode=verify-full`.
+    #[must_use]
     pub fn app_url(&self) -> String {
         self.url(APP_ROLE, &self.password.0, DATABASE)
     }
 
     /// A connection string for [`APP_ROLE`] in another database.
+    #[must_use]
     pub fn app_url_in(&self, database: &str) -> String {
         self.url(APP_ROLE, &self.password.0, database)
     }
 
     /// A connection string for the superuser in [`DATABASE`].
+    #[must_use]
     pub fn superuser_url(&self) -> String {
         self.url(SUPERUSER, &self.password.0, DATABASE)
     }
 
     /// A connection string for any role, with `sslmode=verify-full`.
+    #[must_use]
     pub fn url(&self, role: &str, password: &str, database: &str) -> String {
         connection_string(role, password, self.port, database)
     }
 
     /// The certificate of the authority that signed the server's certificate.
+    #[must_use]
     pub fn ca_pem(&self) -> &str {
         &self.ca_pem
     }
 
     /// The same as a file.
+    #[must_use]
     pub fn ca_file(&self) -> PathBuf {
         self.scratch.path().join("ca.pem")
     }
 
     /// What the server logged so far.
+    #[must_use]
     pub fn log(&self) -> String {
         fs::read_to_string(self.scratch.path().join("postgres.log")).unwrap_or_default()
     }

@@ -109,6 +109,7 @@ impl DeployConfig {
     }
 
     /// The version of this program.
+    #[must_use]
     pub fn version(&self) -> &'static str {
         env!("CARGO_PKG_VERSION")
     }

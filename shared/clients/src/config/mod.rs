@@ -187,11 +187,13 @@ impl AutoscaleConfig {
 
     /// Twelve hex digits over every setting that is not a secret: two records with the same hash
     /// were decided under the same settings.
+    #[must_use]
     pub fn hash(&self) -> &str {
         &self.hash
     }
 
     /// The version of this program.
+    #[must_use]
     pub fn version(&self) -> &'static str {
         env!("CARGO_PKG_VERSION")
     }

@@ -140,6 +140,7 @@ impl StatusConfig {
     }
 
     /// The version of this program.
+    #[must_use]
     pub fn version(&self) -> &'static str {
         env!("CARGO_PKG_VERSION")
     }

@@ -46,6 +46,7 @@ impl Drop for Connection {
 // === impl Database ===
 
 impl Database {
+    #[must_use]
     pub fn new(url: DatabaseUrl, trust: Trust) -> Database {
         Database { url, trust }
     }
@@ -110,6 +111,7 @@ impl Database {
 // === impl Connection ===
 
 impl Connection {
+    #[must_use]
     pub fn is_closed(&self) -> bool {
         self.client.is_closed()
     }

@@ -63,6 +63,7 @@ fn chain(
 
 impl PostgresError {
     /// The SQLSTATE, where the server answered with an error.
+    #[must_use]
     pub fn sqlstate(&self) -> Option<&SqlState> {
         match self {
             PostgresError::Server(error) => Some(error.code()),
@@ -71,6 +72,7 @@ impl PostgresError {
     }
 
     /// Whether the connection itself was lost, so that a new one may succeed at once.
+    #[must_use]
     pub fn lost_connection(&self) -> bool {
         match self {
             PostgresError::Network(_) | PostgresError::TimedOut(..) => true,
@@ -81,6 +83,7 @@ impl PostgresError {
 
     /// Whether the server refused these credentials, or refuses everybody's for a while because of
     /// such attempts: each further one prolongs it.
+    #[must_use]
     pub fn refused_credentials(&self) -> bool {
         match self {
             PostgresError::Server(error) => {

@@ -115,6 +115,7 @@ impl DatabaseUrl {
     }
 
     /// `host:port`, for messages.
+    #[must_use]
     pub fn endpoint(&self) -> String {
         match self.host.contains(':') {
             true => format!("[{}]:{}", self.host, self.port),
@@ -123,6 +124,7 @@ impl DatabaseUrl {
     }
 
     /// The path that `sslrootcert` names; `system` means the public web roots.
+    #[must_use]
     pub fn root_certificate(&self) -> Option<&str> {
         self.settings.root_certificate.as_deref()
     }

@@ -39,6 +39,7 @@ pub struct GatheringRequest {
 }
 
 /// The lock of the caller who gathers the others for a tick on `group` in `region`.
+#[must_use]
 pub fn gathering_key(group: &GroupName, region: &str) -> i64 {
     lock_number(&format!("ghosthands-fleet gathering {group} in {region}"))
 }

@@ -63,6 +63,7 @@ pub struct LockedTick<'a> {
 
 /// The lock that keeps ticks on `group` in `region` apart. Groups of one name in two regions may
 /// share a database.
+#[must_use]
 pub fn lock_key(group: &GroupName, region: &str) -> i64 {
     lock_number(&format!("ghosthands-fleet autoscale {group} in {region}"))
 }
@@ -139,6 +140,7 @@ fn seconds(seconds: u32) -> i32 {
 // === impl LockedTick ===
 
 impl LockedTick<'_> {
+    #[must_use]
     pub fn snapshot(&self) -> &QueueSnapshot {
         &self.snapshot
     }
@@ -154,6 +156,7 @@ impl LockedTick<'_> {
 
 impl QueueSource {
     /// Connects at the first tick.
+    #[must_use]
     pub fn new(database: Database, names: Names) -> QueueSource {
         QueueSource {
             database,

@@ -66,6 +66,7 @@ pub struct Page {
 }
 
 impl Rollouts {
+    #[must_use]
     pub fn new(aws: &Aws, environment: &str, group: GroupName, document: String) -> Self {
         Self {
             client: Client::new(&aws.sdk),

@@ -24,6 +24,7 @@ pub struct DrainCommands {
 }
 
 impl DrainCommands {
+    #[must_use]
     pub fn new(aws: &Aws, document: String) -> Self {
         Self { client: Client::new(&aws.sdk), document }
     }

@@ -16,6 +16,7 @@ use fleet_protocol::reading::Reading;
 use fleet_protocol::time::UnixMs;
 
 /// Decides what to ask or to do next; see the module for the whole.
+#[must_use]
 pub fn decide(inputs: &Inputs) -> Decision {
     let mut decision = Decision::default();
     match &inputs.seen.group {

@@ -47,6 +47,7 @@ pub enum Call {
 
 impl Call {
     /// Whether it changes anything.
+    #[must_use]
     pub fn acts(&self) -> bool {
         match self {
             Call::Heartbeat { .. }
@@ -151,6 +152,7 @@ fn in_all(waited_s: Option<i64>) -> String {
 
 impl Reason {
     /// Whether a person has to be told at once.
+    #[must_use]
     pub fn pages(&self) -> bool {
         match self {
             Reason::PastLimit { .. } | Reason::LastCall { .. } | Reason::GaveUp { .. } => true,

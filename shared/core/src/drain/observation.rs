@@ -169,6 +169,7 @@ pub enum Answer {
 
 impl Machine {
     /// The state's name as EC2 spells it.
+    #[must_use]
     pub fn read(state: &str) -> Machine {
         match state {
             "running" => Machine::Running,
@@ -188,6 +189,7 @@ impl Seen {
 
 impl Inputs {
     /// A pass that has seen nothing yet.
+    #[must_use]
     pub fn new(policy: Policy, now: UnixMs, memory: Memory, hints: Vec<Hint>) -> Inputs {
         Inputs { policy, now, memory, hints, seen: Seen::default() }
     }
@@ -212,6 +214,7 @@ impl Inputs {
     }
 
     /// AWS's clock, or the function's while AWS has not answered.
+    #[must_use]
     pub fn clock(&self) -> UnixMs {
         self.group().map_or(self.now, |group| group.at)
     }
@@ -228,6 +231,7 @@ impl Inputs {
     }
 
     /// What the environment remembers after this pass. Instances that left the group are forgotten.
+    #[must_use]
     pub fn remember(&self) -> Memory {
         let now = self.clock();
         let mut memory = self.memory.clone();

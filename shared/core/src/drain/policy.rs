@@ -59,6 +59,7 @@ pub struct Policy {
 
 impl Policy {
     /// How long after the order to stop an instance goes without any proof.
+    #[must_use]
     pub fn give_up_after_s(&self) -> u32 {
         self.worker_grace_s.saturating_add(STOP_SLACK_S)
     }

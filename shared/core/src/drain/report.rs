@@ -29,6 +29,7 @@ pub(super) fn closed_the_intake(report: &DrainReport) -> bool {
 
 impl Finding {
     /// What the report proves about `instance`.
+    #[must_use]
     pub fn of(report: &DrainReport, instance: &InstanceId) -> Finding {
         let no_proof = |wrong: String| Finding::NoProof { wrong };
         if let Some(other) = report.instance_id.as_ref().filter(|other| *other != instance) {

@@ -28,11 +28,13 @@ impl Build {
         ("run_url", 200),
     ];
 
+    #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Build::default()
     }
 
     /// The same, each field cut on a character boundary.
+    #[must_use]
     pub fn bounded(self) -> Build {
         let [sha, message, branch, repository, url] = Build::LIMITS.map(|(_, limit)| limit);
         let clip = |text: &str, bytes| text[..text.floor_char_boundary(bytes)].to_owned();

@@ -13,6 +13,7 @@ use fleet_protocol::time::UnixMs;
 ///
 /// `since`: the record that the writer had read, and what others wrote after it, oldest first;
 /// `None` for what is no record, which never stands.
+#[must_use]
 pub fn overwritten(mine: &Record, since: &[Option<Record>]) -> Option<usize> {
     let mut standing: Option<(usize, &Record)> = None;
     for (n, written) in since.iter().enumerate() {

@@ -34,6 +34,7 @@ const UNREACHED: usize = 10;
 const REBUILD_S: u32 = 86_400;
 
 /// Decides what to ask or to do next; see the module for the whole.
+#[must_use]
 pub fn decide(inputs: &Inputs) -> Decision {
     let seen = &inputs.seen;
     if let Some(detail) = &seen.call_error {

@@ -58,6 +58,7 @@ pub struct Standing<'a> {
 
 impl<'a> Standing<'a> {
     /// What is stored of the deployment that this command began.
+    #[must_use]
     pub fn of(stored: &'a StoredState, root: &Command) -> Standing<'a> {
         let record = stored.record().filter(|record| root.order.key() == Some(&record.key));
         let ended = stored.stable.as_ref().and_then(|stable| stable.ended(&root.id));
@@ -65,6 +66,7 @@ impl<'a> Standing<'a> {
     }
 
     /// Its later commands, oldest first; `None` where nothing is stored of it.
+    #[must_use]
     pub fn later(&self, root: &CommandId) -> Option<Vec<CommandId>> {
         let sent: &[Sent] = match (self.record, self.ended) {
             (Some(record), _) => &record.commands,
@@ -95,6 +97,7 @@ impl<'a> Standing<'a> {
 impl Summary {
     /// The deployment that `root` began. `evidence` is what came of its commands, where that was
     /// read; without it and without anything stored, an ended command is only as good as SSM says.
+    #[must_use]
     pub fn of(stored: &StoredState, root: &Command, evidence: Option<&Evidence>) -> Summary {
         let standing = Standing::of(stored, root);
         let state = standing.state().unwrap_or_else(|| match (root.status, evidence) {
@@ -133,6 +136,7 @@ impl Summary {
 impl Detail {
     /// The deployment that `root` began, with its later commands, oldest first. `members` is the
     /// group now, or why it is not known.
+    #[must_use]
     pub fn of(
         stored: &StoredState,
         root: &Evidence,

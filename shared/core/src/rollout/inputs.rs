@@ -191,6 +191,7 @@ pub enum Answer {
 
 impl Inputs {
     /// A pass that has seen nothing yet.
+    #[must_use]
     pub fn new(webhook: bool, limits: Limits, now: UnixMs, hint: Option<CommandId>) -> Inputs {
         Inputs { webhook, limits, now, hint, seen: Seen::default() }
     }
@@ -199,16 +200,19 @@ impl Inputs {
 impl StoredState {
     /// The parameters as they were read. The pointer's and the records' versions tell what is
     /// newer.
+    #[must_use]
     pub fn new(slots: [Slot; 2], stable: Option<Stable>, stable_version: i64) -> StoredState {
         StoredState { slots, stable, stable_version, cancelled: None, paused: None }
     }
 
     /// The record of the newest rollout, which may be over.
+    #[must_use]
     pub fn newest(&self) -> Option<&Record> {
         self.slots.iter().filter_map(|slot| slot.record.as_ref()).max_by_key(|record| record.number)
     }
 
     /// The rollout in progress.
+    #[must_use]
     pub fn record(&self) -> Option<&Record> {
         self.newest().filter(|record| record.over.is_none())
     }
@@ -219,6 +223,7 @@ impl StoredState {
     }
 
     /// The version of the parameter that a record of this number is written to.
+    #[must_use]
     pub fn version(&self, number: u32) -> i64 {
         self.slots[slot(number)].version
     }
@@ -257,6 +262,7 @@ impl StoredState {
 }
 
 /// Which of the two parameters a record of this number is written to.
+#[must_use]
 pub fn slot(number: u32) -> usize {
     usize::from(!number.is_multiple_of(2))
 }

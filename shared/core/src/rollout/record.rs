@@ -145,6 +145,7 @@ pub struct Sent {
 
 impl Record {
     /// The rollout's id, once its first command is known.
+    #[must_use]
     pub fn id(&self) -> Option<&CommandId> {
         let first = self.commands.first().filter(|sent| sent.round == 0);
         self.id.as_ref().or_else(|| first.and_then(|sent| sent.id.as_ref()))
@@ -169,6 +170,7 @@ impl Record {
     }
 
     /// A rollout that was asked for at `at` and of which nothing has happened yet.
+    #[must_use]
     pub fn begun(
         number: u32,
         key: Key,
@@ -238,6 +240,7 @@ impl Record {
     }
 
     /// As the parameter holds it.
+    #[must_use]
     pub fn write(&self) -> String {
         let text = serde_json::to_string(self).expect("a record is plain data");
         if text.len() <= ROOM {
@@ -251,6 +254,7 @@ impl Record {
 
 impl Stable {
     /// As the parameter holds it: the oldest of what is over goes first.
+    #[must_use]
     pub fn write(&self) -> String {
         let mut stored = self.clone();
         loop {
@@ -262,11 +266,13 @@ impl Stable {
     }
 
     /// The rollout of this id, if it is over and still remembered.
+    #[must_use]
     pub fn ended(&self, id: &CommandId) -> Option<&Ended> {
         self.ended.iter().find(|ended| ended.id == *id)
     }
 
     /// The rollout with this key, likewise.
+    #[must_use]
     pub fn ended_with(&self, key: &Key) -> Option<&Ended> {
         self.ended.iter().find(|ended| ended.key == *key)
     }

@@ -39,6 +39,7 @@ impl Default for Limits {
 impl Share {
     /// The hosts that are this share of so many: at least one, and not all of several unless the
     /// share is the whole.
+    #[must_use]
     pub fn of(self, hosts: u32) -> u32 {
         let share = u64::from(hosts) * u64::from(self.0.min(100)) / 100;
         let share = u32::try_from(share).unwrap_or(hosts);
@@ -49,6 +50,7 @@ impl Share {
 
 /// The most hosts that may hold an unfinished order, once `proven` of `hosts` have proven the
 /// version. Before the first proof that is one, unless all at once is what was asked for.
+#[must_use]
 pub fn window(strategy: Strategy, hosts: u32, proven: u32, share: Share) -> u32 {
     match strategy {
         Strategy::AllAtOnce => hosts.max(1),
@@ -61,6 +63,7 @@ pub fn window(strategy: Strategy, hosts: u32, proven: u32, share: Share) -> u32 
 }
 
 /// How many of `hosts` have to prove the version before new instances boot to it.
+#[must_use]
 pub fn enough(strategy: Strategy, hosts: u32) -> u32 {
     match strategy {
         Strategy::Canary => hosts.min(CANARIES),
@@ -71,6 +74,7 @@ pub fn enough(strategy: Strategy, hosts: u32) -> u32 {
 }
 
 /// The choice in words.
+#[must_use]
 pub fn explain(strategy: Strategy, hosts: u32, share: Share) -> String {
     let most = share.of(hosts);
     let enough = enough(strategy, hosts);

@@ -38,6 +38,7 @@ pub struct View {
 }
 
 impl View {
+    #[must_use]
     pub fn of(known: &Known<'_>) -> View {
         let mut hosts = surveyed(known);
         let orders =
@@ -123,6 +124,7 @@ impl View {
     }
 
     /// How many hosts are in each state.
+    #[must_use]
     pub fn counts(&self) -> BTreeMap<HostState, u32> {
         let mut counts = BTreeMap::new();
         for host in &self.hosts {
@@ -158,6 +160,7 @@ impl View {
     }
 
     /// What a rollout came to, by its hosts alone.
+    #[must_use]
     pub fn verdict(&self, cancelled: bool) -> State {
         let any = |progress| self.hosts.iter().any(|host| host.progress == progress);
         let counts = |host: &&Host| host.state != HostState::Terminated;

@@ -56,6 +56,7 @@ impl BootMemory {
     }
 
     /// The time within which nine of ten launches were done; the setting until enough were seen.
+    #[must_use]
     pub fn boot_s(&self, policy: &Policy) -> u32 {
         if self.samples.len() < ENOUGH {
             return policy.boot_s;

@@ -14,11 +14,13 @@ pub struct Bounds {
 
 impl Bounds {
     /// `None` where the configuration and the group have no number in common.
+    #[must_use]
     pub fn of(policy: &Policy, group: &Group, overrides: &Overrides) -> Option<Bounds> {
         Bounds::within(policy.min, policy.max, group, overrides)
     }
 
     /// The same, by the two settings that matter for it.
+    #[must_use]
     pub fn within(min: u32, max: u32, group: &Group, overrides: &Overrides) -> Option<Bounds> {
         let min = min.max(group.min);
         let max = max.min(group.max);
@@ -29,6 +31,7 @@ impl Bounds {
         Some(Bounds { min: floor.unwrap_or(min), max, floor })
     }
 
+    #[must_use]
     pub fn clamp(&self, workers: u32) -> u32 {
         workers.clamp(self.min, self.max)
     }

@@ -35,6 +35,7 @@ pub struct TickResult {
 }
 
 /// Decides one tick.
+#[must_use]
 pub fn decide(inputs: &Inputs) -> TickResult {
     let Inputs { policy, memory, observation } = inputs;
     let observation = &observation.clone().without_strangers();

@@ -33,6 +33,7 @@ pub struct Decision {
 
 impl Decision {
     /// Whether the group does not follow its desired capacity, or its workers take no jobs.
+    #[must_use]
     pub fn is_not_converging(&self) -> bool {
         self.notes.iter().any(|note| {
             matches!(
@@ -45,11 +46,13 @@ impl Decision {
         }) || matches!(self.because, Reason::NotInstances { .. })
     }
 
+    #[must_use]
     pub fn misses_wait_target(&self) -> bool {
         self.notes.iter().any(|note| matches!(note, Note::WaitTargetMissed { .. }))
     }
 
     /// Whether instances leave, or would, without a drain behind them.
+    #[must_use]
     pub fn misses_a_drain(&self) -> bool {
         let not_told = |reason: &Reason| matches!(reason, Reason::DrainNotTold { .. });
         not_told(&self.because)
@@ -61,6 +64,7 @@ impl Decision {
     }
 
     /// Workers that have been unable to take a job for longer than the grace.
+    #[must_use]
     pub fn unable_workers(&self) -> u32 {
         let workers = self.notes.iter().find_map(|note| match note {
             Note::UnableWorkers { workers } => Some(workers.len()),
@@ -141,6 +145,7 @@ impl ScalingAction {
     }
 
     /// Whether capacity becomes less by it, or one machine of it is exchanged.
+    #[must_use]
     pub fn takes_away(&self) -> bool {
         !matches!(
             self,
@@ -151,6 +156,7 @@ impl ScalingAction {
     }
 
     /// How many calls carry it out.
+    #[must_use]
     pub fn calls(&self) -> u32 {
         let calls = match self {
             ScalingAction::Nothing | ScalingAction::LookForRefresh => 0,

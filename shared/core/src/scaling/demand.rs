@@ -77,6 +77,7 @@ impl Demand {
     }
 
     /// The seed's formula: workers needed for these jobs.
+    #[must_use]
     pub fn need(&self, policy: &Policy) -> u32 {
         self.jobs.div_ceil(policy.jobs_per_worker.get())
     }

@@ -34,6 +34,7 @@ pub struct HoldTimes {
 
 impl HoldTimes {
     /// `boot_s`: how long a machine takes to boot.
+    #[must_use]
     pub fn of(policy: &Policy, boot_s: u32) -> HoldTimes {
         let run_hold_s = policy.run_hold_s(boot_s);
         HoldTimes {
@@ -73,6 +74,7 @@ impl HoldMemory {
 
     /// The highest level above `out` and up to `level` that is still held. `need`: the levels that
     /// are needed, from which depths count.
+    #[must_use]
     pub fn held(
         &self,
         times: HoldTimes,
@@ -89,6 +91,7 @@ impl HoldMemory {
     }
 
     /// The highest level that is worth a stopped machine.
+    #[must_use]
     pub fn prepared(&self, times: HoldTimes, now: UnixMs) -> u32 {
         let stop_hold_ms = i64::from(times.stop_hold_s) * 1000;
         let kept = self.0.iter().filter(|(_, at)| now.since(*at) < stop_hold_ms);

@@ -23,11 +23,13 @@ impl IdleMemory {
         self.0.iter().flat_map(|(at, list)| list.iter().map(|hash| (*hash, *at))).collect()
     }
 
+    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// How many are remembered.
+    #[must_use]
     pub fn len(&self) -> usize {
         self.0.iter().map(|(_, list)| list.len()).sum()
     }

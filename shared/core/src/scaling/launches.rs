@@ -91,6 +91,7 @@ impl std::fmt::Display for LaunchFailure {
 
 impl LaunchFailure {
     /// What a status message of a failed activity is about.
+    #[must_use]
     pub fn of(message: &str) -> LaunchFailure {
         let message = message.to_lowercase();
         let found = WORDS.iter().find(|(_, words)| words.iter().any(|word| message.contains(word)));

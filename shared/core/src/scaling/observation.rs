@@ -226,6 +226,7 @@ pub struct Group {
 
 impl Group {
     /// Instances that count as part of the desired capacity.
+    #[must_use]
     pub fn instances_that_count(&self) -> u32 {
         let counted = self
             .instances
@@ -235,6 +236,7 @@ impl Group {
     }
 
     /// Whether it is to have more instances than it has, so that its last launches tell why.
+    #[must_use]
     pub fn has_missing_instances(&self) -> bool {
         self.instances_that_count() < self.desired
     }

@@ -41,6 +41,7 @@ impl<T: fmt::Display> fmt::Display for Override<T> {
 
 impl Overrides {
     /// Reads the tags; those past their expiry at `now` count as absent.
+    #[must_use]
     pub fn read(tags: &[Tag], now: UnixMs) -> Overrides {
         let mut overrides = Overrides::default();
         for tag in tags.iter().filter(|tag| tag.key.starts_with(TAG_PREFIX)) {
@@ -61,6 +62,7 @@ impl Overrides {
     }
 
     /// Until when capacity is not to be touched.
+    #[must_use]
     pub fn paused_until(&self) -> Option<UnixMs> {
         self.paused.filter(|paused| paused.value).map(|paused| paused.until)
     }

@@ -59,6 +59,7 @@ impl SpareMemory {
 
     /// The smallest number of spare machines that covers the share of rises that `wait_value` asks
     /// for; none for 0 and 1.
+    #[must_use]
     pub fn spare(&self, policy: &Policy) -> u32 {
         if policy.wait_value <= 1 {
             return 0;

@@ -38,6 +38,7 @@ pub enum LossCause {
 
 impl Memory {
     /// Reads the encoded memory; what cannot be read is lost, with the cause, and never an error.
+    #[must_use]
     pub fn decode(text: &str) -> Memory {
         #[derive(Deserialize)]
         struct Layout {
@@ -59,6 +60,7 @@ impl Memory {
     }
 
     /// The state to go on from: what was kept, or an empty one.
+    #[must_use]
     pub fn state(&self) -> State {
         match self {
             Memory::Kept(state) => state.clone(),
@@ -157,6 +159,7 @@ impl From<Sample> for SampleRow {
 impl State {
     /// The memory as text of at most [`STATE_LIMIT_BYTES`]. Where it would be longer, what people
     /// only look at goes first: all but the newest decision, then the oldest samples.
+    #[must_use]
     pub fn encode(&self) -> String {
         let mut encoded = Encoded { v: LAYOUT, idle_before: [], state: self.clone() };
         encoded.state.hold.shorten(HOLD_STEPS);

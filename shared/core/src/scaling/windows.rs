@@ -72,6 +72,7 @@ impl Window {
     }
 
     /// Whether the minute of `at` is in the window.
+    #[must_use]
     pub fn contains(&self, at: UnixMs) -> bool {
         let Ok(at) = Timestamp::from_millisecond(at.0) else { return false };
         let at: Zoned = at.to_zoned(self.zone.clone());

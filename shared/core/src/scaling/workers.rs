@@ -266,6 +266,7 @@ fn unable(rows: &[&WorkerRow], fresh: &[&WorkerRow]) -> Option<Unable> {
 }
 
 /// The targeted queues of the group's workers, and all where the workers' names are unknown.
+#[must_use]
 pub fn own_queues<'a>(queue: &'a QueueSnapshot, group: &'a Group) -> Vec<&'a TargetedQueue> {
     Fleet::of(group, queue).own_queues
 }

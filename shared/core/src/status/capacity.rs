@@ -159,6 +159,7 @@ fn until(
 
 impl Changes {
     /// Tags to write, and keys of tags to remove.
+    #[must_use]
     pub fn tags(&self) -> (Vec<(&'static str, String)>, Vec<&'static str>) {
         let (mut write, mut remove) = (Vec::new(), Vec::new());
         match self.floor {
@@ -175,6 +176,7 @@ impl Changes {
     }
 
     /// The overrides in force once the changes are made.
+    #[must_use]
     pub fn applied(&self, before: &Overrides) -> Overrides {
         fn change<T>(before: Option<Override<T>>, change: Change<T>) -> Option<Override<T>> {
             match change {

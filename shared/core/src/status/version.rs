@@ -22,6 +22,7 @@ const LONGEST_S: u32 = 960;
 
 /// How long a word counts where every host is asked so often: two questions in a row may be lost
 /// before a version that nobody changed is unknown. The minutes are for the way and the answer.
+#[must_use]
 pub fn counts_for_s(survey_minutes: u32) -> u32 {
     (2 * survey_minutes + 2) * 60
 }
@@ -29,12 +30,14 @@ pub fn counts_for_s(survey_minutes: u32) -> u32 {
 impl Proof {
     /// The word that a command brought. Its end is by the host's clock, which may be wrong, so it
     /// is kept near the request, which is by AWS's: a clock that is ahead makes no word last.
+    #[must_use]
     pub fn new(requested: UnixMs, ended: Option<UnixMs>, runs: Runs) -> Proof {
         let latest = requested.plus_seconds(LONGEST_S);
         Proof { at: ended.map_or(requested, |ended| ended.clamp(requested, latest)), runs }
     }
 
     /// Whether it counts at this moment. Somebody may have changed the host since.
+    #[must_use]
     pub fn counts(&self, now: UnixMs, life_s: u32) -> bool {
         now <= self.at.plus_seconds(life_s)
     }
@@ -42,6 +45,7 @@ impl Proof {
 
 /// Whether words of commands that were requested before `oldest` can change nothing: each of these
 /// hosts gave its newest one later than such a command may end.
+#[must_use]
 pub fn settled(
     hosts: &BTreeSet<InstanceId>,
     proofs: &BTreeMap<InstanceId, Proof>,
@@ -95,6 +99,7 @@ pub enum Word {
 /// What a command of the host document printed: the one line that `deploy-server … --fleet` writes,
 /// or `--json`. The first has looked what is in service after all was done, and names a version
 /// only where every service runs it.
+#[must_use]
 pub fn word_of(output: &str) -> Word {
     match HostOutput::find(output) {
         None => Word::Unreadable,
