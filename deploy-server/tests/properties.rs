@@ -8,7 +8,7 @@ use deploy_server::deploy::decide::{
     Life, Next, Role, Seen, ServiceWorld, World, decide, interrupted,
 };
 use deploy_server::deploy::model::{
-    Begin, Failure, Kind, OldContainer, Outcome, Record, Run, Step,
+    Begin, DeployStep, Failure, Kind, OldContainer, Outcome, Record, Run,
 };
 use deploy_server::probe::Reply;
 use deploy_server::service::ServiceKind;
@@ -97,7 +97,7 @@ impl Host {
                 run.apply(0, Record::Old { service, container });
                 old.insert(service, Container { life: Life::Running, role: Role::Current });
             }
-            run.apply(0, Record::Doing { step: Step::Create(service) });
+            run.apply(0, Record::Doing { step: DeployStep::Create(service) });
             run.apply(0, Record::Created { service, id: format!("new-{service}") });
             next.insert(service, Container { life: Life::Down, role: Role::Next });
         }
@@ -159,7 +159,7 @@ impl Host {
         panic!("it never ends: {:?}", self.run);
     }
 
-    fn fail(&mut self, step: Step, reason: &str) {
+    fn fail(&mut self, step: DeployStep, reason: &str) {
         self.run.apply(
             0,
             Record::Failed(Failure {
@@ -171,7 +171,7 @@ impl Host {
         );
     }
 
-    fn trouble(&mut self, step: Step) {
+    fn trouble(&mut self, step: DeployStep) {
         match (self.run.failure.is_some(), step.service()) {
             (true, Some(service)) => {
                 let reason = "it failed".to_owned();
@@ -183,12 +183,12 @@ impl Host {
 
     /// What a new process does with what the journal says.
     fn crash(&mut self, terminating: bool) {
-        self.run.did.remove(&Step::Drain);
+        self.run.did.remove(&DeployStep::Drain);
         for service in ServiceKind::ALL {
-            self.run.did.remove(&Step::StartOld(service));
+            self.run.did.remove(&DeployStep::StartOld(service));
         }
         if let Some(reason) = interrupted(&self.run, &self.world(terminating)) {
-            self.fail(Step::Drain, reason);
+            self.fail(DeployStep::Drain, reason);
         }
     }
 
@@ -196,7 +196,7 @@ impl Host {
     fn reboot(&mut self) {
         for service in ServiceKind::ALL {
             if let Some(next) = self.next.get_mut(&service)
-                && !self.run.did.contains(&Step::Keep(service))
+                && !self.run.did.contains(&DeployStep::Keep(service))
             {
                 next.life = Life::Down;
             }
@@ -204,45 +204,48 @@ impl Host {
     }
 
     /// Carries out a step and says whether the journal must note that it was done.
-    fn apply(&mut self, step: Step) -> bool {
+    fn apply(&mut self, step: DeployStep) -> bool {
         let both_run = self.next.values().all(|next| next.life == Life::Running);
         let old = step.service().and_then(|service| self.old.get_mut(&service));
         let next = step.service().and_then(|service| self.next.get_mut(&service));
         match step {
-            Step::Stop(_) => old.expect("there is one").life = Life::Down,
-            Step::RenameOld(_) => old.expect("there is one").role = Role::Prev,
-            Step::RestoreName(_) => old.expect("there is one").role = Role::Current,
-            Step::StartOld(_) => {
+            DeployStep::Stop(_) => old.expect("there is one").life = Life::Down,
+            DeployStep::RenameOld(_) => old.expect("there is one").role = Role::Prev,
+            DeployStep::RestoreName(_) => old.expect("there is one").role = Role::Current,
+            DeployStep::StartOld(_) => {
                 old.expect("there is one").life = Life::Running;
                 return true;
             }
-            Step::Start(_) => next.expect("there is one").life = Life::Running,
-            Step::StopNew(_) => next.expect("there is one").life = Life::Down,
-            Step::Promote(_) => next.expect("there is one").role = Role::Current,
-            Step::RemoveNew(service) => drop(self.next.remove(&service)),
+            DeployStep::Start(_) => next.expect("there is one").life = Life::Running,
+            DeployStep::StopNew(_) => next.expect("there is one").life = Life::Down,
+            DeployStep::Promote(_) => next.expect("there is one").role = Role::Current,
+            DeployStep::RemoveNew(service) => drop(self.next.remove(&service)),
             // Both are watched side by side, and both are noted.
-            Step::Gate(_) if both_run => {
+            DeployStep::Gate(_) if both_run => {
                 for service in ServiceKind::ALL {
-                    let step = Step::Gate(service);
+                    let step = DeployStep::Gate(service);
                     self.run.apply(0, Record::Did { step, caught_jobs: 0, waited_ms: 0 });
                 }
             }
-            Step::Gate(_) => self.trouble(step),
-            Step::FirstAnswer(_) | Step::GateOld(_) => {
-                let container = if matches!(step, Step::GateOld(_)) { old } else { next };
+            DeployStep::Gate(_) => self.trouble(step),
+            DeployStep::FirstAnswer(_) | DeployStep::GateOld(_) => {
+                let container = if matches!(step, DeployStep::GateOld(_)) { old } else { next };
                 if container.expect("there is one").life == Life::Running {
                     return true;
                 }
                 self.trouble(step);
             }
-            Step::Drain
-            | Step::Retire(_)
-            | Step::Keep(_)
-            | Step::RestorePolicy(_)
-            | Step::Resume => {
+            DeployStep::Drain
+            | DeployStep::Retire(_)
+            | DeployStep::Keep(_)
+            | DeployStep::RestorePolicy(_)
+            | DeployStep::Resume => {
                 return true;
             }
-            Step::CloseIntake | Step::Pull | Step::Create(_) | Step::ClearPrev(_) => {
+            DeployStep::CloseIntake
+            | DeployStep::Pull
+            | DeployStep::Create(_)
+            | DeployStep::ClearPrev(_) => {
                 panic!("not a step of the swap")
             }
         }
@@ -257,7 +260,7 @@ impl Host {
             if outcome == Outcome::Deployed {
                 let next = &self.next[&service];
                 assert_eq!(next.role, Role::Current, "{service}");
-                assert!(self.run.did.contains(&Step::Gate(service)), "{service} was proved");
+                assert!(self.run.did.contains(&DeployStep::Gate(service)), "{service} was proved");
                 assert!(self.old.get(&service).is_none_or(|old| old.life == Life::Down));
             } else if !self.run.restore_failed.contains_key(&service) {
                 assert!(!self.next.contains_key(&service), "nothing new is left of {service}");
@@ -279,7 +282,7 @@ impl Host {
 }
 
 /// The steps of a deploy on a host without faults but one: `fails` fails once it is reached.
-fn steps(fails: Option<Step>) -> Vec<Step> {
+fn steps(fails: Option<DeployStep>) -> Vec<DeployStep> {
     let mut host = Host::new(true);
     let mut steps = Vec::new();
     for _ in 0..100 {
@@ -300,7 +303,7 @@ fn steps(fails: Option<Step>) -> Vec<Step> {
     panic!("it never ends: {steps:?}");
 }
 
-fn at(steps: &[Step], step: Step) -> usize {
+fn at(steps: &[DeployStep], step: DeployStep) -> usize {
     steps.iter().position(|one| *one == step).unwrap_or_else(|| panic!("no {step:?}: {steps:?}"))
 }
 
@@ -308,11 +311,11 @@ fn at(steps: &[Step], step: Step) -> usize {
 fn the_worker_starts_at_the_apis_first_answer_and_both_are_watched_after_that() {
     let steps = steps(None);
     let order = [
-        Step::Start(ServiceKind::Api),
-        Step::FirstAnswer(ServiceKind::Api),
-        Step::Start(ServiceKind::Worker),
-        Step::RenameOld(ServiceKind::Api),
-        Step::Gate(ServiceKind::Api),
+        DeployStep::Start(ServiceKind::Api),
+        DeployStep::FirstAnswer(ServiceKind::Api),
+        DeployStep::Start(ServiceKind::Worker),
+        DeployStep::RenameOld(ServiceKind::Api),
+        DeployStep::Gate(ServiceKind::Api),
     ];
     let places = order.map(|step| at(&steps, step));
     assert!(places.is_sorted(), "{steps:?}");
@@ -320,13 +323,13 @@ fn the_worker_starts_at_the_apis_first_answer_and_both_are_watched_after_that() 
 
 #[test]
 fn on_the_way_back_nothing_is_tidied_up_before_the_old_containers_run() {
-    let steps = steps(Some(Step::Gate(ServiceKind::Api)));
-    let restored = ServiceKind::ALL.map(|service| at(&steps, Step::StartOld(service)));
-    let tidied = ServiceKind::ALL.map(|service| at(&steps, Step::RemoveNew(service)));
+    let steps = steps(Some(DeployStep::Gate(ServiceKind::Api)));
+    let restored = ServiceKind::ALL.map(|service| at(&steps, DeployStep::StartOld(service)));
+    let tidied = ServiceKind::ALL.map(|service| at(&steps, DeployStep::RemoveNew(service)));
     assert!(restored.iter().max() < tidied.iter().min(), "{steps:?}");
     // A new worker may have a job that is waited for: the API does not wait with it.
     assert!(
-        at(&steps, Step::StartOld(ServiceKind::Api))
-            < at(&steps, Step::StopNew(ServiceKind::Worker))
+        at(&steps, DeployStep::StartOld(ServiceKind::Api))
+            < at(&steps, DeployStep::StopNew(ServiceKind::Worker))
     );
 }

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::model::{Outcome, Run, Step};
+use super::model::{DeployStep, Outcome, Run};
 use crate::service::ServiceKind::{self, Api, Worker};
 
 /// What Docker shows of one deploy's containers.
@@ -68,9 +68,9 @@ pub enum Role {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Next {
-    Do(Step),
+    Do(DeployStep),
     /// The way forward is closed, for this reason.
-    Fail(Step, &'static str),
+    Fail(DeployStep, &'static str),
     End(Outcome),
 }
 
@@ -91,7 +91,7 @@ pub fn interrupted(run: &Run, world: &World) -> Option<&'static str> {
     }
     let runs = |service: ServiceKind| {
         let seen = world.services.get(&service).and_then(|seen| seen.next.as_ref());
-        run.doing.contains(&Step::Start(service)) && seen.is_some_and(Seen::runs)
+        run.doing.contains(&DeployStep::Start(service)) && seen.is_some_and(Seen::runs)
     };
     if ServiceKind::ALL.into_iter().any(runs) {
         return None;
@@ -105,38 +105,42 @@ fn forward(run: &Run, world: &World) -> Next {
 
     for service in ServiceKind::ALL {
         if see(service).next.is_none() {
-            return Next::Fail(Step::Create(service), "the new container has disappeared");
+            return Next::Fail(DeployStep::Create(service), "the new container has disappeared");
         }
     }
     // A worker that was started may have a job by now; it goes on, and the host's own drain lets it
     // finish.
-    if world.terminating && !run.doing.contains(&Step::Start(Worker)) {
-        return Next::Fail(Step::Drain, "the host is terminating");
+    if world.terminating && !run.doing.contains(&DeployStep::Start(Worker)) {
+        return Next::Fail(DeployStep::Drain, "the host is terminating");
     }
     // Cleared before the drain: an old worker is stopped at the instant it is idle, with nothing in
     // between.
     for service in ServiceKind::ALL {
         if see(service).prev_taken {
-            return Next::Do(Step::ClearPrev(service));
+            return Next::Do(DeployStep::ClearPrev(service));
         }
     }
     let take_out = |service| {
         let old = see(service).old.as_ref().filter(|old| old.life != Life::Down)?;
-        let undrained = service == Worker && old.runs() && !run.did.contains(&Step::Drain);
-        Some(if undrained { Step::Drain } else { Step::Stop(service) })
+        let undrained = service == Worker && old.runs() && !run.did.contains(&DeployStep::Drain);
+        Some(if undrained { DeployStep::Drain } else { DeployStep::Stop(service) })
     };
-    let start =
-        |service| (!run.doing.contains(&Step::Start(service))).then_some(Step::Start(service));
-    let gate = |service| (!run.did.contains(&Step::Gate(service))).then_some(Step::Gate(service));
+    let start = |service| {
+        (!run.doing.contains(&DeployStep::Start(service))).then_some(DeployStep::Start(service))
+    };
+    let gate = |service| {
+        (!run.did.contains(&DeployStep::Gate(service))).then_some(DeployStep::Gate(service))
+    };
     // One answer is enough to go on with: the worker is away until it is started, and both are then
     // watched side by side.
     let first_answer = |service| {
-        let answered = run.did.contains(&Step::FirstAnswer(service)) || gate(service).is_none();
-        (!answered).then_some(Step::FirstAnswer(service))
+        let answered =
+            run.did.contains(&DeployStep::FirstAnswer(service)) || gate(service).is_none();
+        (!answered).then_some(DeployStep::FirstAnswer(service))
     };
     let rename_old = |service| {
         let named = see(service).old.as_ref().is_some_and(|old| old.role != Role::Prev);
-        named.then_some(Step::RenameOld(service))
+        named.then_some(DeployStep::RenameOld(service))
     };
     let commit = |service| {
         let new = see(service).next.as_ref()?;
@@ -144,13 +148,13 @@ fn forward(run: &Run, world: &World) -> Next {
             return None;
         }
         if new.role != Role::Current {
-            return Some(Step::Promote(service));
+            return Some(DeployStep::Promote(service));
         }
-        let retire = see(service).old.is_some() && !run.did.contains(&Step::Retire(service));
+        let retire = see(service).old.is_some() && !run.did.contains(&DeployStep::Retire(service));
         if retire {
-            return Some(Step::Retire(service));
+            return Some(DeployStep::Retire(service));
         }
-        (!run.did.contains(&Step::Keep(service))).then_some(Step::Keep(service))
+        (!run.did.contains(&DeployStep::Keep(service))).then_some(DeployStep::Keep(service))
     };
 
     let step = take_out(Worker)
@@ -167,10 +171,10 @@ fn forward(run: &Run, world: &World) -> Next {
         return Next::Do(step);
     }
     for service in ServiceKind::ALL {
-        let kept = run.did.contains(&Step::Keep(service));
+        let kept = run.did.contains(&DeployStep::Keep(service));
         if !kept && see(service).next.as_ref().is_some_and(|next| !next.runs()) {
             return Next::Fail(
-                Step::Gate(service),
+                DeployStep::Gate(service),
                 "the new container went down before it was committed",
             );
         }
@@ -196,23 +200,23 @@ fn backward(run: &Run, world: &World) -> Next {
     // left to tidy up comes after both are back.
     for service in [Api, Worker].into_iter().filter(|service| !given_up(*service)) {
         if see(service).next.as_ref().is_some_and(|next| next.life != Life::Down) {
-            return Next::Do(Step::StopNew(service));
+            return Next::Do(DeployStep::StopNew(service));
         }
         let running = see(service).old.as_ref().is_some_and(Seen::runs);
         // Once: whether it then stays up is for its gate to say.
-        if comes_back(service) && !running && !run.did.contains(&Step::StartOld(service)) {
-            return Next::Do(Step::StartOld(service));
+        if comes_back(service) && !running && !run.did.contains(&DeployStep::StartOld(service)) {
+            return Next::Do(DeployStep::StartOld(service));
         }
     }
     for service in [Api, Worker].into_iter().filter(|service| !given_up(*service)) {
         let aside = |seen: &Seen| seen.role == Role::Aside;
         let removable = see(service).next.as_ref().is_some_and(|next| !aside(next));
         let renamed = see(service).old.as_ref().is_some_and(|old| old.role == Role::Prev);
-        let retired = run.doing.contains(&Step::Retire(service));
+        let retired = run.doing.contains(&DeployStep::Retire(service));
         let to_do = [
-            (removable, Step::RemoveNew(service)),
-            (renamed, Step::RestoreName(service)),
-            (retired, Step::RestorePolicy(service)),
+            (removable, DeployStep::RemoveNew(service)),
+            (renamed, DeployStep::RestoreName(service)),
+            (retired, DeployStep::RestorePolicy(service)),
         ];
         let next = to_do.into_iter().find(|(due, step)| *due && !run.did.contains(step));
         if let Some((_, step)) = next {
@@ -221,20 +225,20 @@ fn backward(run: &Run, world: &World) -> Next {
     }
     for service in [Api, Worker] {
         if comes_back(service)
-            && run.doing.contains(&Step::StartOld(service))
-            && !run.did.contains(&Step::GateOld(service))
+            && run.doing.contains(&DeployStep::StartOld(service))
+            && !run.did.contains(&DeployStep::GateOld(service))
         {
-            return Next::Do(Step::GateOld(service));
+            return Next::Do(DeployStep::GateOld(service));
         }
     }
-    let same_process = !run.doing.contains(&Step::StartOld(Worker));
+    let same_process = !run.doing.contains(&DeployStep::StartOld(Worker));
     if run.closed_the_intake()
         && same_process
         && !world.terminating
         && !given_up(Worker)
-        && !run.did.contains(&Step::Resume)
+        && !run.did.contains(&DeployStep::Resume)
     {
-        return Next::Do(Step::Resume);
+        return Next::Do(DeployStep::Resume);
     }
     Next::End(if !run.restore_failed.is_empty() {
         Outcome::Down

@@ -44,7 +44,7 @@ pub enum Listener {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub enum GateState {
     Wait,
     Passed,
     Failed(String),
@@ -72,16 +72,16 @@ impl Gate {
 
     /// Takes one sample, seen at `at`.
     #[must_use]
-    pub fn observe(&mut self, at: Duration, sample: &Sample) -> Verdict {
+    pub fn observe(&mut self, at: Duration, sample: &Sample) -> GateState {
         let Some(container) = &sample.container else {
-            return Verdict::Failed("the container is gone".to_owned());
+            return GateState::Failed("the container is gone".to_owned());
         };
         if !container.running {
-            return Verdict::Failed(format!("the container went down: {}", container.end));
+            return GateState::Failed(format!("the container went down: {}", container.end));
         }
         let identity = (container.restart_count, container.started_at.clone());
         if *self.first.get_or_insert_with(|| identity.clone()) != identity {
-            return Verdict::Failed("the container restarted".to_owned());
+            return GateState::Failed("the container restarted".to_owned());
         }
 
         self.stranger_since = match (&sample.listener, self.stranger_since) {
@@ -91,7 +91,7 @@ impl Gate {
         if let (Listener::Stranger(who), Some(since)) = (&sample.listener, self.stranger_since)
             && at.saturating_sub(since) >= STRANGER_PATIENCE
         {
-            return Verdict::Failed(format!(
+            return GateState::Failed(format!(
                 "port {} belongs to {who}, not to the container",
                 self.port
             ));
@@ -101,9 +101,9 @@ impl Gate {
             (Listener::Ours, Ok(())) => {
                 let since = *self.healthy_since.get_or_insert(at);
                 return if at.saturating_sub(since) >= self.healthy_for {
-                    Verdict::Passed
+                    GateState::Passed
                 } else {
-                    Verdict::Wait
+                    GateState::Wait
                 };
             }
             (Listener::Ours, Err(reason)) => reason.clone(),
@@ -113,9 +113,9 @@ impl Gate {
         self.healthy_since = None;
         if at >= self.start_within {
             let limit = self.start_within.as_secs_f64();
-            return Verdict::Failed(format!("not healthy within {limit} s: {reason}"));
+            return GateState::Failed(format!("not healthy within {limit} s: {reason}"));
         }
-        Verdict::Wait
+        GateState::Wait
     }
 }
 
@@ -203,7 +203,7 @@ impl From<&ContainerDetail> for Container {
 
 #[cfg(test)]
 mod tests {
-    use super::{Container, Gate, Listener, Sample, Verdict, judge};
+    use super::{Container, Gate, GateState, Listener, Sample, judge};
     use crate::probe::Reply;
     use crate::service::ServiceKind;
     use hyper::body::Bytes;
@@ -225,12 +225,12 @@ mod tests {
         sample
     }
 
-    fn run(samples: &[(u64, Sample)]) -> Verdict {
+    fn run(samples: &[(u64, Sample)]) -> GateState {
         let mut gate = Gate::new(Duration::from_secs(10), Duration::from_secs(90), 3101);
-        let mut verdict = Verdict::Wait;
+        let mut verdict = GateState::Wait;
         for (at, sample) in samples {
             verdict = gate.observe(Duration::from_secs(*at), sample);
-            if verdict != Verdict::Wait {
+            if verdict != GateState::Wait {
                 break;
             }
         }
@@ -239,12 +239,12 @@ mod tests {
 
     #[test]
     fn ten_seconds_without_a_break() {
-        assert_eq!(run(&[(1, healthy()), (10, healthy())]), Verdict::Wait);
-        assert_eq!(run(&[(1, healthy()), (11, healthy())]), Verdict::Passed);
+        assert_eq!(run(&[(1, healthy()), (10, healthy())]), GateState::Wait);
+        assert_eq!(run(&[(1, healthy()), (11, healthy())]), GateState::Passed);
         let sick = with(|sample| sample.answer = Err("its health answers 500".to_owned()));
         assert_eq!(
             run(&[(1, healthy()), (6, sick), (7, healthy()), (11, healthy())]),
-            Verdict::Wait
+            GateState::Wait
         );
     }
 
@@ -255,14 +255,14 @@ mod tests {
             container.running = false;
             container.end = "exit code 98".to_owned();
         });
-        let expected = Verdict::Failed("the container went down: exit code 98".to_owned());
+        let expected = GateState::Failed("the container went down: exit code 98".to_owned());
         assert_eq!(run(&[(1, healthy()), (5, dead)]), expected);
     }
 
     #[test]
     fn a_restart_is_a_failure_even_when_it_is_healthy_again() {
         let restarted = with(|sample| sample.container.as_mut().unwrap().restart_count = 1);
-        let expected = Verdict::Failed("the container restarted".to_owned());
+        let expected = GateState::Failed("the container restarted".to_owned());
         assert_eq!(run(&[(1, healthy()), (5, restarted)]), expected);
         let newer = with(|sample| sample.container.as_mut().unwrap().started_at = "t1".to_owned());
         assert_eq!(run(&[(1, healthy()), (5, newer)]), expected);
@@ -274,7 +274,7 @@ mod tests {
             with(|sample| sample.listener = Listener::Stranger("process 7 (nc)".to_owned()));
         let verdict = run(&[(1, squat.clone()), (2, squat.clone()), (3, squat)]);
         let expected = "port 3101 belongs to process 7 (nc), not to the container";
-        assert_eq!(verdict, Verdict::Failed(expected.to_owned()));
+        assert_eq!(verdict, GateState::Failed(expected.to_owned()));
     }
 
     #[test]
@@ -282,7 +282,7 @@ mod tests {
         let mute = with(|sample| sample.listener = Listener::Nobody);
         let verdict = run(&[(1, mute.clone()), (89, mute.clone()), (90, mute)]);
         let expected = "not healthy within 90 s: nothing listens on port 3101";
-        assert_eq!(verdict, Verdict::Failed(expected.to_owned()));
+        assert_eq!(verdict, GateState::Failed(expected.to_owned()));
     }
 
     #[test]

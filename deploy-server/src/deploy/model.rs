@@ -24,10 +24,10 @@ pub enum Record {
         id: String,
     },
     Doing {
-        step: Step,
+        step: DeployStep,
     },
     Did {
-        step: Step,
+        step: DeployStep,
         /// Jobs that an old worker took between its last idle answer and its end.
         #[serde(default, skip_serializing_if = "is_zero")]
         caught_jobs: u32,
@@ -38,7 +38,7 @@ pub enum Record {
     Failed(Failure),
     /// Tidying up that did not come about. It keeps no service from coming back.
     LeftBehind {
-        step: Step,
+        step: DeployStep,
         reason: String,
     },
     /// One service could not be brought back.
@@ -105,7 +105,7 @@ pub struct OldContainer {
 /// A side effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Step {
+pub enum DeployStep {
     /// Close the intake before the pull, so that the running job is the last that is waited for.
     CloseIntake,
     Pull,
@@ -166,8 +166,8 @@ pub struct Run {
     pub old: BTreeMap<ServiceKind, OldContainer>,
     pub created: BTreeMap<ServiceKind, String>,
     pub started_at: BTreeMap<ServiceKind, i64>,
-    pub doing: BTreeSet<Step>,
-    pub did: BTreeSet<Step>,
+    pub doing: BTreeSet<DeployStep>,
+    pub did: BTreeSet<DeployStep>,
     pub failure: Option<Failure>,
     pub restore_failed: BTreeMap<ServiceKind, String>,
     /// What could not be tidied up, in words.
@@ -176,7 +176,7 @@ pub struct Run {
     pub drain_waited_ms: u64,
     pub outcome: Option<Outcome>,
     /// The last thing that was begun, for people who watch.
-    pub step: Option<Step>,
+    pub step: Option<DeployStep>,
 }
 
 // === impl Run ===
@@ -230,7 +230,7 @@ impl Run {
                 self.created.insert(service, id);
             }
             Record::Doing { step } => {
-                if let Step::Start(service) | Step::StartOld(service) = step {
+                if let DeployStep::Start(service) | DeployStep::StartOld(service) = step {
                     self.started_at.insert(service, at);
                 }
                 self.step = Some(step);
@@ -259,13 +259,13 @@ impl Run {
     /// True once the worker's intake may have been closed.
     #[must_use]
     pub fn closed_the_intake(&self) -> bool {
-        self.doing.contains(&Step::CloseIntake) || self.doing.contains(&Step::Drain)
+        self.doing.contains(&DeployStep::CloseIntake) || self.doing.contains(&DeployStep::Drain)
     }
 
     /// True once a service may have been interrupted.
     #[must_use]
     pub fn touched(&self) -> bool {
-        self.doing.iter().any(|step| matches!(step, Step::Stop(_) | Step::Start(_)))
+        self.doing.iter().any(|step| matches!(step, DeployStep::Stop(_) | DeployStep::Start(_)))
     }
 
     #[must_use]
@@ -278,9 +278,9 @@ impl Run {
     }
 }
 
-// === impl Step ===
+// === impl DeployStep ===
 
-impl Step {
+impl DeployStep {
     /// The name that replies use; the predecessor's where it had one.
     #[must_use]
     pub fn public_name(self) -> &'static str {

@@ -4,7 +4,7 @@
 use super::decide::Life;
 use super::find;
 use super::gate;
-use super::model::{Image, OldContainer, Record, Step, Version};
+use super::model::{DeployStep, Image, OldContainer, Record, Version};
 use super::run::Deployment;
 use super::steps::{clear_name, resume_worker};
 use crate::docker::{self, ContainerDetail, ContainerSummary, ImageDetail};
@@ -79,7 +79,7 @@ impl Deployment<'_> {
         if !worker::read(place).await.is_ok_and(|reading| reading.accepting == Some(true)) {
             return;
         }
-        self.note(Record::Doing { step: Step::CloseIntake });
+        self.note(Record::Doing { step: DeployStep::CloseIntake });
         if let Err(refusal) = worker::close_intake(place).await {
             tracing::warn!(deploy = self.run.begin.deploy, error = %refusal, "the worker's intake is not closed before the pull: it may take another job");
         }
@@ -136,7 +136,7 @@ impl Deployment<'_> {
             ("pull-image", None, reason.to_owned())
         })?;
         self.ticket.step("pull-image");
-        self.note(Record::Doing { step: Step::Pull });
+        self.note(Record::Doing { step: DeployStep::Pull });
         let (image, digest) = self.pull(&repository, &pulled).await?;
         // An engine that does not say it leaves the image's own list, which is in no order.
         let digest = digest.or_else(|| image.only_digest_in(&repository).map(str::to_owned));
@@ -276,12 +276,12 @@ impl Deployment<'_> {
     }
 
     async fn create(&mut self, kind: ServiceKind, image: &Image) -> Result<(), Failed> {
-        self.ticket.step(Step::Create(kind).public_name());
-        self.note(Record::Doing { step: Step::Create(kind) });
+        self.ticket.step(DeployStep::Create(kind).public_name());
+        self.note(Record::Doing { step: DeployStep::Create(kind) });
         let server = self.server;
         let service = server.config.service(kind);
         let failed = |error: docker::Error| {
-            (Step::Create(kind).public_name(), Some(kind), error.to_string())
+            (DeployStep::Create(kind).public_name(), Some(kind), error.to_string())
         };
         clear_name(server, service, &service.next_name()).await.map_err(failed)?;
         let marks = Marks {
@@ -300,7 +300,7 @@ impl Deployment<'_> {
             // Somebody may have moved the tag between the pull and now.
             Some(made) if made.image == image.id => Ok(()),
             _ => Err((
-                Step::Create(kind).public_name(),
+                DeployStep::Create(kind).public_name(),
                 Some(kind),
                 format!("the new container was not made from image {}", image.id),
             )),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::decide::interrupted;
-use super::model::{Record, Run, Step};
+use super::model::{DeployStep, Record, Run};
 use super::run::Deployment;
 use super::steps::clear_name;
 use crate::ops::What;
@@ -30,9 +30,9 @@ pub async fn recover(server: &'static Server) {
     };
     tracing::warn!(deploy = run.begin.deploy, step = ?run.step, "a deploy was interrupted");
     // Old proofs: the worker may have taken a job since, and a reboot stops what was started.
-    run.did.remove(&Step::Drain);
+    run.did.remove(&DeployStep::Drain);
     for kind in ServiceKind::ALL {
-        run.did.remove(&Step::StartOld(kind));
+        run.did.remove(&DeployStep::StartOld(kind));
     }
 
     let mut deployment = Deployment::resume(server, &ticket, run, journal);
@@ -47,8 +47,8 @@ pub async fn recover(server: &'static Server) {
     let world = deployment.look().await;
     let made = deployment.run.created.clone();
     if let Some(reason) = interrupted(&deployment.run, &world) {
-        let step = deployment.run.step.map_or("initializing", Step::public_name);
-        let service = deployment.run.step.and_then(Step::service);
+        let step = deployment.run.step.map_or("initializing", DeployStep::public_name);
+        let service = deployment.run.step.and_then(DeployStep::service);
         deployment.fail(step, service, reason.to_owned(), Vec::new());
     }
     let entry = deployment.drive().await;

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use super::decide::{Next, World, decide};
 use super::find;
-use super::model::{Begin, Failure, Outcome, Record, Run, Step};
-use super::steps::{self, Ending, Trouble};
+use super::model::{Begin, DeployStep, Failure, Outcome, Record, Run};
+use super::steps::{self, Ending, StepError};
 use crate::clock::now_ms;
 use crate::ops::Ticket;
 use crate::server::{Server, rfc3339};
@@ -99,7 +99,7 @@ impl<'a> Deployment<'a> {
             let next = decide(&self.run, &world);
             // Only a start may go on beside the engine's tidying up; what else is next is decided
             // on what it leaves.
-            if !matches!(next, Next::Do(Step::Start(_)))
+            if !matches!(next, Next::Do(DeployStep::Start(_)))
                 && let Some(ending) = self.ending.take()
             {
                 ending.wait().await;
@@ -117,10 +117,10 @@ impl<'a> Deployment<'a> {
     }
 
     pub(super) fn has_made_containers(&self) -> bool {
-        self.run.doing.iter().any(|step| matches!(step, Step::Create(_)))
+        self.run.doing.iter().any(|step| matches!(step, DeployStep::Create(_)))
     }
 
-    async fn perform(&mut self, step: Step) {
+    async fn perform(&mut self, step: DeployStep) {
         self.ticket.step(step.public_name());
         let began = Instant::now();
         let going_back = self.run.failure.is_some();
@@ -130,7 +130,7 @@ impl<'a> Deployment<'a> {
         }
         let outcome = loop {
             match steps::perform(self, step).await {
-                Err(Trouble::EngineAway(_)) if began.elapsed() < ENGINE_PATIENCE => {
+                Err(StepError::EngineAway(_)) if began.elapsed() < ENGINE_PATIENCE => {
                     tokio::time::sleep(Duration::from_millis(500)).await;
                 }
                 outcome => break outcome,
@@ -213,7 +213,8 @@ impl<'a> Deployment<'a> {
 
     /// Once a worker was started, what a drain wrote down about the one before holds no more.
     pub(super) fn forget_the_former_worker(&self) {
-        let started = [Step::Start(ServiceKind::Worker), Step::StartOld(ServiceKind::Worker)];
+        let started =
+            [DeployStep::Start(ServiceKind::Worker), DeployStep::StartOld(ServiceKind::Worker)];
         if !started.iter().any(|step| self.run.doing.contains(step)) {
             return;
         }

@@ -7,8 +7,8 @@ use tokio::task::JoinHandle;
 
 use super::drain::{self, Idle};
 use super::find;
-use super::gate::{self, Gate, Verdict};
-use super::model::{Record, Step};
+use super::gate::{self, Gate, GateState};
+use super::model::{DeployStep, Record};
 use super::run::Deployment;
 use crate::clock::now_ms;
 use crate::docker::{self, ContainerDetail};
@@ -34,7 +34,7 @@ const PORT_FREE_WITHIN: Duration = Duration::from_secs(2);
 
 /// A step that was done.
 #[derive(Debug, Default)]
-pub(super) struct Done {
+pub(super) struct StepDone {
     /// Docker does not show its effect, so the journal must.
     pub invisible: bool,
     pub caught_jobs: u32,
@@ -43,7 +43,7 @@ pub(super) struct Done {
 
 /// A step that was not.
 #[derive(Debug)]
-pub(super) enum Trouble {
+pub(super) enum StepError {
     EngineAway(docker::Error),
     Engine(docker::Error),
     Reason(String),
@@ -55,21 +55,21 @@ pub(super) enum Trouble {
     },
 }
 
-type StepResult = Result<Done, Trouble>;
+type StepResult = Result<StepDone, StepError>;
 
-impl From<docker::Error> for Trouble {
+impl From<docker::Error> for StepError {
     fn from(error: docker::Error) -> Self {
         if error.is_engine_away() { Self::EngineAway(error) } else { Self::Engine(error) }
     }
 }
 
-impl From<String> for Trouble {
+impl From<String> for StepError {
     fn from(text: String) -> Self {
         Self::Reason(text)
     }
 }
 
-impl Trouble {
+impl StepError {
     /// The service that it is about, where the step is about more than one.
     pub(super) fn service(&self) -> Option<ServiceKind> {
         match self {
@@ -88,92 +88,94 @@ impl Trouble {
 }
 
 /// Does one step of the swap, of the commit or of the way back.
-pub(super) async fn perform(deployment: &mut Deployment<'_>, step: Step) -> StepResult {
+pub(super) async fn perform(deployment: &mut Deployment<'_>, step: DeployStep) -> StepResult {
     let server = deployment.server;
     let engine = &server.engine;
     let config = &server.config;
     let run = &deployment.run;
     let old = |kind: ServiceKind| {
-        run.old.get(&kind).ok_or_else(|| Trouble::from(format!("there is no old {kind} container")))
+        run.old
+            .get(&kind)
+            .ok_or_else(|| StepError::from(format!("there is no old {kind} container")))
     };
     let new = |kind: ServiceKind| {
         run.created
             .get(&kind)
-            .ok_or_else(|| Trouble::from(format!("there is no new {kind} container")))
+            .ok_or_else(|| StepError::from(format!("there is no new {kind} container")))
     };
-    let visible = Ok(Done::default());
-    let invisible = Ok(Done { invisible: true, ..Done::default() });
+    let visible = Ok(StepDone::default());
+    let invisible = Ok(StepDone { invisible: true, ..StepDone::default() });
     match step {
-        Step::CloseIntake | Step::Pull | Step::Create(_) => visible,
-        Step::ClearPrev(kind) => {
+        DeployStep::CloseIntake | DeployStep::Pull | DeployStep::Create(_) => visible,
+        DeployStep::ClearPrev(kind) => {
             clear_name(server, config.service(kind), &config.service(kind).prev_name()).await?;
             visible
         }
-        Step::Drain => drain_worker(deployment).await,
-        Step::Stop(kind) => {
+        DeployStep::Drain => drain_worker(deployment).await,
+        DeployStep::Stop(kind) => {
             let id = old(kind)?.id.clone();
             deployment.ending = stop_old(server, kind, id).await?;
             visible
         }
-        Step::RenameOld(kind) => {
+        DeployStep::RenameOld(kind) => {
             engine.rename_container(&old(kind)?.id, &config.service(kind).prev_name()).await?;
             visible
         }
-        Step::Start(kind) => {
+        DeployStep::Start(kind) => {
             start_new(server, config.service(kind), new(kind)?).await?;
             visible
         }
-        Step::FirstAnswer(kind) => {
+        DeployStep::FirstAnswer(kind) => {
             let since = run.started_at.get(&kind).copied().unwrap_or_else(now_ms);
             let (service, deploy) = (config.service(kind), Some(run.begin.deploy.as_str()));
             pass_gate(FIRST_ANSWER, server, service, new(kind)?, since, deploy).await?;
             invisible
         }
-        Step::Gate(_) => {
+        DeployStep::Gate(_) => {
             pass_gates(deployment).await?;
             visible
         }
-        Step::Promote(kind) => {
+        DeployStep::Promote(kind) => {
             promote(server, config.service(kind), new(kind)?).await?;
             visible
         }
-        Step::Retire(kind) => {
+        DeployStep::Retire(kind) => {
             engine.set_restart_policy(&old(kind)?.id, "no").await?;
             invisible
         }
-        Step::Keep(kind) => {
+        DeployStep::Keep(kind) => {
             engine.set_restart_policy(new(kind)?, "unless-stopped").await?;
             invisible
         }
-        Step::StopNew(kind) => {
+        DeployStep::StopNew(kind) => {
             let caught_jobs = stop_new(server, kind, new(kind)?, run.begin.force).await?;
-            Ok(Done { invisible: caught_jobs > 0, caught_jobs, waited_ms: 0 })
+            Ok(StepDone { invisible: caught_jobs > 0, caught_jobs, waited_ms: 0 })
         }
-        Step::RemoveNew(kind) => {
+        DeployStep::RemoveNew(kind) => {
             remove_or_set_aside(server, config.service(kind), new(kind)?).await?;
             visible
         }
-        Step::RestoreName(kind) => {
+        DeployStep::RestoreName(kind) => {
             engine.rename_container(&old(kind)?.id, &old(kind)?.name).await?;
             visible
         }
-        Step::RestorePolicy(kind) => {
+        DeployStep::RestorePolicy(kind) => {
             let policy = Some(old(kind)?.policy.as_str()).filter(|policy| !policy.is_empty());
             engine.set_restart_policy(&old(kind)?.id, policy.unwrap_or("no")).await?;
             invisible
         }
-        Step::StartOld(kind) => {
+        DeployStep::StartOld(kind) => {
             engine.start_container(&old(kind)?.id).await?;
             invisible
         }
-        Step::GateOld(kind) => {
+        DeployStep::GateOld(kind) => {
             let id = old(kind)?.id.clone();
             let since = run.started_at.get(&kind).copied().unwrap_or_else(now_ms);
             let watch = (config.timing.healthy_for, BETWEEN_LOOKS);
             pass_gate(watch, server, config.service(kind), &id, since, None).await?;
             invisible
         }
-        Step::Resume => {
+        DeployStep::Resume => {
             resume_worker(server).await?;
             invisible
         }
@@ -241,7 +243,7 @@ async fn drain_worker(deployment: &mut Deployment<'_>) -> StepResult {
     // A rollout's order waits as long as a job may take.
     let within = orders::patience(server, &actor).unwrap_or(server.config.timing.drain_within);
     let id = deployment.run.old.get(&ServiceKind::Worker).map(|old| old.id.clone());
-    let id = id.ok_or_else(|| Trouble::from("there is no worker to drain".to_owned()))?;
+    let id = id.ok_or_else(|| StepError::from("there is no worker to drain".to_owned()))?;
     let began = Instant::now();
     let waited_ms = || u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
 
@@ -252,7 +254,9 @@ async fn drain_worker(deployment: &mut Deployment<'_>) -> StepResult {
             return Err("the order was taken back, or another took its place".to_owned().into());
         }
         idle = drain::wait_until_idle(place, within) => idle,
-        () = gone => return Ok(Done { invisible: true, caught_jobs: 0, waited_ms: waited_ms() }),
+        () = gone => {
+            return Ok(StepDone { invisible: true, caught_jobs: 0, waited_ms: waited_ms() });
+        }
         // Its own drain has other rules than a deploy's, and waits for the lock.
         () = until_it_terminates(server) => return Err("the host is terminating".to_owned().into()),
     };
@@ -262,7 +266,7 @@ async fn drain_worker(deployment: &mut Deployment<'_>) -> StepResult {
         Ok(Idle::ThisInstant) => {
             // Nothing may come between the idle reading and the stop, so the record of the stop is
             // written here.
-            deployment.note(Record::Doing { step: Step::Stop(ServiceKind::Worker) });
+            deployment.note(Record::Doing { step: DeployStep::Stop(ServiceKind::Worker) });
             caught_jobs = stop_and_watch(server, &id).await?;
         }
         Err(not_idle) if deployment.run.begin.force => {
@@ -277,7 +281,7 @@ async fn drain_worker(deployment: &mut Deployment<'_>) -> StepResult {
             return Err(format!("not drained within {seconds} s: {}", not_idle.reason).into());
         }
     }
-    Ok(Done { invisible: true, caught_jobs, waited_ms: waited_ms() })
+    Ok(StepDone { invisible: true, caught_jobs, waited_ms: waited_ms() })
 }
 
 /// Stops the worker and returns how many jobs it had taken after its last idle answer.
@@ -318,7 +322,7 @@ async fn until_it_terminates(server: &Server) {
     }
 }
 
-async fn start_new(server: &Server, service: &Service, id: &str) -> Result<(), Trouble> {
+async fn start_new(server: &Server, service: &Service, id: &str) -> Result<(), StepError> {
     let began = Instant::now();
     let port = service.place.port;
     while !listener::on_port(port).sockets.is_empty() {
@@ -341,11 +345,12 @@ async fn start_new(server: &Server, service: &Service, id: &str) -> Result<(), T
 }
 
 /// Watches the new containers side by side, until each has stayed healthy for its time.
-async fn pass_gates(deployment: &mut Deployment<'_>) -> Result<(), Trouble> {
+async fn pass_gates(deployment: &mut Deployment<'_>) -> Result<(), StepError> {
     let (server, run) = (deployment.server, &deployment.run);
     let deploy = Some(run.begin.deploy.as_str());
     let watch = |kind: ServiceKind| async move {
-        let Some(id) = run.created.get(&kind).filter(|_| !run.did.contains(&Step::Gate(kind)))
+        let Some(id) =
+            run.created.get(&kind).filter(|_| !run.did.contains(&DeployStep::Gate(kind)))
         else {
             return Ok(());
         };
@@ -355,7 +360,7 @@ async fn pass_gates(deployment: &mut Deployment<'_>) -> Result<(), Trouble> {
     };
     tokio::try_join!(watch(ServiceKind::Api), watch(ServiceKind::Worker))?;
     for kind in ServiceKind::ALL {
-        deployment.note(Record::Did { step: Step::Gate(kind), caught_jobs: 0, waited_ms: 0 });
+        deployment.note(Record::Did { step: DeployStep::Gate(kind), caught_jobs: 0, waited_ms: 0 });
     }
     Ok(())
 }
@@ -369,7 +374,7 @@ async fn pass_gate(
     id: &str,
     since_ms: i64,
     deploy: Option<&str>,
-) -> Result<(), Trouble> {
+) -> Result<(), StepError> {
     // The journal's time once, for a start before a crash; a clock that is set meanwhile must not
     // shorten or stop the wait.
     let within = server.config.timing.start_within;
@@ -380,13 +385,13 @@ async fn pass_gate(
         let detail: Option<ContainerDetail> = server.engine.inspect_container(id).await?;
         let sample = gate::look(service, detail.as_ref(), deploy).await;
         match gate.observe(before + began.elapsed(), &sample) {
-            Verdict::Passed => return Ok(()),
-            Verdict::Wait => tokio::time::sleep(pause).await,
-            Verdict::Failed(text) => {
+            GateState::Passed => return Ok(()),
+            GateState::Wait => tokio::time::sleep(pause).await,
+            GateState::Failed(text) => {
                 let lines = server.engine.last_log_lines(id, LOG_LINES).await.unwrap_or_default();
                 let environment = service.environment(&server.secrets.environment());
                 let log = lines.iter().map(|line| service.redact(line, &environment)).collect();
-                return Err(Trouble::Gate { service: service.kind, text, log });
+                return Err(StepError::Gate { service: service.kind, text, log });
             }
         }
     }
@@ -394,7 +399,7 @@ async fn pass_gate(
 
 /// Gives the new container the service's own name. A leftover under that name is removed if nothing
 /// runs in it.
-async fn promote(server: &Server, service: &Service, id: &str) -> Result<(), Trouble> {
+async fn promote(server: &Server, service: &Service, id: &str) -> Result<(), StepError> {
     let engine = &server.engine;
     if let Some(other) = engine.inspect_container(&service.container).await?
         && other.id != id
@@ -418,7 +423,7 @@ async fn stop_new(
     kind: ServiceKind,
     id: &str,
     force: bool,
-) -> Result<u32, Trouble> {
+) -> Result<u32, StepError> {
     let place = &server.config.worker.place;
     if kind != ServiceKind::Worker || !is_at_work(server, id).await? {
         server.engine.stop_container(id, server.config.timing.stop_grace).await?;
@@ -454,7 +459,7 @@ async fn is_at_work(server: &Server, id: &str) -> Result<bool, docker::Error> {
 }
 
 /// Opens the worker's intake. One that cannot is restarted once it is idle, by the keeper.
-pub(super) async fn resume_worker(server: &Server) -> Result<(), Trouble> {
+pub(super) async fn resume_worker(server: &Server) -> Result<(), StepError> {
     let place = &server.config.worker.place;
     for _ in 0..5 {
         if worker::open_intake(place).await.is_ok() {
@@ -462,7 +467,7 @@ pub(super) async fn resume_worker(server: &Server) -> Result<(), Trouble> {
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
-    server.state.replace(UNDRAIN, b"{}").map_err(|error| Trouble::from(error.to_string()))
+    server.state.replace(UNDRAIN, b"{}").map_err(|error| StepError::from(error.to_string()))
 }
 
 /// Frees a name: the container of exactly that name is removed or set aside.

@@ -202,10 +202,10 @@ pub async fn watch(server: &'static Server) {
         };
         let verdict = entry.as_ref().map(|entry| judge(server, &held, entry));
         match (verdict, entry) {
-            (Some(Verdict::Ended(result)), Some(entry)) => {
+            (Some(OrderOutcome::Ended(result)), Some(entry)) => {
                 server.orders.end(server, &held.id, held::end_of(result, &entry));
             }
-            (Some(Verdict::Untouched), Some(entry)) => match PAUSES.get(failures) {
+            (Some(OrderOutcome::Untouched), Some(entry)) => match PAUSES.get(failures) {
                 Some(pause) => {
                     failures += 1;
                     tokio::time::sleep(*pause).await;
@@ -223,7 +223,7 @@ pub async fn watch(server: &'static Server) {
 
 /// What a deploy's end means for the order.
 #[derive(Debug, PartialEq, Eq)]
-enum Verdict {
+enum OrderOutcome {
     Ended(ActionResult),
     /// It failed before anything was touched, which may be otherwise in a moment.
     Untouched,
@@ -231,7 +231,7 @@ enum Verdict {
     Again,
 }
 
-fn judge(server: &Server, held: &Held, entry: &Entry) -> Verdict {
+fn judge(server: &Server, held: &Held, entry: &Entry) -> OrderOutcome {
     let same = |entry: &Entry| {
         let before = entry.previous.as_ref().map(|version| version.image_id.as_str());
         entry.image_id.is_some() && before == entry.image_id.as_deref()
@@ -239,16 +239,16 @@ fn judge(server: &Server, held: &Held, entry: &Entry) -> Verdict {
     let ours = entry.actor == actor(&held.id);
     let drained = entry.failed_step.as_deref() != Some(DRAIN_STEP);
     match entry.status {
-        Outcome::Deployed if same(entry) => Verdict::Ended(ActionResult::AlreadyCurrent),
-        Outcome::Deployed => Verdict::Ended(ActionResult::Deployed),
-        Outcome::RolledBack => Verdict::Ended(ActionResult::RolledBack),
-        Outcome::Down => Verdict::Ended(ActionResult::Down),
-        Outcome::Failed if !ours => Verdict::Again,
-        Outcome::Failed if drained => Verdict::Untouched,
-        Outcome::Failed if server.is_terminating() => Verdict::Ended(ActionResult::Leaving),
+        Outcome::Deployed if same(entry) => OrderOutcome::Ended(ActionResult::AlreadyCurrent),
+        Outcome::Deployed => OrderOutcome::Ended(ActionResult::Deployed),
+        Outcome::RolledBack => OrderOutcome::Ended(ActionResult::RolledBack),
+        Outcome::Down => OrderOutcome::Ended(ActionResult::Down),
+        Outcome::Failed if !ours => OrderOutcome::Again,
+        Outcome::Failed if drained => OrderOutcome::Untouched,
+        Outcome::Failed if server.is_terminating() => OrderOutcome::Ended(ActionResult::Leaving),
         Outcome::Failed if waited(held) >= held.job_limit() => {
-            Verdict::Ended(ActionResult::AtLimit)
+            OrderOutcome::Ended(ActionResult::AtLimit)
         }
-        Outcome::Failed => Verdict::Again,
+        Outcome::Failed => OrderOutcome::Again,
     }
 }

@@ -119,7 +119,7 @@ fn whole_records(bytes: &[u8]) -> (Vec<(i64, Record)>, usize) {
 #[cfg(test)]
 mod tests {
     use super::{Journal, encode, parse_journal};
-    use crate::deploy::model::{Begin, Kind, Record, Step};
+    use crate::deploy::model::{Begin, DeployStep, Kind, Record};
     use crate::service::ServiceKind;
     use crate::state::StateDir;
 
@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn the_form_on_disk() {
-        let stop = Record::Doing { step: Step::Stop(ServiceKind::Worker) };
+        let stop = Record::Doing { step: DeployStep::Stop(ServiceKind::Worker) };
         let text = [encode(5, begin()), encode(6, stop)].concat();
         insta::assert_snapshot!(String::from_utf8(text).unwrap(), @r#"
         {"at":5,"record":"begin","deploy":"d-1","generation":1,"kind":"deploy","image_tag":"v1","force":false,"actor":"http","previous":null}
@@ -158,7 +158,7 @@ mod tests {
         // No second file can be made, as on a full disk.
         std::fs::create_dir(state.file("journal.jsonl.new")).unwrap();
         let mut journal = Journal::resume(&state).unwrap();
-        journal.append(3, Record::Doing { step: Step::Drain }).unwrap();
+        journal.append(3, Record::Doing { step: DeployStep::Drain }).unwrap();
         assert_eq!(Journal::read(&state).unwrap().len(), 2);
     }
 
@@ -172,7 +172,7 @@ mod tests {
         bytes.extend_from_slice(b"{\"at\":2,\"rec{\"at\":3}\n{\"at\":4}\n");
         std::fs::write(&path, &bytes).unwrap();
         let mut journal = Journal::resume(&state).unwrap();
-        journal.append(5, Record::Doing { step: Step::Drain }).unwrap();
+        journal.append(5, Record::Doing { step: DeployStep::Drain }).unwrap();
         assert_eq!(Journal::read(&state).unwrap().len(), 2);
     }
 }

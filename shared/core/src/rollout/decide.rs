@@ -2,7 +2,7 @@
 //! is old, and take the next step.
 
 use super::host::Progress;
-use super::next::{Case, Next};
+use super::next::{Next, NextInputs};
 use super::read::{Read, newest_survey, trim};
 use super::record::{LISTED, before, moment};
 use super::view::{Known, View};
@@ -226,7 +226,7 @@ impl Pass<'_> {
             members: Some(members),
             over: false,
         });
-        let case = Case {
+        let case = NextInputs {
             record: &record,
             stable: self.stored.stable.as_ref(),
             view: &view,

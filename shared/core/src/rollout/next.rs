@@ -63,7 +63,7 @@ pub(super) enum Next {
 }
 
 /// Everything that the next step depends on.
-pub(super) struct Case<'a> {
+pub(super) struct NextInputs<'a> {
     pub(super) record: &'a Record,
     pub(super) stable: Option<&'a Stable>,
     pub(super) view: &'a View,
@@ -77,7 +77,7 @@ pub(super) struct Case<'a> {
     pub(super) now: UnixMs,
 }
 
-impl Case<'_> {
+impl NextInputs<'_> {
     pub(super) fn next(&self) -> Next {
         if self.record.undo {
             return self.undo();
