@@ -4,10 +4,11 @@
 //! Prices: <https://aws.amazon.com/lambda/pricing/>, <https://aws.amazon.com/cloudwatch/pricing/>,
 //! <https://aws.amazon.com/secrets-manager/pricing/>.
 
+use fleet_core::status::HOURS;
 use serde::Serialize;
 
-/// Minutes of a month of 730 hours: each schedule invokes its function once a minute.
-const MINUTES: f64 = 730.0 * 60.0;
+/// Minutes of a month: each schedule invokes its function once a minute.
+const MINUTES: f64 = HOURS as f64 * 60.0;
 /// Autoscale, drain and deploy.
 const SCHEDULES: f64 = 3.0;
 const MEMORY_GB: f64 = 0.25;

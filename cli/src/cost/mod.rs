@@ -8,9 +8,10 @@ use crate::finish::{Failure, Finished};
 use crate::show::{Cell, Screen, fact, money, number, table};
 use crate::status;
 use bill::{Line, bill};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use dollars::Dollars;
-use fleet_core::status::{Cost, Prices};
+use fleet_core::status::{HOURS, Prices};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -46,8 +47,9 @@ pub struct CostArgs {
     #[arg(long, value_name = "DOLLARS", default_value = "0.08")]
     gb_month: Dollars,
     /// Seconds between two ticks, as the stack's parameter TickSeconds.
-    #[arg(long, value_name = "SECONDS", default_value = "20", value_parser = ["10", "20", "30", "60"])]
-    tick_seconds: String,
+    #[arg(long, value_name = "SECONDS", default_value = "20")]
+    #[arg(value_parser = tick_seconds())]
+    tick_seconds: u32,
     /// Show the instances of the stack and its own prices.
     #[arg(long, conflicts_with_all = ["instances", "instance_type", "hourly", "disk_gb", "gb_month", "tick_seconds"])]
     live: bool,
@@ -56,6 +58,11 @@ pub struct CostArgs {
     json: bool,
     #[command(flatten)]
     connection: ConnectionArgs,
+}
+
+/// What the stack takes for TickSeconds.
+fn tick_seconds() -> impl TypedValueParser<Value = u32> {
+    PossibleValuesParser::new(["10", "20", "30", "60"]).try_map(|text| text.parse())
 }
 
 /// Types that people run browsers on.
@@ -136,12 +143,12 @@ impl CostArgs {
             volume_month: disk,
             fixed_month: disk,
         };
-        let tick_s = self.tick_seconds.parse().expect("one of four numbers");
-        let months = self.instances.iter().map(|instances| month(&prices, *instances, tick_s));
+        let months =
+            self.instances.iter().map(|instances| month(&prices, *instances, self.tick_seconds));
         Ok(Document {
             currency: "USD",
             months: months.collect(),
-            control_plane: bill(self.instances.last().copied().unwrap_or(0), tick_s),
+            control_plane: bill(self.instances.last().copied().unwrap_or(0), self.tick_seconds),
         })
     }
 
@@ -156,17 +163,15 @@ impl CostArgs {
 
 fn month(prices: &Prices, instances: u32, tick_s: u32) -> Month {
     let dollars = |micros: u64| micros as f64 / 1e6;
-    let (whole, none) = (Cost::of(prices, instances, 0, 0), Cost::of(prices, 0, 0, 0));
-    let disks = u64::from(instances) * u64::from(prices.volume_month);
     let control_plane = bill(instances, tick_s).iter().map(|line| line.month).sum::<f64>();
     Month {
         instances,
         hour: dollars(u64::from(instances) * u64::from(prices.instance_hour)),
-        compute: dollars(whole.month_micros - none.month_micros - disks),
-        disks: dollars(disks),
-        snapshot: dollars(none.month_micros),
+        compute: dollars(prices.compute(instances)),
+        disks: dollars(prices.volumes(instances)),
+        snapshot: dollars(u64::from(prices.fixed_month)),
         control_plane,
-        month: dollars(whole.month_micros) + control_plane,
+        month: dollars(prices.month(instances)) + control_plane,
     }
 }
 
@@ -194,7 +199,9 @@ fn render(screen: &Screen, document: &Document) -> String {
     table(screen, heads, wide, &rows)
         + &format!("\nThe control plane's month beside {last} instances, before free tiers:\n\n")
         + &table(screen, ["a month", "for"], [12, 60], &lines)
-        + "\nA month has 730 hours. Data transfer, addresses and Docker images in ECR are\nextra.\n"
+        + &format!(
+            "\nA month has {HOURS} hours. Data transfer, addresses and Docker images in ECR are\nextra.\n"
+        )
 }
 
 /// What a stack says of its own instances.

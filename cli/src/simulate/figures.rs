@@ -1,6 +1,7 @@
 //! What a run is worth: waiting, machine-hours, money, and how well supply followed demand.
 
 use super::world::{Conditions, Job, Ms, Run};
+use fleet_core::status::HOURS;
 use serde::Serialize;
 
 /// Prices in US dollars.
@@ -14,7 +15,10 @@ pub struct Prices {
 impl Default for Prices {
     /// A t3.large and 40 GB of gp3 in us-east-1, as the guide has them.
     fn default() -> Self {
-        Prices { instance_hour: 0.0832, volume_hour: 3.20 / 730.0 }
+        let list = fleet_core::status::Prices::default();
+        let dollars = |micros: u32| f64::from(micros) / 1e6;
+        let volume_hour = dollars(list.volume_month) / f64::from(HOURS);
+        Prices { instance_hour: dollars(list.instance_hour), volume_hour }
     }
 }
 

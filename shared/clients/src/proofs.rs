@@ -151,7 +151,7 @@ impl Proofs {
     async fn last_word(&self, host: &InstanceId) -> Option<Proof> {
         let call = self.client.list_command_invocations().instance_id(host.as_str());
         let page = call.details(true).max_results(PAGE).send().await.ok()?;
-        let mut words = page.command_invocations.unwrap_or_default().into_iter().filter_map(|it| {
+        let words = page.command_invocations.unwrap_or_default().into_iter().filter_map(|it| {
             let asks = match it.document_name.as_deref()? {
                 name if name == self.document => Asks::Order,
                 name if name == self.survey => Asks::Survey,
@@ -159,8 +159,7 @@ impl Proofs {
             };
             read(&decode::invocation(it).ok()?, asks)
         });
-        let first = words.next()?;
-        Some(words.fold(first, |newest, word| if word.at > newest.at { word } else { newest }))
+        words.reduce(|newest, word| if word.at > newest.at { word } else { newest })
     }
 }
 

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 /// Hours of a month, as AWS's own price lists count them.
-const HOURS: u64 = 730;
+pub const HOURS: u32 = 730;
 
 /// Prices in millionths of a US dollar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,13 +38,11 @@ pub struct Cost {
 }
 
 impl Cost {
-    /// The cost of so many instances, and of the bounds.
-    #[must_use]
-    pub fn of(prices: &Prices, instances: u32, min: u32, max: u32) -> Cost {
+    pub(super) fn of(prices: &Prices, instances: u32, min: u32, max: u32) -> Cost {
         Cost {
             currency: "USD",
             instances,
-            hour_micros: prices.month(instances) / HOURS,
+            hour_micros: prices.month(instances) / u64::from(HOURS),
             month_micros: prices.month(instances),
             month_at_min_micros: prices.month(min),
             month_at_max_micros: prices.month(max),
@@ -53,9 +51,24 @@ impl Cost {
 }
 
 impl Prices {
-    fn month(&self, instances: u32) -> u64 {
-        let each = u64::from(self.instance_hour) * HOURS + u64::from(self.volume_month);
-        u64::from(instances).saturating_mul(each).saturating_add(u64::from(self.fixed_month))
+    /// A month of so many instances, without their volumes.
+    #[must_use]
+    pub fn compute(&self, instances: u32) -> u64 {
+        let each = u64::from(self.instance_hour) * u64::from(HOURS);
+        u64::from(instances).saturating_mul(each)
+    }
+
+    /// A month of their volumes.
+    #[must_use]
+    pub fn volumes(&self, instances: u32) -> u64 {
+        u64::from(instances) * u64::from(self.volume_month)
+    }
+
+    /// A month of all of it.
+    #[must_use]
+    pub fn month(&self, instances: u32) -> u64 {
+        let machines = self.compute(instances).saturating_add(self.volumes(instances));
+        machines.saturating_add(u64::from(self.fixed_month))
     }
 }
 

@@ -15,7 +15,7 @@ mod view;
 
 pub use assemble::assemble;
 pub use capacity::{CapacityWish, Change, Changes, WishProblem};
-pub use cost::{Cost, Prices};
+pub use cost::{Cost, HOURS, Prices};
 pub use inputs::{Inputs, Site, WorkerDetail};
 pub use version::{Proof, Runs, Word, counts_for_s, settled, word_of};
 pub use view::*;
