@@ -35,4 +35,10 @@ GRANT SELECT (worker_id, target_worker_id, ec2_instance_id, status, current_job_
               registered_at, metadata)
     ON public.gh_worker_registry TO fleet_reader;
 
+-- How jobs end, by worker: needed where versions are judged by their jobs (RolloutBakeSeconds,
+-- RolloutWatchSeconds). What is in a job stays out of reach.
+--   GRANT SELECT (worker_id, status, started_at) ON public.gh_automation_jobs TO fleet_reader;
+--   CREATE INDEX CONCURRENTLY IF NOT EXISTS gh_automation_jobs_started_at
+--     ON public.gh_automation_jobs (started_at);
+
 -- Then run row-security.sql: where a table has row-level security, a grant alone shows no rows.

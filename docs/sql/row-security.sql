@@ -37,5 +37,6 @@ SELECT c.oid::regclass AS table_name,
   FROM role r CROSS JOIN pg_class c
  WHERE c.oid IN (to_regclass('pgboss.version'), to_regclass('pgboss.job'),
                  to_regclass('pgboss.queue'), to_regclass('pgboss.archive'),
-                 to_regclass('public.gh_worker_registry'))
+                 to_regclass('public.gh_worker_registry'),
+                 to_regclass('public.gh_automation_jobs'))
  ORDER BY 1;

@@ -129,7 +129,7 @@ pub struct PauseArgs {
     which: Which,
 }
 
-/// Let a paused rollout go on.
+/// Let a rollout go on that is paused, or needs a decision.
 ///
 /// Examples:
 ///   ghfleet continue

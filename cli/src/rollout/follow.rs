@@ -75,7 +75,7 @@ impl FollowArgs {
             let answer = patiently(OUTAGE, || read(api, id))?;
             progress.show(&answer.body);
             let over = most.is_some_and(|most| begun.elapsed() + pause > most);
-            if over || !is_open(&answer.body) {
+            if over || !is_open(&answer.body) || words::needs_decision(&answer.body) {
                 return Ok(self.ended(answer));
             }
             sleep(pause);

@@ -22,7 +22,16 @@ pub(super) fn standing(rollout: &Value) -> String {
     if let Some(at) = word(rollout, "/last_limit_at") {
         parts.push(format!("the last job has its limit at {at}"));
     }
+    let ended = |of: &str| rollout.pointer(&format!("/outcomes/new/{of}"))?.as_u64();
+    if let (Some(completed), Some(failed)) = (ended("completed"), ended("failed")) {
+        parts.push(format!("{failed} of {} jobs failed on it", completed + failed));
+    }
     format!("{} {}: {}", title(rollout), state_of(rollout), parts.join("; "))
+}
+
+/// Whether it goes on only by a person's word.
+pub(super) fn needs_decision(rollout: &Value) -> bool {
+    rollout["needs_decision"] == true
 }
 
 fn counts(rollout: &Value) -> String {
@@ -93,6 +102,9 @@ fn next(rollout: &Value) -> String {
     let again = format!("ghfleet deploy {}", word(rollout, "/image_tag").unwrap_or_default());
     let is_rollout = super::is_rollout(rollout);
     let commands = match rollout["state"].as_str() {
+        Some("in_progress") if needs_decision(rollout) => {
+            vec![format!("ghfleet continue {id}"), format!("ghfleet cancel {id}"), back]
+        }
         Some("in_progress") if is_rollout => vec![follow, format!("ghfleet cancel {id}")],
         Some("in_progress") => vec![follow],
         Some("partial") if rollout["kind"] == "deploy" => vec![again, back],

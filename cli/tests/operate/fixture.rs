@@ -192,6 +192,8 @@ pub(crate) fn rollout(kind: Kind, state: State, hosts: Value) -> Value {
         hosts_left: None,
         last_limit_at: None,
         paused: None,
+        needs_decision: None,
+        outcomes: None,
         hosts,
         note: None,
     })

@@ -5,11 +5,13 @@ use fleet_clients::aws::Aws;
 use fleet_clients::config::AutoscaleConfig;
 use fleet_clients::parameters::Parameters;
 use fleet_clients::queue::QueueAccess;
+use fleet_clients::rollouts::Rollouts;
 use fleet_clients::secrets::Secrets;
 use fleet_core::scaling::State;
 use fleet_lambda::Gate;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Instant;
 use tokio::sync::Mutex;
 
 pub(crate) struct App {
@@ -17,6 +19,9 @@ pub(crate) struct App {
     pub(crate) auto_scaling: AutoScaling,
     pub(crate) parameters: Parameters,
     pub(crate) gate: Gate,
+    /// Whose jobs are judged.
+    pub(crate) rollouts: Rollouts,
+    pub(crate) outcomes_counted: Mutex<Option<Instant>>,
     /// What this environment remembers when the parameter cannot be read, and all that a dry run
     /// remembers.
     pub(crate) warm: Mutex<Option<State>>,
@@ -36,6 +41,8 @@ impl App {
             auto_scaling: AutoScaling::new(&aws),
             parameters: Parameters::new(&aws),
             gate,
+            rollouts: Rollouts::new(&aws, &config.environment, config.group.clone(), String::new()),
+            outcomes_counted: Mutex::default(),
             warm: Mutex::default(),
             queue: Mutex::new(queue),
             queue_failed: AtomicBool::new(false),

@@ -5,6 +5,7 @@ mod act;
 mod app;
 mod gather;
 mod handler;
+mod outcomes;
 mod record;
 mod tick;
 

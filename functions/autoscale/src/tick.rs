@@ -3,6 +3,7 @@
 use crate::act::{ActionResult, act};
 use crate::app::App;
 use crate::handler::Trigger;
+use crate::outcomes::count_outcomes;
 use crate::record::{
     self, Ages, AlreadyRunning, DecisionRecord, Disabled, TickEffects, TickRequest,
 };
@@ -135,6 +136,7 @@ pub(crate) async fn tick(app: &App, trigger: Trigger, request_id: &str) -> TickR
     let memory_write = remember(app, &state).await;
     if let Some(tick) = running {
         tick.finish().await;
+        count_outcomes(app, &mut queue, &inputs.observation.group).await;
     }
     inputs.observation = inputs.observation.without_strangers();
     let record = DecisionRecord::new(

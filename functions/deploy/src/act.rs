@@ -39,8 +39,9 @@ async fn answer(app: &App, call: Call) -> Answer {
             Answer::StableWritten(stable, done)
         }
         Call::RequestCancel { id } => Answer::CancelRequested(rollouts.request_cancel(&id).await),
-        Call::RequestPause { id } => {
-            Answer::PauseRequested(rollouts.request_pause(id.as_ref()).await)
+        Call::RequestPause { id } => Answer::PauseRequested(rollouts.request_pause(&id).await),
+        Call::RequestContinue { id, at } => {
+            Answer::PauseRequested(rollouts.request_continue(&id, at).await)
         }
         Call::Send(sending) => Answer::Sent(rollouts.send(&sending).await),
         Call::Cancel { id, instances } => {
@@ -65,6 +66,7 @@ pub(crate) fn changes(call: &Call) -> bool {
         Call::CreateRecord { .. }
         | Call::Write { .. }
         | Call::RequestPause { .. }
+        | Call::RequestContinue { .. }
         | Call::WriteStable { .. }
         | Call::RequestCancel { .. }
         | Call::Send(_)

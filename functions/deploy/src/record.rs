@@ -88,7 +88,11 @@ impl PassRecord {
             at: self.inputs.now,
             group: self.group.clone(),
             in_progress: stored.map(|stored| stored.record().is_some()),
-            age_s: record.map(|record| seconds(self.inputs.now.since(record.at))),
+            age_s: record.filter(|record| record.trial_to_count().is_none()).map(|record| {
+                let passed = record.trial.as_ref().and_then(|trial| trial.passed);
+                seconds(self.inputs.now.since(passed.unwrap_or(record.at)))
+            }),
+            needs_decision: any(|reason| matches!(reason, Reason::NeedsDecision { .. })),
             succeeded: any(|reason| matches!(reason, Reason::Proven { .. })),
             failed: any(|reason| {
                 matches!(

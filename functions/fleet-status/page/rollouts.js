@@ -116,12 +116,14 @@ function drawRollouts() {
   if (!shown) return;
   if (running(shown)) rolling.watched = shown.id;
   $('rollout-title').textContent = title(shown);
-  const { id, state, kind, paused, counts, note } = shown;
-  draw($('rollout-buttons'), [id, state, kind, paused, wayBack(shown), mayChange()], () =>
+  const { id, state, kind, paused, needs_decision: asks, counts, note } = shown;
+  draw($('rollout-buttons'), [id, state, kind, paused, asks, wayBack(shown), mayChange()], () =>
     rolloutButtons(shown),
   );
   const ends = [shown.hosts_left, shown.last_limit_at, shown.ended_at];
-  draw($('rollout-summary'), [id, state, paused, counts, note, ends], () => rolloutSummary(shown));
+  draw($('rollout-summary'), [id, state, paused, asks, counts, note, ends], () =>
+    rolloutSummary(shown),
+  );
   drawHosts(shown);
 }
 
@@ -150,7 +152,9 @@ function rolloutButtons(shown) {
   const pausable = running(shown) && (shown.kind === 'deploy' || shown.kind === 'rollback');
   return [
     pausable &&
-      (shown.paused ? button('Continue…', continueRollout) : button('Pause…', pauseRollout)),
+      (shown.paused || shown.needs_decision
+        ? button('Continue…', continueRollout)
+        : button('Pause…', pauseRollout)),
     running(shown) && button('Cancel…', cancelRollout),
     back && button('Roll back…', () => rollBack(shown, back)),
     !running(shown) &&
@@ -207,6 +211,7 @@ function rolloutSummary(shown) {
       pill(...(ROLLOUT_STATES[shown.state] ?? [shown.state, 'calm'])),
       ' ',
       shown.paused && [pill('Paused', 'warn'), ' '],
+      shown.needs_decision && [pill('Needs a decision', 'warn'), ' '],
       ago(shown.requested_at),
       shown.ended_at &&
         ` · took ${span(Date.parse(shown.ended_at) - Date.parse(shown.requested_at))}`,

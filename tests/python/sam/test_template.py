@@ -144,7 +144,7 @@ def test_the_role_may_touch_its_own_things_only(function):
 
 # The modules of shared/clients whose calls a function makes.
 MODULES = {
-    "autoscale": ("auto_scaling.rs", "parameters.rs", "secrets.rs"),
+    "autoscale": ("auto_scaling.rs", "parameters.rs", "rollouts/stored.rs", "secrets.rs"),
     "deploy": ("rollouts/mod.rs", "rollouts/stored.rs", "secrets.rs"),
     "drain": ("lifecycle.rs", "run_command/drains.rs", "ec2.rs"),
     "fleet-status": ("tags.rs", "parameters.rs", "proofs.rs", "secrets.rs"),

@@ -6,5 +6,6 @@ mod configuration;
 mod enqueue;
 mod faults;
 mod memory;
+mod outcomes;
 mod story;
 mod world;

@@ -138,11 +138,13 @@ async fn a_pause_is_written_down_and_taken_back_without_a_parameter_being_delete
     let world = World::with(Setup { hosts: 1, asleep: true, ..Setup::default() }).await;
     let rollouts = rollouts(&world);
     let id = fleet_protocol::ids::CommandId::new("0831e1a8-a1ac-4257-a1fd-c831bb48c7ad");
-    for (wish, stored) in [(Some(&id), Some(id.clone())), (None, None)] {
-        assert_eq!(rollouts.request_pause(wish).await, CallResult::Done);
-        let Reading::Known(read) = rollouts.stored().await else { panic!("it is stored") };
-        assert_eq!(read.paused, stored);
-    }
+    assert_eq!(rollouts.request_pause(&id).await, CallResult::Done);
+    let Reading::Known(read) = rollouts.stored().await else { panic!("it is stored") };
+    assert_eq!((read.paused, read.continued), (Some(id.clone()), None));
+    let at = fleet_protocol::time::UnixMs(1_795_478_400_000);
+    assert_eq!(rollouts.request_continue(&id, at).await, CallResult::Done);
+    let Reading::Known(read) = rollouts.stored().await else { panic!("it is stored") };
+    assert_eq!((read.paused, read.continued), (None, Some((id, at))));
     let calls = world.double.calls();
     assert!(calls.iter().all(|call| !format!("{call:?}").contains("DeleteParameter")));
 }

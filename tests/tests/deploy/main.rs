@@ -7,6 +7,7 @@ mod client;
 mod conformance;
 mod hosts;
 mod kills;
+mod outcomes;
 mod rollouts;
 mod webhook;
 mod world;

@@ -218,8 +218,14 @@ async fn where_row_security_is_on_the_policies_that_the_check_names_suffice() {
         .execute(database, "INSERT INTO gh_worker_registry (worker_id) VALUES ('w')")
         .expect("a row");
     let url = reader(server, database, "policed");
-    let tables =
-        ["gh_worker_registry", "pgboss.job", "pgboss.queue", "pgboss.version"].map(str::to_owned);
+    let tables = [
+        "gh_automation_jobs",
+        "gh_worker_registry",
+        "pgboss.job",
+        "pgboss.queue",
+        "pgboss.version",
+    ]
+    .map(str::to_owned);
     let checked: Vec<String> = needed(server, database, "policed").await.into_keys().collect();
     assert_eq!(checked, tables);
     for (_, says) in needed(server, database, "policed").await {

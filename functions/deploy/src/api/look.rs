@@ -1,4 +1,4 @@
-//! How deployments stand: SSM's own list, the five parameters and the group, put together anew for
+//! How deployments stand: SSM's own list, the parameters and the group, put together anew for
 //! every question.
 
 use super::{no_such, no_such_yet, unavailable};
@@ -36,7 +36,8 @@ pub(super) async fn one(app: &App, id: &CommandId) -> Result<Value, Problem> {
         Reading::Known(members) => Ok(members),
         Reading::Unknown(source) => Err(source.detail.as_str()),
     };
-    Ok(json!(Detail::of(&stored, &root, &later, members)))
+    let limits = &app.config.limits;
+    Ok(json!(Detail::of(&stored, &root, &later, members, limits, now())))
 }
 
 /// The later commands of a rollout, oldest first.

@@ -61,7 +61,7 @@ fn paths() -> Value {
             "post": operation("Let no host get a new order; what hosts hold they finish", vec![id()], None, (202, "Cancelled"), &[401, 403, 404, 409, 503]),
         },
         "/api/v1/admin/deployments/{id}/continue": {
-            "post": operation("Let a paused one go on", vec![id()], None, (202, "Cancelled"), &[401, 403, 404, 409, 503]),
+            "post": operation("Let one go on that is paused or needs a decision", vec![id()], None, (202, "Cancelled"), &[401, 403, 404, 409, 503]),
         },
         "/api/v1/admin/deployments/{id}/rollback": {
             "post": operation("Go back to the version before", vec![id(), may_key()], Some(("RollBack", false)), (202, "Accepted"),
@@ -147,6 +147,13 @@ fn schemas() -> Value {
     whole["hosts_left"] = json!({ "type": "integer", "minimum": 0, "description": "Hosts in service that have not proven it yet." });
     whole["last_limit_at"] = json!({ "type": "string", "format": "date-time", "description": "When the last of the jobs that are waited for has had the job limit." });
     whole["paused"] = json!({ "type": "boolean" });
+    whole["needs_decision"] = json!({ "type": "boolean", "description": "Too few jobs ended to judge the version by: continue it, or cancel it and roll back." });
+    let tally = json!({ "type": "object", "properties": { "completed": { "type": "integer", "minimum": 0 }, "failed": { "type": "integer", "minimum": 0 } } });
+    whole["outcomes"] = json!({
+        "type": "object",
+        "description": "Jobs that ended on the new version, beside it in the same time, and in the day before the rollout; `since` and `at` in milliseconds.",
+        "properties": { "rollout": id, "since": { "type": "integer" }, "at": { "type": "integer" }, "new": tally, "beside": tally, "before": tally },
+    });
     json!({
         "Deploy": request(&["image_tag"], json!({ "image_tag": tag, "strategy": strategy, "force": force, "reason": reason,
             "commit_sha": build, "commit_message": build, "branch": build, "repository": build, "run_url": build })),

@@ -4,7 +4,7 @@ use super::{no_such_yet, unavailable};
 use crate::act::perform;
 use crate::app::App;
 use fleet_core::rollout::{Answer, Call, CallResult, Seen};
-use fleet_lambda::Problem;
+use fleet_lambda::{Problem, now};
 use fleet_protocol::ids::CommandId;
 use fleet_protocol::reading::Reading;
 use serde_json::{Value, json};
@@ -19,18 +19,23 @@ pub(super) async fn pause(app: &App, id: &CommandId, paused: bool) -> Result<Val
         Some(Reading::Unknown(source)) => return Err(unavailable(&source.detail)),
         None => return Err(unavailable("the rollout's record was not read")),
     };
-    if stored.record().is_none_or(|record| record.id() != Some(id)) {
+    let now = now();
+    let Some(record) = stored.record().filter(|record| record.id() == Some(id)) else {
         let ended = stored.stable.as_ref().and_then(|stable| stable.ended(id));
         return Err(match ended {
             Some(_) => Problem::new(409, "Conflict", "the rollout has ended"),
             None => no_such_yet(id),
         });
-    }
-    // Only its own pause is taken back.
-    if !paused && stored.paused.as_ref() != Some(id) {
+    };
+    // Only its own pause is taken back, and only a decision that is asked for is taken.
+    let decides = stored.needs_decision(record, &app.config.limits, now);
+    if !paused && !decides && stored.paused.as_ref() != Some(id) {
         return Err(Problem::new(409, "Conflict", "the rollout is not paused"));
     }
-    let wish = Call::RequestPause { id: paused.then(|| id.clone()) };
+    let wish = match paused {
+        true => Call::RequestPause { id: id.clone() },
+        false => Call::RequestContinue { id: id.clone(), at: now },
+    };
     for answer in perform(app, vec![wish]).await {
         if let Answer::PauseRequested(CallResult::Failed { detail }) = answer {
             return Err(unavailable(&detail));

@@ -2,14 +2,14 @@
 
 use super::lookup::Lookup;
 use super::reader::Reader;
-use super::{AwsConfig, ConfigError, checks, read_aws, read_tokens};
+use super::{AwsConfig, ConfigError, checks, read_aws, read_judging, read_tokens};
 use crate::tokens::Token;
 use fleet_core::rollout::{Limits, Share};
 use fleet_protocol::ids::GroupName;
 use secrecy::SecretString;
 
 /// Every variable that the deploy function knows.
-pub const DEPLOY_NAMES: [&str; 25] = [
+pub const DEPLOY_NAMES: [&str; 27] = [
     "AWS_ACCESS_KEY_ID",
     "AWS_ASG_NAME",
     "AWS_CA_BUNDLE",
@@ -31,7 +31,9 @@ pub const DEPLOY_NAMES: [&str; 25] = [
     "FLEET_TICKER_TOKEN",
     "FLEET_TOKENS",
     "GH_ENVIRONMENT",
+    "ROLLOUT_BAKE_SECONDS",
     "ROLLOUT_SHARE_PERCENT",
+    "ROLLOUT_WATCH_SECONDS",
     "RUST_LOG",
     "VALET_DEPLOY_WEBHOOK_SECRET",
     "VALET_DEPLOY_WEBHOOK_URL",
@@ -46,7 +48,7 @@ pub const WEBHOOK_KEY: &str = "VALET_DEPLOY_WEBHOOK_SECRET";
 /// shows none.
 #[derive(Clone, Debug)]
 pub struct DeployConfig {
-    /// The deployment, such as `staging`: part of the names of the five parameters.
+    /// The deployment, such as `staging`: part of the names of the six parameters.
     pub environment: String,
     pub group: GroupName,
     /// Look and decide, and change nothing: no order, no parameter, no news to VALET.
@@ -90,6 +92,7 @@ impl DeployConfig {
             reader.text("FLEET_SECRET_ID", format!("ghosthands/{name}/fleet"), checks::secret_id);
         let share = reader.number("ROLLOUT_SHARE_PERCENT", 50, 1..=100);
         let job_limit_s = reader.number("DRAIN_JOB_LIMIT_SECONDS", 14_400, 60..=169_200);
+        let judging = read_judging(reader);
         let tokens = read_tokens(reader);
         let webhook_url = reader.optional_or_empty("VALET_DEPLOY_WEBHOOK_URL", checks::webhook);
         let webhook_key = reader.secret(WEBHOOK_KEY, checks::token);
@@ -101,7 +104,7 @@ impl DeployConfig {
             document: document?,
             secret_id: secret_id?,
             tokens,
-            limits: Limits { share: Share(share?), job_limit_s: job_limit_s? },
+            limits: Limits { share: Share(share?), job_limit_s: job_limit_s?, judging: judging? },
             webhook_url,
             webhook_key,
             aws: aws?,

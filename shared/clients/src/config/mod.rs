@@ -25,6 +25,7 @@ pub use status::{STATUS_NAMES, StatusConfig};
 
 use crate::postgres::{DatabaseUrl, Trust};
 use crate::tokens::{self, Scope, Token};
+use fleet_core::rollout::Judging;
 use fleet_core::scaling::Policy;
 use fleet_protocol::ids::GroupName;
 use policy::read_policy;
@@ -59,6 +60,8 @@ pub struct AutoscaleConfig {
     pub environment: String,
     pub group: GroupName,
     pub policy: Policy,
+    /// Whether, and how long, versions are judged by their jobs: this function counts them.
+    pub judging: Judging,
     /// Seconds between two ticks; a scheduled invocation makes all of its minute.
     pub tick_s: u32,
     /// The terminate hook of the drain function, which stands behind an instance that leaves.
@@ -150,6 +153,7 @@ impl AutoscaleConfig {
         );
         let (secret_id, database_secret_id) = read_secret_ids(reader, name);
         let policy = read_policy(reader);
+        let judging = read_judging(reader);
         let tick_s = reader.number("AUTOSCALE_TICK_SECONDS", 20, 10..=60);
         if tick_s.is_some_and(|seconds| 60 % seconds != 0) {
             let fix = "Set 10, 20, 30 or 60";
@@ -169,6 +173,7 @@ impl AutoscaleConfig {
             environment: environment?,
             group: GroupName::new(group?),
             policy: policy?,
+            judging: judging?,
             tick_s: tick_s?,
             hook: hook?,
             state_parameter: state_parameter?,
@@ -233,6 +238,12 @@ fn read_database_url(
         }
     }
     Some(url)
+}
+
+fn read_judging(reader: &mut Reader<'_, impl Lookup>) -> Option<Judging> {
+    let bake_s = reader.number("ROLLOUT_BAKE_SECONDS", 0, 0..=172_800);
+    let watch_s = reader.number("ROLLOUT_WATCH_SECONDS", 0, 0..=172_800);
+    Some(Judging { bake_s: bake_s?, watch_s: watch_s? })
 }
 
 /// `None` where the environment has no token. One of them has to be an operator's, because they

@@ -5,7 +5,7 @@ use super::lookup::Lookup;
 use super::report::Problem;
 
 /// Every variable that the autoscale function knows.
-pub const NAMES: [&str; 42] = [
+pub const NAMES: [&str; 44] = [
     "AUTOSCALE_ASG_ENABLED",
     "AUTOSCALE_BOOT_SECONDS",
     "AUTOSCALE_FLOORS",
@@ -44,6 +44,8 @@ pub const NAMES: [&str; 42] = [
     "PGBOSS_GROUP_CONCURRENCY",
     "PGBOSS_QUEUE",
     "PGBOSS_SCHEMA",
+    "ROLLOUT_BAKE_SECONDS",
+    "ROLLOUT_WATCH_SECONDS",
     "RUST_LOG",
     "WAIT_TARGET_SECONDS",
     "WAIT_VALUE",
@@ -52,8 +54,8 @@ pub const NAMES: [&str; 42] = [
 ];
 
 /// A variable that begins like this is meant for us, so it has to be one we know.
-pub(super) const PREFIXES: [&str; 6] =
-    ["AUTOSCALE_", "AWS_ASG_", "DATABASE_", "FLEET_", "JOBS_PER_", "PGBOSS_"];
+pub(super) const PREFIXES: [&str; 7] =
+    ["AUTOSCALE_", "AWS_ASG_", "DATABASE_", "FLEET_", "JOBS_PER_", "PGBOSS_", "ROLLOUT_"];
 
 /// One problem for each variable that begins like ours and is not `known`.
 pub(super) fn unknown(

@@ -248,6 +248,10 @@ impl QueueSource {
         unknown
     }
 
+    pub(super) fn names(&self) -> &Names {
+        &self.names
+    }
+
     /// Whether there is a connection from the last transaction.
     pub(super) fn is_warm(&self) -> bool {
         self.connection.is_some()

@@ -52,8 +52,10 @@ pub struct Rollouts {
     stable: String,
     /// The parameter of the rollout that was cancelled last.
     cancelled: String,
-    /// The parameter of the rollout that was paused last.
+    /// The parameter of the rollout that was paused, or let go on, last.
     paused: String,
+    /// The parameter of how the jobs of a rollout end.
+    outcomes: String,
 }
 
 /// Where the commands are listed.
@@ -77,6 +79,7 @@ impl Rollouts {
             stable: stable::parameter(environment),
             cancelled: format!("/ghosthands/{environment}/rollout-cancelled"),
             paused: format!("/ghosthands/{environment}/rollout-paused"),
+            outcomes: format!("/ghosthands/{environment}/rollout-outcomes"),
         }
     }
 

@@ -1,5 +1,5 @@
-//! The stable pointer, the records of rollouts and the wishes to cancel and to pause one, each one
-//! parameter.
+//! The stable pointer, the records of rollouts, the wishes to cancel and to pause one, and how its
+//! jobs end, each one parameter.
 //!
 //! SSM has no compare-and-swap. A write learns its version, and so whether somebody else wrote
 //! since this one read; then what was overwritten and stands is put back, and the write counts as
@@ -9,16 +9,20 @@ use super::{Rollouts, done};
 use crate::aws::{AwsError, AwsErrorKind, explain};
 use aws_sdk_ssm::types::{Parameter, ParameterType};
 use fleet_core::rollout::{
-    CallResult, LockResult, Record, Slot, Stable, StoredState, overwritten, slot,
+    CallResult, LockResult, Outcomes, Record, Slot, Stable, StoredState, overwritten, slot,
 };
 use fleet_protocol::ids::CommandId;
 use fleet_protocol::reading::{Reading, Unknown, UnknownCause};
+use fleet_protocol::time::UnixMs;
 use serde::de::DeserializeOwned;
 use std::iter;
 
 /// What a wish says where there is none: a parameter is never deleted, because SSM asks for 30 s
 /// between that and creating it again.
 const NONE: &str = "none";
+
+/// Begins the wish that a rollout goes on.
+const CONTINUE: &str = "continue";
 
 /// How many of the versions in between are looked at, the newest ones.
 const LOOKED_AT: i64 = 8;
@@ -27,7 +31,8 @@ impl Rollouts {
     /// All of them, by one call.
     pub async fn stored(&self) -> Reading<StoredState> {
         let [even, odd] = &self.records;
-        let names = [even, odd, &self.stable, &self.cancelled, &self.paused].map(Clone::clone);
+        let names = [even, odd, &self.stable, &self.cancelled, &self.paused, &self.outcomes];
+        let names = names.map(Clone::clone);
         let answer = self.client.get_parameters().set_names(Some(names.into())).send().await;
         let parameters = match answer {
             Ok(answer) => answer.parameters.unwrap_or_default(),
@@ -58,7 +63,10 @@ impl Rollouts {
             stable: parse(&self.stable, stable)?,
             stable_version: stable.map_or(0, |found| found.version),
             cancelled: wish(&self.cancelled),
-            paused: wish(&self.paused),
+            paused: wish(&self.paused).filter(|wish| continued(wish).is_none()),
+            continued: wish(&self.paused).and_then(|wish| continued(&wish)),
+            // Counted anew within a minute: an unreadable one is as good as none.
+            outcomes: parse(&self.outcomes, named(&self.outcomes)).ok().flatten(),
         })
     }
 
@@ -97,10 +105,20 @@ impl Rollouts {
         done(self.put(&self.cancelled, id.to_string()).await.map(drop))
     }
 
-    /// Writes down which rollout sends no new order; `None` lets it go on.
-    pub async fn request_pause(&self, id: Option<&CommandId>) -> CallResult {
-        let text = id.map_or_else(|| NONE.to_owned(), ToString::to_string);
-        done(self.put(&self.paused, text).await.map(drop))
+    /// Writes down which rollout sends no new order.
+    pub async fn request_pause(&self, id: &CommandId) -> CallResult {
+        done(self.put(&self.paused, id.to_string()).await.map(drop))
+    }
+
+    /// Writes down which rollout a person let go on, and when, in the place of a pause.
+    pub async fn request_continue(&self, id: &CommandId, at: UnixMs) -> CallResult {
+        done(self.put(&self.paused, format!("{CONTINUE} {id} {}", at.0)).await.map(drop))
+    }
+
+    /// Writes down how the jobs of a rollout end.
+    pub async fn write_outcomes(&self, outcomes: &Outcomes) -> CallResult {
+        let text = serde_json::to_string(outcomes).expect("numbers are plain data");
+        done(self.put(&self.outcomes, text).await.map(drop))
     }
 
     /// Writes a parameter that has this `version`. Where others wrote it meanwhile, `put_back` says
@@ -159,6 +177,12 @@ impl Rollouts {
             .await;
         answer.map(|answer| answer.version).map_err(|error| explain("PutParameter", error))
     }
+}
+
+/// What [`Rollouts::request_continue`] wrote. Of a pause, which is an id alone, nothing is left.
+fn continued(wish: &CommandId) -> Option<(CommandId, UnixMs)> {
+    let (id, at) = wish.as_str().strip_prefix(CONTINUE)?.trim_start().split_once(' ')?;
+    Some((CommandId::new(id), UnixMs(at.parse().ok()?)))
 }
 
 fn parse<T: DeserializeOwned>(name: &str, found: Option<&Parameter>) -> Result<Option<T>, Unknown> {

@@ -15,8 +15,10 @@ pub struct DeployMetrics {
     pub group: GroupName,
     /// A rollout is in progress.
     pub in_progress: Option<bool>,
-    /// How long it has been.
+    /// How long it has been, or since its jobs spoke for it; none while they are judged.
     pub age_s: Option<u32>,
+    /// It waits for a person's word.
+    pub needs_decision: bool,
     /// A rollout ended in this pass, with every host's proof.
     pub succeeded: bool,
     /// A rollout ended in this pass in another way.
@@ -44,6 +46,8 @@ impl DeployMetrics {
         let metrics = [
             ("RolloutInProgress", "Count", self.in_progress.map(u32::from)),
             ("RolloutAgeSeconds", "Seconds", self.age_s),
+            // Said only where it is so: most sites judge no jobs, and each metric costs.
+            ("RolloutNeedsDecision", "Count", self.needs_decision.then_some(1)),
             ("RolloutSucceeded", "Count", flag(self.succeeded)),
             ("RolloutFailed", "Count", flag(self.failed)),
             ("RolloutUndoing", "Count", flag(self.undoing)),
@@ -68,6 +72,7 @@ mod tests {
             group: GroupName::new("asg"),
             in_progress: Some(true),
             age_s: None,
+            needs_decision: false,
             succeeded: false,
             failed: true,
             undoing: false,
@@ -82,5 +87,6 @@ mod tests {
         assert_eq!(line["RolloutSucceeded"], 0);
         assert_eq!(line.get("RolloutAgeSeconds"), None);
         assert_eq!(line.get("RolloutUntold"), None);
+        assert_eq!(line.get("RolloutNeedsDecision"), None);
     }
 }

@@ -4,17 +4,16 @@
 use super::host::Progress;
 use super::next::{Next, NextInputs};
 use super::read::{Read, newest_survey, trim};
-use super::record::{LISTED, before, moment};
+use super::record::LISTED;
 use super::view::{Known, View};
 use super::{
-    Build, Call, CallResult, Decision, Ended, Evidence, Host, Inputs, OrderId, Part, Reason,
-    Record, RolloutOrder, Sending, Sent, Stable, State, Step, StoredState, Targets, WebhookCall,
+    Call, CallResult, Decision, Ended, Evidence, Inputs, OrderId, Part, Reason, Record,
+    RolloutOrder, Sending, Sent, Stable, State, Step, StoredState, Targets, WebhookCall,
 };
 use crate::count::count;
 use crate::run_command::CommandStatus;
 use fleet_protocol::ids::{CommandId, InstanceId};
 use fleet_protocol::reading::Reading;
-use fleet_protocol::stable::StablePointer;
 use fleet_protocol::time::UnixMs;
 use std::collections::BTreeMap;
 
@@ -28,8 +27,6 @@ const ANSWER_S: u32 = 45;
 const ASK_EVERY_S: u32 = 55;
 /// Nothing is ordered on answers that are older.
 const TOO_OLD_S: u32 = 150;
-/// So many hosts that no command could be sent to are remembered by name.
-const UNREACHED: usize = 10;
 /// The event of an older command does not bring a rollout back.
 const REBUILD_S: u32 = 86_400;
 
@@ -57,7 +54,7 @@ pub fn decide(inputs: &Inputs) -> Decision {
     }
 }
 
-fn over(because: Reason) -> Decision {
+pub(super) fn over(because: Reason) -> Decision {
     Decision { calls: Vec::new(), because }
 }
 
@@ -65,9 +62,9 @@ fn one(call: Call, because: Reason) -> Decision {
     Decision { calls: vec![call], because }
 }
 
-struct Pass<'a> {
-    inputs: &'a Inputs,
-    stored: &'a StoredState,
+pub(super) struct Pass<'a> {
+    pub(super) inputs: &'a Inputs,
+    pub(super) stored: &'a StoredState,
 }
 
 impl Pass<'_> {
@@ -235,6 +232,8 @@ impl Pass<'_> {
             limits: self.inputs.limits,
             cancelled: self.stored.is_cancelled(&record),
             paused: self.stored.is_paused(&record),
+            continued: self.stored.continued(&record),
+            outcomes: self.stored.outcomes.as_ref(),
             asked: sent.at,
             now: self.inputs.now,
         };
@@ -247,7 +246,11 @@ impl Pass<'_> {
             trimmed.progress_at = Some(self.inputs.now);
         }
         let because = match next {
-            Next::Send { .. } | Next::End(_) | Next::MoveStable { .. } | Next::Succeed { .. }
+            Next::Send { .. }
+            | Next::End(_)
+            | Next::MoveStable { .. }
+            | Next::Succeed { .. }
+            | Next::Judge(_)
                 if age_s > i64::from(TOO_OLD_S) =>
             {
                 return self.survey(&trimmed, online, Reason::Asking);
@@ -258,8 +261,20 @@ impl Pass<'_> {
             Next::BeginUndo => {
                 let progress_at = Some(self.inputs.now);
                 let moved = case.is_moved();
-                let record = Record { undo: true, moved, missed: None, progress_at, ..trimmed };
-                return self.write(record, Reason::Failing);
+                let failed_jobs = case.outcomes_now().filter(|_| case.fails_jobs()).cloned();
+                let because = match &failed_jobs {
+                    Some(outcomes) => Reason::FailsJobs { outcomes: outcomes.clone() },
+                    None => Reason::Failing,
+                };
+                let undo =
+                    Record { undo: true, moved, missed: None, progress_at, failed_jobs, ..trimmed };
+                return self.write(undo, because);
+            }
+            Next::Judge(trial) => {
+                let because = case.judged(&trial);
+                let progress_at = Some(self.inputs.now);
+                let judged = Record { trial: Some(trial), progress_at, ..trimmed };
+                return self.write(judged, because);
             }
             Next::MoveStable { hosts } => return self.move_stable(&record, &view, hosts),
             Next::RevertStable => return self.revert_stable(&record),
@@ -274,6 +289,9 @@ impl Pass<'_> {
                 Reason::Running { open, waiting, of: count(view.hosts.iter()) }
             }
             Next::Pause { open } => Reason::PausedByOperator { open },
+            Next::Bake { wait_s } => Reason::Baking { wait_s, jobs: case.numbers() },
+            Next::NeedDecision => Reason::NeedsDecision { jobs: case.numbers() },
+            Next::Watch { wait_s } => Reason::Watching { wait_s, jobs: case.numbers() },
             Next::Boot { booting } => Reason::Booting { hosts: booting },
             Next::Rest { wait_s } => Reason::Paused { wait_s },
         };
@@ -301,12 +319,12 @@ impl Pass<'_> {
         if self.inputs.seen.fresh { one(call, because) } else { one(Call::ReadStored, because) }
     }
 
-    fn write_stable(&self, stable: Stable, because: Reason) -> Decision {
+    pub(super) fn write_stable(&self, stable: Stable, because: Reason) -> Decision {
         let version = self.stored.stable_version;
         self.guarded(Call::WriteStable { stable: Box::new(stable), version }, because)
     }
 
-    fn close(&self, record: &Record, state: State) -> Decision {
+    pub(super) fn close(&self, record: &Record, state: State) -> Decision {
         let version = self.stored.version(record.number);
         let closed = Record { over: Some(state), ..record.clone() };
         self.guarded(Call::Write { record: Box::new(closed), version }, Reason::Over { state })
@@ -489,105 +507,6 @@ impl Pass<'_> {
         let mut intended = Record { last: round, ..record.clone() };
         intended.commands.push(Sent { step, round, id: None, at: self.inputs.now });
         self.write(intended, because)
-    }
-
-    /// Enough hosts proved it: new instances boot to it from now on.
-    fn move_stable(&self, record: &Record, view: &View, hosts: u32) -> Decision {
-        let Some(id) = record.id() else { return over(Reason::Looking) };
-        let old = self.stored.stable.as_ref();
-        let stable = Stable {
-            pointer: StablePointer {
-                image_tag: record.image_tag.clone(),
-                digest: view.digest(),
-                deployment_id: Some(id.clone()),
-                at: Some(moment(self.inputs.now)),
-                before: before(record, old),
-            },
-            kind: record.kind,
-            webhook_pending: false,
-            build: record.build.clone(),
-            ended: old.map(|old| old.ended.clone()).unwrap_or_default(),
-        };
-        self.write_stable(stable, Reason::StableMoves { hosts })
-    }
-
-    /// The version failed after the pointer had moved to it: it goes back with the hosts.
-    fn revert_stable(&self, record: &Record) -> Decision {
-        let (Some(old), Some(before)) = (self.stored.stable.as_ref(), record.before.as_ref())
-        else {
-            // There was no pointer before: the version stays named, and its hosts as they are.
-            return self.end(record, &View::default(), State::Failed);
-        };
-        let former = record.former.clone();
-        let stable = Stable {
-            pointer: StablePointer {
-                image_tag: before.clone(),
-                digest: former.as_ref().and_then(|former| former.digest.clone()),
-                deployment_id: former.as_ref().and_then(|former| former.deployment_id.clone()),
-                at: Some(moment(self.inputs.now)),
-                before: former.as_ref().and_then(|former| former.before.clone()),
-            },
-            kind: former.map_or(record.kind, |former| former.kind),
-            webhook_pending: false,
-            build: Build::default(),
-            ended: old.ended.clone(),
-        };
-        self.write_stable(stable, Reason::StableReverts)
-    }
-
-    fn succeed(&self, record: &Record, view: &View, hosts: u32) -> Decision {
-        let Some(ended) = self.ended(record, view, State::Succeeded) else {
-            return over(Reason::Looking);
-        };
-        let old = self.stored.stable.as_ref();
-        let moved = old.filter(|old| old.pointer.deployment_id.as_ref() == Some(&ended.id));
-        let stable = Stable {
-            pointer: StablePointer {
-                image_tag: record.image_tag.clone(),
-                digest: view.digest(),
-                deployment_id: Some(ended.id.clone()),
-                at: Some(moment(self.inputs.now)),
-                before: match moved {
-                    Some(moved) => moved.pointer.before.clone(),
-                    None => before(record, old),
-                },
-            },
-            kind: record.kind,
-            webhook_pending: self.inputs.webhook,
-            build: record.build.clone(),
-            ended: old.map(|old| old.ended.clone()).unwrap_or_default(),
-        };
-        self.write_stable(stable.with(ended), Reason::Proven { hosts })
-    }
-
-    /// Remembers what it came to, and lets the next rollout in.
-    fn end(&self, record: &Record, view: &View, state: State) -> Decision {
-        let (Some(stable), Some(ended)) = (&self.stored.stable, self.ended(record, view, state))
-        else {
-            return self.close(record, state);
-        };
-        if stable.ended(&ended.id).is_some() {
-            return self.close(record, state);
-        }
-        self.write_stable(stable.with(ended), Reason::Over { state })
-    }
-
-    fn ended(&self, record: &Record, view: &View, state: State) -> Option<Ended> {
-        let id = record.id()?.clone();
-        let unreached = |host: &&Host| host.progress == Progress::Silent;
-        Some(Ended {
-            key: record.key.clone(),
-            state,
-            at: self.inputs.now,
-            then: record.commands.iter().filter(|sent| sent.id.is_some()).cloned().collect(),
-            unreached: view
-                .live()
-                .filter(unreached)
-                .take(UNREACHED)
-                .map(|host| host.instance_id.clone())
-                .collect(),
-            id,
-        })
     }
 }
 

@@ -1,6 +1,6 @@
 //! What is to be done next, and why.
 
-use super::{Call, Step};
+use super::{Call, Outcomes, Step};
 use crate::reasons::reasons;
 use fleet_protocol::ids::{CommandId, InstanceId};
 use fleet_protocol::reading::Unknown;
@@ -69,6 +69,13 @@ reasons! {
         Booting { hosts: u32 } => "{hosts} instances still boot and may have read the former stable version";
         Ordering { hosts: u32, attempt: u8 } => "{hosts} hosts are ordered to run the version when their job ends, attempt {attempt} of 3";
         Failing => "the version failed on a host: no other host gets it, and those that may run it go back";
+        Judging { hosts: u32, at_most_s: u32 } => "{hosts} hosts proved the version: from now on, for {at_most_s} s at most, it is judged by their jobs";
+        Baking { wait_s: i64, jobs: String } => "no other host gets the version before its jobs speak for it, for {wait_s} s more at most: {jobs}";
+        Passed { jobs: String } => "the version's jobs do not fail more often than usual, so other hosts get it: {jobs}";
+        PassedByOperator { jobs: String } => "the version's jobs did not suffice for a verdict, and a person let the rollout go on: {jobs}";
+        NeedsDecision { jobs: String } => "the time to judge the version is up, and its jobs do not suffice for a verdict: continue the rollout, or cancel it and roll back; {jobs}";
+        Watching { wait_s: i64, jobs: String } => "every host runs the version, and its jobs are judged for {wait_s} s more: {jobs}";
+        FailsJobs { outcomes: Outcomes } => "the version fails more jobs than usual, so no other host gets it, and those that may run it go back: {outcomes}";
         Undo { hosts: u32, attempt: u8 } => "{hosts} hosts that may run the failed version are ordered back to the version before, attempt {attempt} of 3";
         StableMoves { hosts: u32 } => "{hosts} hosts proved the version and none failed: the stable pointer moves to it, and new instances boot to it";
         StableReverts => "the version failed after the stable pointer had moved to it: the pointer goes back to the version before";

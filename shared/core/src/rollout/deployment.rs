@@ -2,12 +2,13 @@
 //! for every question.
 
 use super::{
-    Command, Evidence, Host, HostState, Kind, Known, Members, Part, Record, Sent, State, Step,
-    StoredState, Strategy, View,
+    Command, Evidence, Host, HostState, Kind, Known, Limits, Members, Outcomes, Part, Record, Sent,
+    State, Step, StoredState, Strategy, View,
 };
 use crate::run_command::CommandStatus;
 use fleet_protocol::ids::{CommandId, InstanceId};
 use fleet_protocol::image_tag::ImageTag;
+use fleet_protocol::time::UnixMs;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -44,6 +45,12 @@ pub struct Detail {
     pub last_limit_at: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub paused: Option<bool>,
+    /// A person has to say whether it goes on: too few jobs ended to judge the version by.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub needs_decision: Option<bool>,
+    /// How jobs end, while the version is judged by them, or by which it was found to fail them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outcomes: Option<Outcomes>,
     pub hosts: Vec<Host>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
@@ -75,6 +82,20 @@ impl<'a> Standing<'a> {
         };
         let ids = sent.iter().filter_map(|sent| sent.id.clone());
         Some(ids.filter(|id| id != root).collect())
+    }
+
+    /// The numbers that it is, or was, judged by.
+    fn outcomes(&self, stored: &'a StoredState) -> Option<&'a Outcomes> {
+        self.failed_jobs().or_else(|| {
+            let record = self.record?;
+            let trial = record.trial_to_count()?;
+            stored.outcomes.as_ref().filter(|outcomes| outcomes.are_of(record.id(), trial))
+        })
+    }
+
+    fn failed_jobs(&self) -> Option<&'a Outcomes> {
+        let record = self.record.and_then(|record| record.failed_jobs.as_ref());
+        record.or_else(|| self.ended.and_then(|ended| ended.failed_jobs.as_ref()))
     }
 
     fn state(&self) -> Option<State> {
@@ -135,13 +156,15 @@ impl Summary {
 
 impl Detail {
     /// The deployment that `root` began, with its later commands, oldest first. `members` is the
-    /// group now, or why it is not known.
+    /// group now, or why it is not known. `limits` and `now` tell until when jobs are judged.
     #[must_use]
     pub fn of(
         stored: &StoredState,
         root: &Evidence,
         later: &[Evidence],
         members: Result<&Members, &str>,
+        limits: &Limits,
+        now: UnixMs,
     ) -> Detail {
         let standing = Standing::of(stored, &root.command);
         let first = root.command.order.step();
@@ -158,6 +181,10 @@ impl Detail {
             .unwrap_or_else(|| if live { State::InProgress } else { view.verdict(cancelled) });
         let paused =
             standing.record.map(|record| stored.is_paused(record)).filter(|paused| *paused);
+        let needs_decision = standing
+            .record
+            .map(|record| stored.needs_decision(record, limits, now))
+            .filter(|needs| *needs);
         let open = standing.record.is_some() && state == State::InProgress;
         let limits = view.hosts.iter().filter_map(|host| host.limit_at.clone());
         Detail {
@@ -166,7 +193,9 @@ impl Detail {
             hosts_left: open.then(|| view.left()),
             last_limit_at: limits.max().filter(|_| open),
             paused,
-            note: note(&standing, &view, state, paused.is_some(), members.err()),
+            needs_decision,
+            outcomes: standing.outcomes(stored).cloned(),
+            note: note(&standing, &view, state, (paused, needs_decision), members.err()),
             hosts: view.hosts,
         }
     }
@@ -197,15 +226,21 @@ fn note(
     standing: &Standing<'_>,
     view: &View,
     state: State,
-    paused: bool,
+    (paused, needs_decision): (Option<bool>, Option<bool>),
     unknown_members: Option<&str>,
 ) -> Option<String> {
     let mut notes = Vec::new();
     if let Some(detail) = unknown_members {
         notes.push(format!("who is in service is unknown now: {detail}"));
     }
-    if paused {
+    if paused.is_some() {
         notes.push("it is paused: no host gets a new order".to_owned());
+    }
+    if needs_decision.is_some() {
+        notes.push("it needs a decision: the time to judge the version by its jobs is up, and too few of them have ended; continue it, or cancel it and roll back".to_owned());
+    }
+    if let Some(outcomes) = standing.failed_jobs() {
+        notes.push(format!("the version fails more jobs than usual: {outcomes}"));
     }
     if state == State::Succeeded && standing.record.is_some() {
         notes.push(

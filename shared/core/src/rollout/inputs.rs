@@ -1,7 +1,9 @@
 //! What one pass was told and has seen so far.
 
 use super::Targets;
-use super::{Command, Invocation, Limits, Members, OrderId, Record, RolloutOrder, Stable};
+use super::{
+    Command, Invocation, Limits, Members, OrderId, Outcomes, Record, RolloutOrder, Stable,
+};
 use fleet_protocol::ids::{CommandId, InstanceId};
 use fleet_protocol::image_tag::ImageTag;
 use fleet_protocol::reading::Reading;
@@ -72,6 +74,12 @@ pub struct StoredState {
     pub cancelled: Option<CommandId>,
     /// The rollout that somebody paused, likewise.
     pub paused: Option<CommandId>,
+    /// The rollout that somebody let go on last, and when. It takes the place of a pause.
+    #[serde(default)]
+    pub continued: Option<(CommandId, UnixMs)>,
+    /// How jobs end, as the autoscale function counted them last.
+    #[serde(default)]
+    pub outcomes: Option<Outcomes>,
 }
 
 /// One parameter for records.
@@ -114,8 +122,10 @@ pub enum Call {
     Send(Box<Sending>),
     /// `PutParameter`: whoever drives this rollout takes it back.
     RequestCancel { id: CommandId },
-    /// `PutParameter`: whoever drives this rollout sends no new order; `None` goes on.
-    RequestPause { id: Option<CommandId> },
+    /// `PutParameter`: whoever drives this rollout sends no new order.
+    RequestPause { id: CommandId },
+    /// `PutParameter`, the same: it goes on, by the word of a person at this moment.
+    RequestContinue { id: CommandId, at: UnixMs },
     /// `CancelCommand`; without instances the whole command
     Cancel { id: CommandId, instances: Vec<InstanceId> },
     /// The deploy webhook
@@ -202,7 +212,15 @@ impl StoredState {
     /// newer.
     #[must_use]
     pub fn new(slots: [Slot; 2], stable: Option<Stable>, stable_version: i64) -> StoredState {
-        StoredState { slots, stable, stable_version, cancelled: None, paused: None }
+        StoredState {
+            slots,
+            stable,
+            stable_version,
+            cancelled: None,
+            paused: None,
+            continued: None,
+            outcomes: None,
+        }
     }
 
     /// The record of the newest rollout, which may be over.
@@ -238,6 +256,21 @@ impl StoredState {
         self.paused.is_some() && self.paused.as_ref() == record.id()
     }
 
+    /// When somebody let this rollout go on.
+    pub(super) fn continued(&self, record: &Record) -> Option<UnixMs> {
+        let ours = |(id, at): &(CommandId, UnixMs)| (Some(id) == record.id()).then_some(*at);
+        self.continued.as_ref().and_then(ours)
+    }
+
+    /// A person has to say whether this rollout goes on: its canary's jobs do not.
+    #[must_use]
+    pub fn needs_decision(&self, record: &Record, limits: &Limits, now: UnixMs) -> bool {
+        let outcomes = self.outcomes.as_ref().filter(|outcomes| {
+            record.trial.as_ref().is_some_and(|trial| outcomes.are_of(record.id(), trial))
+        });
+        record.needs_decision(limits, outcomes, self.continued(record), now)
+    }
+
     fn put(&mut self, record: Record, version: i64) {
         let slot = slot(record.number);
         self.slots[slot] = Slot { record: Some(record), version };
@@ -257,6 +290,8 @@ impl StoredState {
             stable_version: self.stable_version.max(read.stable_version),
             cancelled: read.cancelled,
             paused: read.paused,
+            continued: read.continued,
+            outcomes: read.outcomes,
         }
     }
 }

@@ -13,7 +13,8 @@
 //! The stable pointer moves once as many hosts as the strategy says have proven the version; a
 //! rollout has succeeded when every host in service has. SSM's word for success proves nothing. A
 //! rollout in which the version failed is undone on the hosts that may run it, and so is the
-//! pointer.
+//! pointer. Where a site wants it, the version is judged by its jobs as well: the canary's before
+//! another host gets it, and everybody's before it has succeeded.
 //!
 //! Whoever drives may die after any call. The record of the rollout says what was about to be sent
 //! before it is sent, every command says in its comment what it is for, and hosts take the same
@@ -28,11 +29,14 @@ mod deployment;
 mod host;
 mod inputs;
 mod next;
+mod outcomes;
+mod pointer;
 mod read;
 mod record;
 mod report;
 mod start;
 mod strategy;
+mod trial;
 mod view;
 
 pub use build::Build;
@@ -49,7 +53,9 @@ pub use inputs::{
     Answer, Call, CallResult, Evidence, Inputs, LockResult, Seen, SendResult, Sending, Slot,
     StoredState, WebhookCall, slot,
 };
+pub use outcomes::{Outcomes, Tally, Verdict};
 pub use record::{Ended, Former, Record, Sent, Stable};
 pub use start::{Start, Started, start};
 pub use strategy::{Limits, Share, enough, explain, window};
+pub use trial::{Judging, Trial};
 pub use view::{Known, Members, View};

@@ -4,7 +4,7 @@ use super::host::{Host, Progress};
 use super::record::LISTED;
 use super::strategy::{enough, window};
 use super::view::View;
-use super::{Limits, Members, Record, Stable, State, Step};
+use super::{Limits, Members, Outcomes, Record, Stable, State, Step, Trial};
 use crate::count::count;
 use fleet_protocol::ids::InstanceId;
 use fleet_protocol::time::UnixMs;
@@ -55,6 +55,18 @@ pub(super) enum Next {
         hosts: u32,
     },
     RevertStable,
+    /// A trial begins, or was passed.
+    Judge(Trial),
+    /// The canary's jobs are judged for so long at most.
+    Bake {
+        wait_s: i64,
+    },
+    /// They do not suffice for a verdict.
+    NeedDecision,
+    /// The jobs of all hosts are judged for so long.
+    Watch {
+        wait_s: i64,
+    },
     /// Every host proved it.
     Succeed {
         hosts: u32,
@@ -72,6 +84,10 @@ pub(super) struct NextInputs<'a> {
     pub(super) limits: Limits,
     pub(super) cancelled: bool,
     pub(super) paused: bool,
+    /// When a person let it go on last.
+    pub(super) continued: Option<UnixMs>,
+    /// How jobs end, as counted last.
+    pub(super) outcomes: Option<&'a Outcomes>,
     /// When the hosts were asked last.
     pub(super) asked: UnixMs,
     pub(super) now: UnixMs,
@@ -86,17 +102,21 @@ impl NextInputs<'_> {
             return self.settle();
         }
         let failed = |host: &Host| matches!(host.progress, Progress::Failed | Progress::Down);
-        if self.view.hosts.iter().any(failed) {
+        if self.view.hosts.iter().any(failed) || self.fails_jobs() {
             return Next::BeginUndo;
         }
+        let live = count(self.view.live());
+        let bake = self.bake();
         // A cancellation that came too late changes nothing any more.
-        if self.view.is_proven() {
-            return Next::Succeed { hosts: count(self.view.live()) };
+        if self.view.is_proven() && bake.is_none() {
+            return self.watch(live);
         }
         if self.cancelled {
             return self.cancel();
         }
-        let live = count(self.view.live());
+        if let Some(next) = bake {
+            return next;
+        }
         let proven = self.view.count(Progress::Proven);
         if !self.is_moved() && proven > 0 && proven >= enough(self.record.strategy, live) {
             return Next::MoveStable { hosts: proven };

@@ -10,7 +10,7 @@
 //! cannot reach the next one's. Every write learns its version, and so whether somebody else wrote
 //! since; what was read with a lower version is not believed over what was written.
 
-use super::{Build, Command, Key, Kind, Part, State, Step, Strategy};
+use super::{Build, Command, Key, Kind, Outcomes, Part, State, Step, Strategy, Trial};
 use fleet_protocol::ids::{CommandId, InstanceId};
 use fleet_protocol::image_tag::ImageTag;
 use fleet_protocol::stable::StablePointer;
@@ -54,6 +54,9 @@ pub struct Ended {
     /// Hosts that no command could be sent to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unreached: Vec<InstanceId>,
+    /// The numbers by which the version was found to fail jobs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed_jobs: Option<Outcomes>,
 }
 
 /// `/ghosthands/{environment}/rollout` and `/ghosthands/{environment}/rollout-2` in turn: the
@@ -116,6 +119,12 @@ pub struct Record {
     /// agent is not online or it does not answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub missed: Option<UnixMs>,
+    /// Whose jobs the version is judged by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trial: Option<Trial>,
+    /// The numbers by which it was found to fail jobs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed_jobs: Option<Outcomes>,
 }
 
 /// What the stable pointer said beside its version.
@@ -202,6 +211,8 @@ impl Record {
             moved: false,
             forgot: false,
             missed: None,
+            trial: None,
+            failed_jobs: None,
         }
     }
 
@@ -327,6 +338,7 @@ fn is_false(flag: &bool) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rollout::Tally;
 
     fn id(n: usize) -> CommandId {
         CommandId::new(format!("{n:08}-1234-1234-1234-123456789012"))
@@ -338,6 +350,7 @@ mod tests {
 
     #[test]
     fn fifty_hosts_and_every_round_fit_into_a_parameter() {
+        let tally = Tally { completed: 100_000, failed: 100_000 };
         let record = Record {
             number: 4_000_000_000,
             over: Some(State::RolledBack),
@@ -366,6 +379,19 @@ mod tests {
             moved: true,
             forgot: true,
             missed: Some(UnixMs(1_795_478_400_000)),
+            trial: Some(Trial {
+                hosts: (0..3).map(|n| InstanceId::new(format!("i-{n:017}"))).collect(),
+                since: UnixMs(1_795_478_400_000),
+                passed: Some(UnixMs(1_795_478_400_000)),
+            }),
+            failed_jobs: Some(Outcomes {
+                rollout: id(1),
+                since: UnixMs(1_795_478_400_000),
+                at: UnixMs(1_795_478_400_000),
+                new: tally,
+                beside: tally,
+                before: tally,
+            }),
         };
         let text = record.write();
         assert!(text.len() <= ROOM, "{}", text.len());
@@ -394,6 +420,7 @@ mod tests {
             at: UnixMs(1),
             then: vec![sent(n)],
             unreached: vec![],
+            failed_jobs: None,
         };
         let stable = Stable {
             pointer: StablePointer {

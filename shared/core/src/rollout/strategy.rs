@@ -4,6 +4,7 @@
 //! SSM's own rate control is not used for that: by some of AWS's pages it goes on as soon as a host
 //! acknowledges a command, which says nothing about the version.
 
+use super::Judging;
 use fleet_protocol::rollout_order::Strategy;
 use serde::{Deserialize, Serialize};
 
@@ -28,11 +29,13 @@ pub struct Limits {
     pub share: Share,
     /// The longest time that a job may take, in seconds: the drain's own setting.
     pub job_limit_s: u32,
+    #[serde(default)]
+    pub judging: Judging,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { share: Share::default(), job_limit_s: 4 * 3600 }
+        Limits { share: Share::default(), job_limit_s: 4 * 3600, judging: Judging::default() }
     }
 }
 

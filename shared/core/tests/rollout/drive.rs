@@ -7,7 +7,7 @@ use fleet_core::rollout::{
 };
 use fleet_protocol::ids::{CommandId, InstanceId};
 
-fn first(world: &World) -> InstanceId {
+pub(crate) fn first(world: &World) -> InstanceId {
     world.hosts.keys().next().expect("a host").clone()
 }
 
@@ -15,7 +15,7 @@ fn agent_comes(world: &mut World, host: &InstanceId, at_s: i64) {
     world.hosts.get_mut(host).expect("a host").agent_from = at_s;
 }
 
-fn started(world: &mut World, key: &str, version: &str) -> CommandId {
+pub(crate) fn started(world: &mut World, key: &str, version: &str) -> CommandId {
     match begin(world, &wish(key, version)).0 {
         Started::Accepted { id, .. } => id,
         other => panic!("{other:?}"),
@@ -44,7 +44,7 @@ fn pass(world: &mut World) -> Reason {
 }
 
 /// Passes until the rollout is over, and what it came to.
-fn ended(world: &mut World, id: &CommandId) -> Ended {
+pub(crate) fn ended(world: &mut World, id: &CommandId) -> Ended {
     for _ in 0..1000 {
         pass(world);
         if world.record().is_none() {
@@ -287,7 +287,7 @@ fn a_paused_rollout_sends_no_new_order_until_it_goes_on() {
         pass(&mut world);
         world.step(5);
     }
-    world.call(Call::RequestPause { id: Some(id.clone()) });
+    world.call(Call::RequestPause { id: id.clone() });
     for _ in 0..100 {
         pass(&mut world);
         world.step(20);
@@ -297,7 +297,7 @@ fn a_paused_rollout_sends_no_new_order_until_it_goes_on() {
         Reason::PausedByOperator { open: 0 } | Reason::Asked { .. }
     ));
     assert_eq!(world.hosts.values().filter(|host| host.order.is_some()).count(), 1);
-    world.call(Call::RequestPause { id: None });
+    world.call(Call::RequestContinue { id: id.clone(), at: world.now() });
     assert_eq!(ended(&mut world, &id).state, State::Succeeded);
 }
 

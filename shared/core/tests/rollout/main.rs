@@ -3,6 +3,7 @@
 
 mod drive;
 mod host;
+mod outcomes;
 mod races;
 mod random;
 mod rules;

@@ -460,9 +460,17 @@ impl World {
                 self.stored.cancelled = Some(id);
                 Answer::CancelRequested(done(lost))
             }
-            Call::RequestPause { .. } if skipped => Answer::PauseRequested(failed()),
+            Call::RequestPause { .. } | Call::RequestContinue { .. } if skipped => {
+                Answer::PauseRequested(failed())
+            }
+            Call::RequestContinue { id, at } => {
+                self.stored.paused = None;
+                self.stored.continued = Some((id, at));
+                Answer::PauseRequested(done(lost))
+            }
             Call::RequestPause { id } => {
-                self.stored.paused = id;
+                self.stored.paused = Some(id);
+                self.stored.continued = None;
                 Answer::PauseRequested(done(lost))
             }
             Call::Cancel { id, .. } => Answer::Cancelled(id, done(skipped || lost)),
