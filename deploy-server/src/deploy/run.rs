@@ -2,11 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use super::decide::{Next, World, decide};
+use super::decide::{Life, Next, World, decide};
 use super::find;
 use super::model::{Begin, DeployStep, Failure, Outcome, Record, Run};
 use super::steps::{self, Ending, StepError};
 use crate::clock::now_ms;
+use crate::docker;
 use crate::ops::Ticket;
 use crate::server::{Server, rfc3339};
 use crate::service::ServiceKind;
@@ -174,7 +175,7 @@ impl<'a> Deployment<'a> {
     /// What Docker shows. Waits for an engine that is away: nothing can be decided blind.
     pub(super) async fn look(&self) -> World {
         loop {
-            match self.server.engine.list_containers(true).await {
+            let error = match self.server.engine.list_containers(true).await {
                 Ok(containers) => {
                     let terminating = self.server.is_terminating();
                     let mut world =
@@ -182,14 +183,41 @@ impl<'a> Deployment<'a> {
                     if let Some(ending) = &self.ending {
                         world.end(ending.service);
                     }
-                    return world;
+                    match self.see_stopped(&mut world).await {
+                        Ok(()) => return world,
+                        Err(error) => error,
+                    }
                 }
-                Err(error) => {
-                    tracing::warn!(error = %error, deploy = self.run.begin.deploy, "waiting for the Docker Engine");
-                    tokio::time::sleep(Duration::from_secs(1)).await;
+                Err(error) => error,
+            };
+            tracing::warn!(error = %error, deploy = self.run.begin.deploy, "waiting for the Docker Engine");
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    }
+
+    /// The engine's list may be a moment behind its own answer to a stop, which a look at the
+    /// container is not: without it the stop would be done again.
+    async fn see_stopped(&self, world: &mut World) -> Result<(), docker::Error> {
+        let run = &self.run;
+        for kind in ServiceKind::ALL {
+            let Some(service) = world.services.get_mut(&kind) else { continue };
+            let old = run.old.get(&kind).map(|old| old.id.as_str());
+            let new = run.created.get(&kind).map(String::as_str);
+            for (step, id, seen) in [
+                (DeployStep::Stop(kind), old, &mut service.old),
+                (DeployStep::StopNew(kind), new, &mut service.next),
+            ] {
+                let (Some(id), Some(seen)) = (id, seen) else { continue };
+                if seen.life == Life::Down || !run.doing.contains(&step) {
+                    continue;
+                }
+                let detail = self.server.engine.inspect_container(id).await?;
+                if detail.is_some_and(|it| !it.state.running && !it.state.restarting) {
+                    seen.life = Life::Down;
                 }
             }
         }
+        Ok(())
     }
 
     /// Writes the result into the history, and only then the end into the journal: a crash between

@@ -2,7 +2,7 @@
 //! afterwards there is exactly one healthy container per service, old or new, and the history says
 //! which and why.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Mutex, OnceLock};
@@ -33,11 +33,17 @@ fn quick(mut host: Host) -> Host {
     host
 }
 
-/// How many records a whole deploy of `tag` writes.
+/// How many records a whole deploy of `tag` writes. No step is announced twice, so that every such
+/// deploy writes as many.
 fn records_of(host: &Host, tag: &str) -> usize {
     host.deploy(tag);
     let journal = std::fs::read_to_string(host.state("journal.jsonl")).expect("a journal");
     assert!(journal.lines().last().is_some_and(|line| line.contains("\"end\"")), "{journal}");
+    let mut announced = BTreeSet::new();
+    for line in journal.lines().filter(|line| line.contains(r#""doing""#)) {
+        let step = line.split_once("doing").expect("it is in there").1;
+        assert!(announced.insert(step.to_owned()), "{step} twice: {journal}");
+    }
     journal.lines().count()
 }
 

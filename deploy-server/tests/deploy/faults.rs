@@ -5,11 +5,12 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use deploy_server::docker::UnixHttp;
 use fleet_protocol::action_report::{ActionReport, ActionResult};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::engine::{REGISTRY_PASSWORD, REGISTRY_USER};
 use crate::support::host::Host;
@@ -24,20 +25,25 @@ pub(crate) enum Turn {
 }
 
 /// A socket before the engine's.
-pub(crate) fn proxy(folder: &Path, engine: &Path, turn: fn(&str) -> Turn) -> PathBuf {
+pub(crate) fn proxy(
+    folder: &Path,
+    engine: &Path,
+    turn: impl Fn(&str) -> Turn + Send + Sync + 'static,
+) -> PathBuf {
     let path = folder.join("proxy.sock");
     let listener = UnixListener::bind(&path).expect("a socket");
     let engine = engine.to_owned();
+    let turn = Arc::new(turn);
     std::thread::spawn(move || {
         for client in listener.incoming().flatten() {
-            let engine = engine.clone();
-            std::thread::spawn(move || pass_on(client, &engine, turn));
+            let (engine, turn) = (engine.clone(), Arc::clone(&turn));
+            std::thread::spawn(move || pass_on(client, &engine, &*turn));
         }
     });
     path
 }
 
-fn pass_on(mut client: UnixStream, engine: &Path, turn: fn(&str) -> Turn) {
+fn pass_on(mut client: UnixStream, engine: &Path, turn: &dyn Fn(&str) -> Turn) {
     let mut head = Vec::new();
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") {
@@ -76,6 +82,38 @@ fn cannot_delete(line: &str) -> Turn {
         return Turn::Answer("500 Internal Server Error", body.to_owned());
     }
     Turn::Pass(line.to_owned())
+}
+
+/// An engine whose list of containers is so far behind its own answer to a stop.
+const BEHIND: Duration = Duration::from_secs(2);
+
+fn lists_what_was(engine: &Path) -> impl Fn(&str) -> Turn + Send + Sync + 'static {
+    let engine = engine.to_owned();
+    let stopped: Mutex<Vec<(Instant, String)>> = Mutex::default();
+    move |line: &str| {
+        let path = line.split(' ').nth(1).expect("a path");
+        let mut stopped = stopped.lock().expect("no panic holds it");
+        if let Some((container, _)) = path.split_once("/stop?") {
+            let (_, id) = container.rsplit_once('/').expect("an id");
+            stopped.push((Instant::now(), id.to_owned()));
+        }
+        if !path.contains("/containers/json") {
+            return Turn::Pass(line.to_owned());
+        }
+        let mut curl = Command::new("curl");
+        curl.args(["-sS", "--unix-socket"]).arg(&engine).arg(format!("http://engine{path}"));
+        let listed = curl.output().expect("curl is installed").stdout;
+        let mut listed: Vec<Value> = serde_json::from_slice(&listed).expect("a list");
+        for container in &mut listed {
+            let behind = |(at, id): &(Instant, String)| {
+                at.elapsed() < BEHIND && container["Id"] == id.as_str()
+            };
+            if stopped.iter().any(behind) {
+                container["State"] = json!("running");
+            }
+        }
+        Turn::Answer("200 OK", Value::Array(listed).to_string())
+    }
 }
 
 /// An engine of the future: it speaks nothing older than 1.50.
@@ -121,6 +159,25 @@ fn what_the_engine_cannot_delete_keeps_no_service_down() {
     host.start();
     assert_eq!(host.deploy("v1").status, 200);
     assert_eq!(names(), "", "an engine that can delete again is asked to");
+}
+
+#[test]
+fn a_list_that_is_behind_the_engines_own_answer_lets_no_container_be_stopped_twice() {
+    let mut host = Host::new();
+    let engine = &host.engine.socket;
+    let proxy = proxy(host.folder.path(), engine, lists_what_was(engine));
+    host.env.insert("DOCKER_SOCKET".to_owned(), proxy.display().to_string());
+    host.start();
+    assert_eq!(host.deploy("v1").status, 200);
+    for (tag, status) in [("v2", 200), ("worker-crashes", 500)] {
+        let reply = host.deploy(tag);
+        assert_eq!(reply.status, status, "{reply:?}");
+        host.assert_serves("v2");
+        let journal = std::fs::read_to_string(host.state("journal.jsonl")).expect("a journal");
+        let begun = |step: &str| journal.matches(&format!(r#""doing","step":{step}"#)).count();
+        assert_eq!([r#"{"stop":"api"}"#, r#"{"stop":"worker"}"#].map(begun), [1, 1], "{journal}");
+        assert!(begun(r#"{"stop-new":"api"}"#) <= 1, "{journal}");
+    }
 }
 
 #[test]
