@@ -4,6 +4,7 @@
 mod bodies;
 mod callers;
 mod database;
+mod passwords;
 #[path = "../autoscale/world.rs"]
 #[expect(dead_code, reason = "the suite of the function itself uses the rest")]
 mod queue_world;

@@ -4,10 +4,10 @@
 use fleet_protocol::reading::Unknown;
 use std::time::{Duration, Instant};
 
-/// Supabase's pooler shuts for two minutes at ten failures within 150 s. With this pause before the
-/// second attempt, and twice the pause before each further one, four functions
-/// together stay below.
-const FIRST_PAUSE: Duration = Duration::from_secs(60);
+/// Supabase's pooler shuts for two minutes at ten failures within 150 s. An environment of a
+/// function remembers only its own attempts, so each makes one in any such time: nine of them stay
+/// below, and the stack keeps six places.
+const FIRST_PAUSE: Duration = Duration::from_secs(160);
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
 /// The refusals of one set of credentials. New credentials begin anew.
@@ -50,27 +50,39 @@ mod tests {
     use super::*;
     use fleet_protocol::reading::UnknownCause;
 
-    /// Attempts within the pooler's window, by somebody who would ask every second.
-    fn attempts(seconds: u64) -> u32 {
+    /// The seconds of an hour in which somebody who would ask every second asks.
+    fn attempts() -> Vec<u64> {
         let start = Instant::now();
         let mut refused = Refused::default();
-        for second in 0..seconds {
-            let now = start + Duration::from_secs(second);
-            if refused.pause(now).is_none() {
+        let ask = |second: &u64| {
+            let now = start + Duration::from_secs(*second);
+            let asks = refused.pause(now).is_none();
+            if asks {
                 let detail = "the password is wrong".to_owned();
                 refused.note(Unknown { cause: UnknownCause::Unreachable, detail }, now);
             }
-        }
-        refused.attempts
+            asks
+        };
+        (0..3600).filter(ask).collect()
     }
 
     #[test]
     fn refused_credentials_are_tried_less_and_less_often() {
-        assert_eq!(attempts(60), 1);
-        // Four functions together: below ten within the pooler's 150 s.
-        assert_eq!(attempts(150), 2);
-        assert_eq!(attempts(600), 4);
-        assert_eq!(attempts(3600), 14);
+        assert_eq!(attempts()[..4], [0, 160, 460, 760]);
+        assert_eq!(attempts().len(), 13);
+    }
+
+    #[test]
+    fn nine_environments_stay_below_what_shuts_the_pooler() {
+        const WINDOW_S: u64 = 150;
+        const SHUTS_AT: usize = 10;
+        let attempts = attempts();
+        let within = |from: u64| {
+            let window = from..=from + WINDOW_S;
+            attempts.iter().filter(|at| window.contains(at)).count()
+        };
+        let most = (0..3600).map(within).max();
+        assert!(most.is_some_and(|most| most * 9 < SHUTS_AT), "{most:?} each");
     }
 
     #[test]
@@ -81,7 +93,7 @@ mod tests {
         let detail = "the password is wrong".to_owned();
         refused.note(Unknown { cause: UnknownCause::Unreachable, detail }, now);
         let said = refused.pause(now + Duration::from_secs(10)).expect("a pause");
-        assert!(said.detail.contains("wrong") && said.detail.contains("51 s"), "{}", said.detail);
+        assert!(said.detail.contains("wrong") && said.detail.contains("151 s"), "{}", said.detail);
         refused.clear();
         assert_eq!(refused.pause(now), None);
     }
