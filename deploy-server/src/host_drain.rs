@@ -46,6 +46,26 @@ pub enum DrainResult {
     Unknown,
 }
 
+/// What became of a drained worker that was to work again.
+#[derive(Debug)]
+pub struct Resumed {
+    pub message: &'static str,
+    /// What did not come about and stopped nothing.
+    pub notes: Vec<String>,
+}
+
+/// What did not come about and stopped nothing, in words.
+#[derive(Debug, Default)]
+struct Notes(Vec<String>);
+
+impl Notes {
+    /// Logs it and keeps it for the answer.
+    fn add(&mut self, text: String) {
+        tracing::warn!("{text}");
+        self.0.push(text);
+    }
+}
+
 /// What was seen, before it is put into words.
 struct DrainFinding {
     result: DrainResult,
@@ -80,7 +100,8 @@ impl DrainFinding {
 /// runs.
 pub async fn drain_host(server: &'static Server, wish: DrainWish) -> DrainEnd {
     let began = Instant::now();
-    let mut finding = attempt(server, wish, began).await;
+    let mut notes = Notes::default();
+    let mut finding = attempt(server, wish, began, &mut notes).await;
     server.readings.forget();
     let terminating = server.is_marked();
     if wish.terminating && !terminating {
@@ -105,11 +126,17 @@ pub async fn drain_host(server: &'static Server, wish: DrainWish) -> DrainEnd {
         observed_at: Some(rfc3339(now_ms())),
         success: Some(drained),
         message: finding.message,
+        notes: notes.0,
     };
     DrainEnd { report, result: finding.result }
 }
 
-async fn attempt(server: &'static Server, wish: DrainWish, began: Instant) -> DrainFinding {
+async fn attempt(
+    server: &'static Server,
+    wish: DrainWish,
+    began: Instant,
+    notes: &mut Notes,
+) -> DrainFinding {
     if wish.terminating {
         server.mark_terminating();
     }
@@ -138,12 +165,12 @@ async fn attempt(server: &'static Server, wish: DrainWish, began: Instant) -> Dr
     };
 
     if let Err(error) = server.state.mark_drain_asked() {
-        tracing::warn!(error = %error, "the drain cannot be recorded on disk: a restarted server may resume the worker as one that nobody told to drain");
+        notes.add(format!("the drain cannot be recorded on disk: a restarted server may resume the worker as one that nobody told to drain ({error})"));
     }
     if ticket.is_some()
         && let Err(error) = server.state.remove(UNDRAIN)
     {
-        tracing::warn!(error = %error, "an earlier order to resume the worker cannot be removed: it may resume the worker after this drain");
+        notes.add(format!("an earlier order to resume the worker cannot be removed: it may resume the worker after this drain ({error})"));
     }
 
     let container = match worker_container(server).await {
@@ -157,7 +184,7 @@ async fn attempt(server: &'static Server, wish: DrainWish, began: Instant) -> Dr
         }
         Ok(_) => None,
         Err(error) => {
-            tracing::warn!(error = %error, "the Docker Engine does not say which container the worker is; the drain goes on by the worker's own answers");
+            notes.add(format!("the Docker Engine does not say which container the worker is; the drain goes on by the worker's own answers ({error})"));
             None
         }
     };
@@ -175,9 +202,10 @@ async fn attempt(server: &'static Server, wish: DrainWish, began: Instant) -> Dr
         };
         tokio::select! {
             idle = drain::wait_until_idle(&server.config.worker.place, left) => break idle,
-            id = gone => match keep_down(server, id, wish.terminating).await {
+            id = gone => match keep_down(server, id, wish.terminating, notes).await {
                 Ok(Some(caught)) => {
-                    let cost = note_cost(server, id, Cost { caught, ..Cost::default() });
+                    let cost = Cost { caught, ..Cost::default() };
+                    let cost = note_cost(server, id, cost, notes);
                     return ended("The worker has ended", cost, server).await;
                 }
                 // It runs again already, with its intake open.
@@ -188,14 +216,14 @@ async fn attempt(server: &'static Server, wish: DrainWish, began: Instant) -> Dr
     };
     match idle {
         Ok(Idle::Proven) => {
-            if let Err(stranger) = is_answered_by(server, id).await {
+            if let Err(stranger) = is_answered_by(server, id, notes).await {
                 return DrainFinding::plain(
                     DrainResult::Unknown,
                     format!("Not drained: {stranger}"),
                 );
             }
             if let (true, Some(id)) = (wish.terminating, id) {
-                keep_from_reboots(server, id).await;
+                keep_from_reboots(server, id, notes).await;
             }
             DrainFinding {
                 active_jobs: Some(0),
@@ -203,11 +231,12 @@ async fn attempt(server: &'static Server, wish: DrainWish, began: Instant) -> Dr
                 ..DrainFinding::plain(DrainResult::Drained, "Drain complete")
             }
         }
-        Ok(Idle::ThisInstant) => stop_at_this_instant(server, id, wish.terminating).await,
+        Ok(Idle::ThisInstant) => stop_at_this_instant(server, id, wish.terminating, notes).await,
         Err(not_idle) => {
             let reading = not_idle.last.as_ref().ok();
             if let (true, Some(id)) = (wish.stop, id) {
-                return stop_at_work(server, id, reading.map(|reading| reading.active_jobs)).await;
+                let jobs = reading.map(|reading| reading.active_jobs);
+                return stop_at_work(server, id, jobs, notes).await;
             }
             let busy = reading.is_some_and(|reading| reading.active_jobs > 0);
             let result = if busy { DrainResult::Busy } else { DrainResult::Unknown };
@@ -226,13 +255,17 @@ async fn attempt(server: &'static Server, wish: DrainWish, began: Instant) -> Dr
 ///
 /// # Errors
 /// Who answers instead.
-async fn is_answered_by(server: &Server, id: Option<&str>) -> Result<(), String> {
+async fn is_answered_by(
+    server: &Server,
+    id: Option<&str>,
+    notes: &mut Notes,
+) -> Result<(), String> {
     let Some(id) = id else { return Ok(()) };
     let detail = match server.engine.inspect_container(id).await {
         Ok(Some(detail)) => detail,
         Ok(None) => return Err("its container is gone, and something else answers".to_owned()),
         Err(error) => {
-            tracing::warn!(error = %error, "the Docker Engine does not say whether the worker's container is the one that answered; its answer is believed");
+            notes.add(format!("the Docker Engine does not say whether the worker's container is the one that answered; its answer is believed ({error})"));
             return Ok(());
         }
     };
@@ -252,6 +285,7 @@ async fn stop_at_this_instant(
     server: &Server,
     id: Option<&str>,
     terminating: bool,
+    notes: &mut Notes,
 ) -> DrainFinding {
     let Some(id) = id else {
         return DrainFinding {
@@ -265,7 +299,7 @@ async fn stop_at_this_instant(
     // The mark is for putting it back to work, which nobody does on a machine that goes away.
     let stopped = match server.state.mark_stopped_by_drain(id, Cost::default()) {
         Err(error) if !terminating => Err(error.to_string()),
-        _ => stop_idle(server, id, terminating).await.map_err(|error| error.to_string()),
+        _ => stop_idle(server, id, terminating, notes).await.map_err(|error| error.to_string()),
     };
     let caught = match stopped {
         Ok(caught) => caught,
@@ -276,13 +310,18 @@ async fn stop_at_this_instant(
     } else {
         "Drain complete: the worker was stopped, and had taken work in the last instant"
     };
-    let cost = note_cost(server, id, Cost { caught, ..Cost::default() });
+    let cost = note_cost(server, id, Cost { caught, ..Cost::default() }, notes);
     ended(message, cost, server).await
 }
 
 /// Sees to it that the engine does not start again what has just gone down, and returns how many
 /// jobs that cost; `None` when it has started it already.
-async fn keep_down(server: &Server, id: &str, terminating: bool) -> Result<Option<u32>, String> {
+async fn keep_down(
+    server: &Server,
+    id: &str,
+    terminating: bool,
+    notes: &mut Notes,
+) -> Result<Option<u32>, String> {
     let text = |error: crate::docker::Error| error.to_string();
     let Some(detail) = server.engine.inspect_container(id).await.map_err(text)? else {
         return Ok(Some(0));
@@ -296,7 +335,7 @@ async fn keep_down(server: &Server, id: &str, terminating: bool) -> Result<Optio
             .mark_stopped_by_drain(id, Cost::default())
             .map_err(|error| error.to_string())?;
     }
-    stop_idle(server, id, terminating).await.map(Some).map_err(text)
+    stop_idle(server, id, terminating, notes).await.map(Some).map_err(text)
 }
 
 /// Stops a worker that runs no job, for good on a machine that goes away, and returns how many jobs
@@ -305,6 +344,7 @@ async fn stop_idle(
     server: &Server,
     id: &str,
     terminating: bool,
+    notes: &mut Notes,
 ) -> Result<u32, crate::docker::Error> {
     if !terminating {
         return steps::stop_and_watch(server, id).await;
@@ -313,24 +353,29 @@ async fn stop_idle(
     // back while it starts the container, as it does again and again with one that crashes.
     _ = server.engine.set_restart_policy(id, "no").await;
     let caught = steps::stop_and_watch(server, id).await?;
-    keep_from_reboots(server, id).await;
+    keep_from_reboots(server, id, notes).await;
     Ok(caught)
 }
 
 /// Takes the worker's restart policy. A drain does not fail where the engine refuses.
-async fn keep_from_reboots(server: &Server, id: &str) {
+async fn keep_from_reboots(server: &Server, id: &str, notes: &mut Notes) {
     if let Err(error) = server.engine.set_restart_policy(id, "no").await {
-        tracing::warn!(error = %error, "the restart policy of the drained worker cannot be changed: a reboot would start it again");
+        notes.add(format!("the restart policy of the drained worker cannot be changed: a reboot would start it again ({error})"));
     }
 }
 
 /// Writes down what the worker's end cost, and returns it together with what earlier ends did.
-fn note_cost(server: &Server, id: &str, cost: Cost) -> Cost {
+fn note_cost(server: &Server, id: &str, cost: Cost, notes: &mut Notes) -> Cost {
     let total = server.state.cost_of_drain().plus(cost);
     if cost != Cost::default()
         && let Err(error) = server.state.mark_stopped_by_drain(id, cost)
     {
-        tracing::warn!(error = %error, cost = ?cost, "the jobs of the stopped worker cannot be recorded on disk: the next drain will not report them");
+        let stopped =
+            cost.stopped.map_or_else(|| "an unknown number".to_owned(), |n| n.to_string());
+        notes.add(format!(
+            "the jobs of the stopped worker cannot be recorded on disk: the next drain will not report them ({} caught, {stopped} stopped; {error})",
+            cost.caught
+        ));
     }
     total
 }
@@ -373,14 +418,20 @@ fn cannot_be_stopped(active_jobs: Option<u32>, reason: &str) -> DrainFinding {
 }
 
 /// The time is up: the worker is told to end, and has its own grace to release its job.
-async fn stop_at_work(server: &Server, id: &str, jobs: Option<u32>) -> DrainFinding {
+async fn stop_at_work(
+    server: &Server,
+    id: &str,
+    jobs: Option<u32>,
+    notes: &mut Notes,
+) -> DrainFinding {
     let engine = &server.engine;
     // Twice, as in `stop_idle`.
     _ = engine.set_restart_policy(id, "no").await;
     match engine.stop_container(id, server.config.timing.stop_grace).await {
         Ok(()) => {
-            keep_from_reboots(server, id).await;
-            let cost = note_cost(server, id, Cost { stopped: jobs, ..Cost::default() });
+            keep_from_reboots(server, id, notes).await;
+            let cost = Cost { stopped: jobs, ..Cost::default() };
+            let cost = note_cost(server, id, cost, notes);
             let message = "The time was up: the worker was told to end, and has ended";
             DrainFinding { stopped_jobs: cost.stopped, ..ended(message, cost, server).await }
         }
@@ -392,7 +443,7 @@ async fn stop_at_work(server: &Server, id: &str, jobs: Option<u32>) -> DrainFind
 ///
 /// # Errors
 /// Why it stays drained.
-pub async fn resume_host(server: &'static Server) -> Result<&'static str, String> {
+pub async fn resume_host(server: &'static Server) -> Result<Resumed, String> {
     if server.is_terminating() {
         return Err("This host is terminating: its worker stays drained".to_owned());
     }
@@ -406,26 +457,28 @@ pub async fn resume_host(server: &'static Server) -> Result<&'static str, String
         if still {
             server.engine.start_container(&id).await.map_err(|error| error.to_string())?;
         }
-        forget_drain(server);
+        let resumed = forget_drain(server, "The worker was started again");
         if still {
-            return Ok("The worker was started again");
+            return Ok(resumed);
         }
     }
     if worker::open_intake(&server.config.worker.place).await.is_ok() {
-        forget_drain(server);
-        return Ok("The worker takes work again");
+        return Ok(forget_drain(server, "The worker takes work again"));
     }
     worker::read(&server.config.worker.place).await.map_err(|unknown| unknown.to_string())?;
     server.state.replace(UNDRAIN, b"{}").map_err(|error| error.to_string())?;
-    Ok("The worker cannot resume: it will be restarted as soon as it is idle")
+    let message = "The worker cannot resume: it will be restarted as soon as it is idle";
+    Ok(Resumed { message, notes: Vec::new() })
 }
 
 /// Forgets what was written down about the drain. A disk that refuses keeps no worker from its
 /// work.
-fn forget_drain(server: &Server) {
+fn forget_drain(server: &Server, message: &'static str) -> Resumed {
+    let mut notes = Notes::default();
     if let Err(error) = server.state.forget_drain() {
-        tracing::warn!(error = %error, "the worker takes jobs again, but the record of its drain cannot be removed from the disk");
+        notes.add(format!("the worker takes jobs again, but the record of its drain cannot be removed from the disk ({error})"));
     }
+    Resumed { message, notes: notes.0 }
 }
 
 /// The container that plays the worker.

@@ -68,7 +68,13 @@ pub(super) fn doing(host: &Value) -> String {
     }
     parts.extend(word(host, "/limit_at").map(|at| format!("job limit at {at}")));
     parts.extend(word(host, "/message"));
+    parts.extend(notes(host).map(|note| format!("note: {note}")));
     parts.join("; ")
+}
+
+/// What did not come about on a host and stopped nothing.
+fn notes(host: &Value) -> impl Iterator<Item = String> {
+    host["notes"].as_array().into_iter().flatten().filter_map(Value::as_str).map(plain)
 }
 
 /// A host on one line.
@@ -82,9 +88,11 @@ pub(super) fn host_line(host: &Value) -> String {
 /// The end of it: how it stands, the hosts that matter with what they printed, and what is next.
 pub(super) fn ending(rollout: &Value) -> String {
     let mut text = wrapped("", &standing(rollout));
-    // Of an action each host's result is what was asked for; of a rollout those that lack it.
+    // Of an action each host's result is what was asked for; of a rollout those that lack it, or
+    // have something to say.
     let action = !super::is_rollout(rollout);
-    for host in hosts(rollout).filter(|host| action || !has_it(host)) {
+    let told = |host: &&Value| action || !has_it(host) || notes(host).next().is_some();
+    for host in hosts(rollout).filter(told) {
         text += &host_line(host);
         let log = host["log"].as_array().map(Vec::as_slice).unwrap_or_default();
         let last = log.iter().skip(log.len().saturating_sub(LOG)).filter_map(Value::as_str);
@@ -148,6 +156,18 @@ pub(super) fn has_it(host: &Value) -> bool {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn a_host_with_a_note_is_told_of_although_it_has_the_version() {
+        let note = "ghosthands-worker.leftover-0123456789ab cannot be removed";
+        let host = |id: &str, notes: &[&str]| json!({ "instance_id": id, "state": "succeeded", "notes": notes });
+        let hosts = [host("i-1", &[]), host("i-2", &[note])];
+        let rollout =
+            json!({ "kind": "deploy", "image_tag": "v2", "state": "succeeded", "hosts": hosts });
+        let text = ending(&rollout).replace('\n', " ");
+        assert!(!text.contains("i-1") && text.contains("i-2 succeeded: note:"), "{text}");
+        assert!(text.contains("ghosthands-worker.leftover-0123456789ab"), "{text}");
+    }
 
     #[test]
     fn only_success_is_zero() {

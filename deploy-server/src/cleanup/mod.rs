@@ -167,6 +167,8 @@ pub struct Report {
     pub freed_bytes: u64,
     /// Every target, in the order they ran.
     pub targets: Vec<Target>,
+    /// What did not come about beside them.
+    pub notes: Vec<String>,
 }
 
 /// What became of one target.
@@ -258,6 +260,23 @@ impl Report {
         self.targets.iter().any(|target| target.error.is_some())
     }
 
+    /// What was not finished, a sentence for each cause.
+    #[must_use]
+    pub fn unfinished(&self) -> Vec<String> {
+        let mut causes: Vec<(&str, Vec<&str>)> = Vec::new();
+        for target in &self.targets {
+            let Some(error) = target.error.as_deref() else { continue };
+            match causes.iter_mut().find(|(cause, _)| *cause == error) {
+                Some((_, targets)) => targets.push(&target.target),
+                None => causes.push((error, vec![&target.target])),
+            }
+        }
+        let failed = causes
+            .into_iter()
+            .map(|(cause, targets)| format!("not finished: {}: {cause}", targets.join(", ")));
+        failed.chain(self.notes.iter().cloned()).collect()
+    }
+
     /// The report for people, a line for each target.
     #[must_use]
     pub fn text(&self) -> String {
@@ -269,16 +288,21 @@ impl Report {
 pub async fn run(engine: &Engine, options: &Options, keep: &KeepSet) -> Report {
     let mut targets = docker_targets(engine, options, keep).await;
     targets.extend(ask::targets(options).await);
-    let report = Report {
+    let mut report = Report {
         dry_run: options.dry_run,
         freed_bytes: targets
             .iter()
             .filter_map(|target| target.freed_bytes)
             .fold(0, u64::saturating_add),
         targets,
+        notes: Vec::new(),
     };
     if let Err(error) = record::append(&options.log_file, &report) {
-        tracing::warn!(path = %options.log_file.display(), %error, "the cleanup's report cannot be appended to its log file");
+        let path = options.log_file.display();
+        let text =
+            format!("the cleanup's report cannot be appended to its log file {path} ({error})");
+        tracing::warn!("{text}");
+        report.notes.push(printable(&text));
     }
     report
 }

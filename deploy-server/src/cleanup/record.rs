@@ -33,6 +33,9 @@ pub(super) fn text(report: &Report) -> String {
                 .expect("writing to a String cannot fail");
         }
     }
+    for note in &report.notes {
+        writeln!(out, "note: {note}").expect("writing to a String cannot fail");
+    }
     out.push_str("total: freed ");
     out.push_str(&size(report.freed_bytes));
     out.push('\n');
@@ -96,18 +99,25 @@ mod tests {
         target.keep("/tmp/a", "a process has it open");
         target.fail("disk on fire");
         target.fail("and another");
+        let volumes = Target::failed("volumes", "disk on fire");
         let report = Report {
             dry_run: false,
             freed_bytes: 2048,
-            targets: vec![target, Target::skipped("journal", "no journalctl")],
+            targets: vec![target, volumes, Target::skipped("journal", "no journalctl")],
+            notes: vec!["the report cannot be appended".to_owned()],
         };
         assert!(report.failed());
         assert_eq!(
             text(&report),
             "tmp_files: removed 1, freed 2.0 KiB; FAILED: disk on fire\n\
              tmp_files: kept /tmp/a: a process has it open\n\
+             volumes: removed 0, freed 0 B; FAILED: disk on fire\n\
              journal: skipped: no journalctl\n\
+             note: the report cannot be appended\n\
              total: freed 2.0 KiB\n"
         );
+        let unfinished =
+            ["not finished: tmp_files, volumes: disk on fire", "the report cannot be appended"];
+        assert_eq!(report.unfinished(), unfinished);
     }
 }

@@ -145,6 +145,7 @@ pub(super) fn report(
         None => answer.previous.as_ref().and_then(|previous| previous.image_tag.as_ref()),
     };
     let said = ended.and_then(|ended| ended.message.as_deref());
+    let notes = ended.map_or(&answer.notes, |ended| &ended.notes);
     // A host that does not know its own id is nobody in particular, and proves nothing.
     let instance = status.instance_id.as_deref().unwrap_or("unknown");
     ActionReport {
@@ -153,6 +154,7 @@ pub(super) fn report(
         before: before.cloned(),
         step: ended.map_or_else(|| answer.failed_step.clone(), |ended| ended.step.clone()),
         message: said.or_else(|| answer.reason()).map(str::to_owned),
+        notes: notes.clone(),
         services: listed.iter().map(reported).collect(),
         log: ended.map_or(&answer.log, |ended| &ended.log).clone(),
         image_tag: tag,

@@ -48,6 +48,7 @@ fn status(value: &Value) -> String {
     if last.is_object() {
         let (status, at) = (word(&last["status"]), word(&last["finishedAt"]));
         line(&mut out, &format!("  last deploy: {} {status} at {at}", word(&last["imageTag"])));
+        notes(&mut out, last);
     }
     out
 }
@@ -65,10 +66,18 @@ fn result(value: &Value) -> String {
     if value["caughtJobs"].as_u64().is_some_and(|jobs| jobs > 0) {
         line(&mut out, &format!("  {} job(s) were taken in the last instant", value["caughtJobs"]));
     }
+    notes(&mut out, value);
     for entry in value["log"].as_array().into_iter().flatten() {
         line(&mut out, &format!("  | {}", word(entry)));
     }
     out
+}
+
+/// What did not come about and stopped nothing.
+fn notes(out: &mut String, value: &Value) {
+    for note in value["notes"].as_array().into_iter().flatten() {
+        line(out, &format!("  note: {}", word(note)));
+    }
 }
 
 fn names(value: &Value) -> String {
@@ -124,13 +133,15 @@ mod tests {
         let value = json!({
             "message": "Deploy failed, the previous containers run again: v2",
             "error": "the container went down: exit code 1",
-            "failedStep": "start-services", "failedService": "ghosthands-api", "log": ["boom"]
+            "failedStep": "start-services", "failedService": "ghosthands-api", "log": ["boom"],
+            "notes": ["ghosthands-api.leftover-0123456789ab cannot be removed"]
         });
         let command = Command::Rollback { force: false, wait: true };
         insta::assert_snapshot!(text(&command, &value), @r"
         Deploy failed, the previous containers run again: v2
           the container went down: exit code 1
           step start-services of ghosthands-api
+          note: ghosthands-api.leftover-0123456789ab cannot be removed
           | boom
         ");
     }

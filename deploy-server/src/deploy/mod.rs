@@ -138,7 +138,7 @@ async fn carry_out(
     let entry = match deployment.prepare(&wish.target).await {
         Ok(Prepared::Unchanged) => {
             deployment.open_the_intake_again().await;
-            deployment.end(Outcome::Deployed)
+            deployment.end(Outcome::Deployed).await
         }
         Ok(Prepared::Ready) => deployment.drive().await,
         Err((step, service, reason)) => {
@@ -149,12 +149,11 @@ async fn carry_out(
                 deployment.drive().await
             } else {
                 deployment.open_the_intake_again().await;
-                deployment.end(Outcome::Failed)
+                deployment.end(Outcome::Failed).await
             }
         }
     };
     server.readings.forget();
-    steps::remove_leftovers(server).await;
     entry
 }
 

@@ -92,11 +92,11 @@ impl Deployment<'_> {
         }
         if let Err(trouble) = resume_worker(self.server).await {
             let (reason, _) = trouble.into_parts();
-            tracing::error!(
-                deploy = self.run.begin.deploy,
-                reason,
-                "the worker's intake stays closed"
+            let text = format!(
+                "the worker's intake stays closed, open it by `deploy-server resume`: {reason}"
             );
+            tracing::error!(deploy = self.run.begin.deploy, "{text}");
+            self.notes.push(text);
         }
     }
 
@@ -144,16 +144,14 @@ impl Deployment<'_> {
     }
 
     /// The image of this digest, where it is on this host already: then no registry is needed.
-    async fn on_disk(&self, repository: Option<&str>, digest: &str) -> Option<ImageDetail> {
+    async fn on_disk(&mut self, repository: Option<&str>, digest: &str) -> Option<ImageDetail> {
         let reference = format!("{}@{digest}", repository?);
-        let found = self.server.engine.inspect_image(&reference).await.ok().flatten();
-        if found.is_some() {
-            tracing::info!(
-                image = reference,
-                "the image is on this host: the registry is not asked"
-            );
-        }
-        found
+        let found = self.server.engine.inspect_image(&reference).await.ok().flatten()?;
+        let text =
+            format!("the image {reference} was on this host already, so no registry was asked");
+        tracing::info!(deploy = self.run.begin.deploy, "{text}");
+        self.notes.push(text);
+        Some(found)
     }
 
     async fn pull(

@@ -24,6 +24,8 @@ pub(super) struct Deployment<'a> {
     pub(super) run: Run,
     /// A container whose processes have ended while the engine still tidies up after them.
     pub(super) ending: Option<Ending>,
+    /// What is worth knowing beside the outcome, in words.
+    pub(super) notes: Vec<String>,
     journal: Journal,
 }
 
@@ -41,7 +43,8 @@ impl<'a> Deployment<'a> {
     ) -> Result<Self, crate::state::StateError> {
         let at = now_ms();
         let journal = Journal::begin(&server.state, at, Record::Begin(begin.clone()))?;
-        Ok(Self { server, ticket, run: Run::new(begin, at), ending: None, journal })
+        let (ending, notes) = (None, Vec::new());
+        Ok(Self { server, ticket, run: Run::new(begin, at), ending, notes, journal })
     }
 
     /// Goes on with a deploy that an earlier process had begun.
@@ -51,7 +54,7 @@ impl<'a> Deployment<'a> {
         run: Run,
         journal: Journal,
     ) -> Self {
-        Self { server, ticket, run, ending: None, journal }
+        Self { server, ticket, run, ending: None, notes: Vec::new(), journal }
     }
 
     /// Writes a record and takes it in.
@@ -114,7 +117,7 @@ impl<'a> Deployment<'a> {
                 Next::Do(step) => self.perform(step).await,
             }
         };
-        self.end(outcome)
+        self.end(outcome).await
     }
 
     pub(super) fn has_made_containers(&self) -> bool {
@@ -220,14 +223,17 @@ impl<'a> Deployment<'a> {
         Ok(())
     }
 
-    /// Writes the result into the history, and only then the end into the journal: a crash between
-    /// the two repeats the entry, which replaces itself.
-    pub(super) fn end(mut self, outcome: Outcome) -> Entry {
-        let entry = self.entry(outcome);
-        if let Err(error) = self.server.state.record(entry.clone()) {
-            tracing::error!(error = %error, deploy = entry.id, "the history cannot be written");
-        }
+    /// Tidies up once more, writes the result into the history, and only then the end into the
+    /// journal: a crash in between repeats the entry, which replaces itself.
+    pub(super) async fn end(mut self, outcome: Outcome) -> Entry {
+        self.notes.extend(steps::remove_leftovers(self.server).await);
         self.forget_the_former_worker();
+        let mut entry = self.entry(outcome);
+        if let Err(error) = self.server.state.record(entry.clone()) {
+            let text = format!("this deploy is not in the host's history: {error}");
+            tracing::error!(deploy = entry.id, "{text}");
+            entry.notes.push(text);
+        }
         self.note(Record::End { outcome });
         tracing::info!(
             deploy = entry.id,
@@ -240,14 +246,16 @@ impl<'a> Deployment<'a> {
     }
 
     /// Once a worker was started, what a drain wrote down about the one before holds no more.
-    pub(super) fn forget_the_former_worker(&self) {
+    pub(super) fn forget_the_former_worker(&mut self) {
         let started =
             [DeployStep::Start(ServiceKind::Worker), DeployStep::StartOld(ServiceKind::Worker)];
         if !started.iter().any(|step| self.run.doing.contains(step)) {
             return;
         }
         if let Err(error) = self.server.state.forget_drain() {
-            tracing::warn!(error = %error, "a drain of the former worker is still on record");
+            let text = format!("a drain of the former worker is still on record: {error}");
+            tracing::warn!("{text}");
+            self.notes.push(text);
         }
     }
 
@@ -261,10 +269,6 @@ impl<'a> Deployment<'a> {
             for (service, reason) in &run.restore_failed {
                 text.push_str(&format!("; {service} could not be restored: {reason}"));
             }
-        }
-        if !run.left_behind.is_empty() {
-            let left = run.left_behind.join("; ");
-            error = Some(error.map_or_else(|| left.clone(), |text| format!("{text}; {left}")));
         }
         Entry {
             id: run.begin.deploy.clone(),
@@ -282,6 +286,7 @@ impl<'a> Deployment<'a> {
             failed_step: failure.map(|failure| failure.step.clone()),
             failed_service: failure.and_then(|failure| failure.service).map(container),
             error,
+            notes: run.left_behind.iter().chain(&self.notes).cloned().collect(),
             log: failure.map(|failure| failure.log.clone()).unwrap_or_default(),
             caught_jobs: run.caught_jobs,
             drain_waited_ms: run.drain_waited_ms,

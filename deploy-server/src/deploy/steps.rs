@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use fleet_protocol::line;
 use tokio::task::JoinHandle;
 
 use super::drain::{self, Idle};
@@ -31,6 +32,12 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
 const FIRST_ANSWER: (Duration, Duration) = (Duration::ZERO, Duration::from_millis(20));
 /// A process that ended lets go of its port within this time.
 const PORT_FREE_WITHIN: Duration = Duration::from_secs(2);
+/// How long the engine is asked to remove what was set aside; whoever waits for the deploy waits
+/// for this, too.
+const LEFTOVERS_WITHIN: Duration = Duration::from_secs(10);
+/// Leftovers that a note names, and bytes of the engine's reason that it shows.
+const LEFTOVERS_NAMED: usize = 3;
+const REASON_SHOWN: usize = 120;
 
 /// A step that was done.
 #[derive(Debug, Default)]
@@ -511,19 +518,56 @@ async fn remove_or_set_aside(
     }
 }
 
-/// Removes what this and earlier deploys had to set aside, as far as the engine can by now. The
-/// last thing that a deploy does: nothing waits for it.
-pub(super) async fn remove_leftovers(server: &Server) {
-    let Ok(containers) = server.engine.list_containers(true).await else { return };
+/// Removes what this and earlier deploys had to set aside, as far as the engine can by now, after
+/// all else that a deploy does. Returns a note about what stays.
+pub(super) async fn remove_leftovers(server: &Server) -> Option<String> {
+    let until = Instant::now() + LEFTOVERS_WITHIN;
+    let listed = tokio::time::timeout(LEFTOVERS_WITHIN, server.engine.list_containers(true));
+    let containers = listed.await.ok()?.ok()?;
     let prefixes = ServiceKind::ALL.map(|kind| server.config.service(kind).leftover_prefix());
     let is_left_over = |name: &str| prefixes.iter().any(|prefix| name.starts_with(prefix));
+    let (mut stay, mut why) = (Vec::new(), String::new());
     for container in containers.iter().filter(|it| is_left_over(it.name())) {
-        if let Err(error) = server.engine.remove_container(&container.id).await {
-            tracing::warn!(error = %error, container = container.name(), "a leftover container stays");
-            // What hangs once hangs again.
-            if error.is_engine_away() {
-                return;
-            }
+        let removal = server.engine.remove_container(&container.id);
+        match tokio::time::timeout_at(until.into(), removal).await {
+            Ok(Ok(())) => continue,
+            Ok(Err(error)) => why = error.to_string(),
+            Err(_) => why = format!("no answer within {} s", LEFTOVERS_WITHIN.as_secs()),
         }
+        stay.push(container.name());
+    }
+    let text = left_over(&stay, &why)?;
+    tracing::error!("{text}");
+    Some(text)
+}
+
+/// What is to be done about containers that were set aside, in words; `None` where there is none.
+fn left_over(names: &[&str], why: &str) -> Option<String> {
+    let first = names.first()?;
+    let mut named = names[..names.len().min(LEFTOVERS_NAMED)].join(", ");
+    if names.len() > LEFTOVERS_NAMED {
+        named.push_str(&format!(" and {} more", names.len() - LEFTOVERS_NAMED));
+    }
+    let why = line::clip(why, REASON_SHOWN);
+    Some(format!(
+        "set aside because the Docker Engine cannot remove it: {named}; it does not run, and each deploy tries again; to be rid of it, restart Docker or the machine, or find what holds it (`docker rm -f {first}`); the engine says: {why}"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::left_over;
+
+    #[test]
+    fn what_stays_is_named_with_what_to_do_in_one_short_sentence() {
+        assert_eq!(left_over(&[], ""), None);
+        let names: Vec<String> =
+            (0..9).map(|n| format!("ghosthands-worker.leftover-{n:012}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let text = left_over(&names, &"device or resource busy ".repeat(50)).unwrap();
+        assert!(text.contains(names[2]) && text.contains(" and 6 more;"), "{text}");
+        assert!(text.contains(&format!("docker rm -f {}`", names[0])), "{text}");
+        assert!(text.len() < 550, "{}", text.len());
+        assert!(!left_over(&names[..3], "busy").unwrap().contains("more"));
     }
 }

@@ -176,6 +176,7 @@ pub(super) fn shown(entry: &Entry, trusted: bool) -> serde_json::Value {
             shown["error"] = json!("shown only with X-Deploy-Secret");
         }
         shown["log"] = json!([]);
+        shown["notes"] = json!([]);
     }
     shown
 }

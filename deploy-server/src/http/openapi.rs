@@ -132,6 +132,7 @@ fn schemas() -> Value {
         ("duration", json!({ "type": "integer" })),
         ("caughtJobs", count.clone()),
         ("drainWaitedMs", count.clone()),
+        ("notes", texts.clone()),
     ];
     let outcome = |names: Value| ("status", json!({ "enum": names }));
     let failure = [
@@ -166,6 +167,7 @@ fn schemas() -> Value {
             ("output", text.clone()),
             ("dryRun", flag.clone()),
             ("freedBytes", count.clone()),
+            ("notes", texts.clone()),
             ("targets", json!({ "type": "array", "items": target })),
         ],
     ]));
@@ -191,7 +193,7 @@ fn schemas() -> Value {
         "CleanupRequest": strict(&[], &[("dry_run", flag.clone())]),
         "Nothing": strict(&[], &[]),
         "Refusal": object(&told),
-        "Done": object(&told),
+        "Done": object(&join(&[&told, &[("notes", texts.clone())]])),
         "Error": object(&[("error", text.clone())]),
         "Document": { "type": "object" },
         "DeployRecord": { "anyOf": [entry, running] },
@@ -204,14 +206,14 @@ fn schemas() -> Value {
             ("running", either_null(running)), ("deploys", json!({ "type": "array", "items": entry })),
         ]),
         "Drain": { "anyOf": [reference("DrainReading"), reference("Refusal")] },
-        "DrainReading": object(&join(&[&told, &[
+        "DrainReading": with_optional(object(&join(&[&told, &[
             ("v", json!({ "const": 1 })),
             ("drained", flag.clone()), ("drainedWorkers", count.clone()),
             ("activeJobs", maybe("integer")), ("accepting", maybe("boolean")),
             ("waitedMs", count.clone()), ("workerStopped", flag.clone()), ("caughtJobs", count.clone()),
             ("stoppedJobs", maybe("integer")), ("terminating", flag.clone()), ("instanceId", maybe("string")),
             ("bootId", maybe("string")), ("observedAt", text.clone()),
-        ]])),
+        ]])), "notes", texts.clone()),
         "DrainState": object(&drain_state),
         "DrainStarted": object(&join(&[&told, &drain_state, &[
             ("status", json!({ "const": "draining" })),
@@ -274,6 +276,12 @@ fn object(fields: &[(&str, Value)]) -> Value {
     let properties: Map<String, Value> =
         fields.iter().map(|(name, schema)| ((*name).to_owned(), schema.clone())).collect();
     json!({ "type": "object", "required": names, "properties": properties })
+}
+
+/// An answer that may have one more field.
+fn with_optional(mut answer: Value, name: &str, schema: Value) -> Value {
+    answer["properties"][name] = schema;
+    answer
 }
 
 /// A request: these fields and no others.

@@ -328,8 +328,10 @@ async fn drain(server: &'static Server, caller: Caller, body: DrainBody) -> Resu
 async fn resume(server: &'static Server) -> Result<Reply, Reply> {
     let resumed = tokio::spawn(host_drain::resume_host(server)).await;
     match resumed.unwrap_or_else(|_| Err("The work ended without a result".to_owned())) {
-        Ok(message) => {
-            Ok(Reply { status: 200, body: json!({ "success": true, "message": message }) })
+        Ok(resumed) => {
+            let body =
+                json!({ "success": true, "message": resumed.message, "notes": resumed.notes });
+            Ok(Reply { status: 200, body })
         }
         Err(reason) => Err(refusal(409, &reason)),
     }
@@ -352,6 +354,7 @@ async fn cleanup(server: &'static Server, body: CleanupBody) -> Result<Reply, Re
     let failed = report.failed();
     let mut reply = Reply::new(if failed { 500 } else { 200 }, &report);
     reply.body["success"] = json!(!failed);
+    reply.body["notes"] = json!(report.unfinished());
     reply.body["message"] = json!(match (failed, body.dry_run) {
         (true, _) => "Cleanup failed in part",
         (false, true) => "Cleanup planned, nothing was changed",

@@ -40,6 +40,7 @@ pub(super) fn end_of(result: ActionResult, entry: &Entry) -> OrderEnd {
         step: entry.failed_step.clone(),
         message: entry.error.clone(),
         digest: entry.digest.clone(),
+        notes: entry.notes.clone(),
         before: entry.previous.as_ref().map(|version| version.image_tag.clone()),
         log: entry.log.clone(),
         ..OrderEnd::new(result)

@@ -32,6 +32,9 @@ pub struct Entry {
     pub failed_step: Option<String>,
     pub failed_service: Option<String>,
     pub error: Option<String>,
+    /// What did not come about and stopped nothing, and what else is worth knowing.
+    #[serde(default)]
+    pub notes: Vec<String>,
     /// The last lines of the container that failed.
     #[serde(default)]
     pub log: Vec<String>,
@@ -64,6 +67,7 @@ impl Entry {
             failed_step: Some("journal".to_owned()),
             failed_service: None,
             error: Some(reason.to_owned()),
+            notes: Vec::new(),
             log: Vec::new(),
             caught_jobs: 0,
             drain_waited_ms: 0,
@@ -163,6 +167,7 @@ mod tests {
             failed_step: None,
             failed_service: None,
             error: None,
+            notes: Vec::new(),
             log: Vec::new(),
             caught_jobs: 0,
             drain_waited_ms: 0,

@@ -4,12 +4,13 @@
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use deploy_server::docker::UnixHttp;
 use fleet_protocol::action_report::{ActionReport, ActionResult};
+use fleet_protocol::drain_report::DrainReport;
 use serde_json::{Value, json};
 
 use crate::support::engine::{REGISTRY_PASSWORD, REGISTRY_USER};
@@ -84,6 +85,15 @@ fn cannot_delete(line: &str) -> Turn {
     Turn::Pass(line.to_owned())
 }
 
+/// An engine that changes no restart policy and lists no images.
+fn refuses_to_tidy_up(line: &str) -> Turn {
+    if line.contains("/update ") || line.contains("/images/json") {
+        let body = r#"{"message":"read-only file system"}"#;
+        return Turn::Answer("500 Internal Server Error", body.to_owned());
+    }
+    Turn::Pass(line.to_owned())
+}
+
 /// An engine whose list of containers is so far behind its own answer to a stop.
 const BEHIND: Duration = Duration::from_secs(2);
 
@@ -140,25 +150,68 @@ fn what_the_engine_cannot_delete_keeps_no_service_down() {
     host.start();
     assert_eq!(host.deploy("v1").status, 200);
 
+    let filter = format!("name=^/?{}-worker.leftover-", host.name);
+    let names = || host.engine.docker(&["ps", "-a", "--filter", &filter, "--format", "{{.Names}}"]);
     let reply = host.deploy("worker-crashes");
     assert_eq!(reply.json()["status"], "rolled_back", "{reply:?}");
     host.assert_serves("v1");
+    let (note, aside) = (reply.json()["notes"][0].to_string(), names());
+    assert!(!aside.is_empty() && note.contains(&aside), "{note}: {aside}");
+    assert!(note.contains("docker rm -f") && note.contains("resource busy"), "{note}");
+    assert_eq!(host.last_deploy()["notes"], reply.json()["notes"]);
 
     for tag in ["v2", "v3"] {
-        let reply = host.deploy(tag);
-        assert_eq!(reply.status, 200, "a deploy works around the leftovers: {reply:?}");
+        let output = host.cli(&["deploy", tag, "--fleet"]);
+        let report = said(&output);
+        assert_eq!(report.result, ActionResult::Deployed, "it works around leftovers: {report:?}");
+        let told = report.notes.iter().any(|note| note.contains(".leftover-"));
+        assert!(told, "a success says so too: {report:?}");
         host.assert_serves(tag);
     }
-    let filter = format!("name=^/?{}-worker.leftover-", host.name);
-    let names = || host.engine.docker(&["ps", "-a", "--filter", &filter, "--format", "{{.Names}}"]);
-    assert!(!names().is_empty(), "they are set aside");
     assert!(host.log().contains("it is set aside under this name"), "{}", host.log());
 
     host.kill();
     host.env.insert("DOCKER_SOCKET".to_owned(), host.engine.socket.display().to_string());
     host.start();
-    assert_eq!(host.deploy("v1").status, 200);
+    let reply = host.deploy("v1");
+    assert_eq!((reply.status, &reply.json()["notes"]), (200, &json!([])), "{reply:?}");
     assert_eq!(names(), "", "an engine that can delete again is asked to");
+}
+
+#[test]
+fn what_a_drain_or_a_cleanup_could_not_tidy_up_is_in_its_answer() {
+    let mut host = Host::running("v1");
+    let proxy = proxy(host.folder.path(), &host.engine.socket, refuses_to_tidy_up);
+    host.kill();
+    let log = host.folder.path().join("no-folder/cleanup.log").display().to_string();
+    for (name, value) in [
+        ("DOCKER_SOCKET", proxy.display().to_string()),
+        ("GH_CLEANUP_TMP_DIR", host.folder.path().join("tmp").display().to_string()),
+        ("GH_LOG_DIR", host.folder.path().join("logs").display().to_string()),
+        ("GH_CLEANUP_JOURNALCTL", "/no/journalctl".to_owned()),
+        ("GH_CLEANUP_LOG", log.clone()),
+    ] {
+        host.env.insert(name.to_owned(), value);
+    }
+    host.start();
+    let report = said(&host.cli(&["cleanup", "--fleet"]));
+    let notes = report.notes.join("\n");
+    assert_eq!(report.result, ActionResult::Failed, "{report:?}");
+    let images = notes.contains("not finished: dangling_images, unused_images");
+    assert!(images && notes.contains("read-only"), "{notes}");
+    assert!(notes.contains(&log), "{notes}");
+
+    let output = host.cli(&["drain", "--terminating", "--json"]);
+    let report = DrainReport::find(&String::from_utf8_lossy(&output.stdout)).expect("a report");
+    assert!(report.drained, "{report:?}");
+    let [note] = report.notes.as_slice() else { panic!("{report:?}") };
+    assert!(note.contains("restart policy") && note.contains("read-only"), "{note}");
+}
+
+/// The report of a command that was given with `--fleet`.
+fn said(output: &Output) -> ActionReport {
+    let text = String::from_utf8_lossy(&output.stdout);
+    ActionReport::find(&text).unwrap_or_else(|what| panic!("{what}: {output:?}"))
 }
 
 #[test]
@@ -248,9 +301,7 @@ fn one_image_behind_several_manifests_is_proven_with_the_digest_that_the_tag_mea
     let [(b, digest_b), (c, digest_c)] = &rebuilds;
     for (tag, digest) in [(*b, digest_b), (*c, digest_c), ("v3", &first), (*b, digest_b)] {
         let output = host.cli(&["deploy", tag, "--fleet"]);
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let report = ActionReport::find(&text)
-            .unwrap_or_else(|what| panic!("{what}: {text} {}", host.log()));
+        let report = said(&output);
         assert_eq!(report.digest.as_ref(), Some(digest), "{tag}: {report:?}");
         assert_eq!(report.image_tag.as_deref(), Some(tag), "{report:?}");
         // What identifies an image is its configuration in one store and its manifest in the other.
@@ -271,7 +322,7 @@ fn a_second_tag_of_the_running_image_is_proven_with_its_digest() {
     let worker = host.running_id("worker");
 
     let output = host.cli(&["deploy", "v1-promoted", "--fleet"]);
-    let report = ActionReport::find(&String::from_utf8_lossy(&output.stdout)).expect("a report");
+    let report = said(&output);
     assert_eq!(report.result, ActionResult::AlreadyCurrent, "{report:?}");
     assert_eq!(report.image_tag.as_deref(), Some("v1-promoted"), "{report:?}");
     assert!(report.digest.as_deref().is_some_and(|digest| digest.starts_with("sha256:")));
@@ -301,6 +352,10 @@ fn an_image_on_the_disk_that_is_the_proven_one_needs_no_registry() {
     });
     let answer = answer.expect("an answer");
     assert_eq!(answer.status, 200, "{:?}", String::from_utf8_lossy(&answer.body));
+    let answer: Value = serde_json::from_slice(&answer.body).expect("JSON");
+    let note = answer["notes"][0].as_str().unwrap_or_default();
+    assert!(note.contains(&digest) && note.contains("no registry was asked"), "{answer}");
+    assert!(host.log().contains("no registry was asked"), "{}", host.log());
     host.assert_serves("v2");
 }
 

@@ -254,6 +254,7 @@ function drawHosts(shown) {
       waitOf(host) ?? host.step,
       from ? `${host.version_before} → ${host.version_after}` : host.version_after,
       host.message,
+      ...(host.notes ?? []),
     ]
       .filter(Boolean)
       .join(' · ');

@@ -15,6 +15,8 @@ pub const DRAIN_STEP: &str = "drain-worker";
 const NAME: usize = 140;
 const WORDS: usize = 300;
 const LINES: usize = 20;
+/// The most notes.
+const NOTES: usize = 4;
 
 /// The line of JSON that `deploy-server … --fleet` prints. Fields that this version does not need
 /// are passed over; what a cut would cost most comes first.
@@ -43,6 +45,9 @@ pub struct ActionReport {
     pub step: Option<String>,
     #[serde(default)]
     pub message: Option<String>,
+    /// What did not come about and stopped nothing, and what to do about it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub services: Vec<ServiceReport>,
     /// The host accepts orders and answers for them later; an older one carries them out at once.
@@ -126,6 +131,7 @@ impl ActionReport {
             before: None,
             step: None,
             message: None,
+            notes: Vec::new(),
             services: Vec::new(),
             takes_orders: false,
             order: None,
@@ -168,6 +174,7 @@ impl ActionReport {
             before: name(self.before),
             step: name(self.step),
             message: self.message.map(|message| line::clip(&message, WORDS)),
+            notes: line::notes(&self.notes, NOTES),
             services: services.collect(),
             log: log.map(|text| line::clip(text, WORDS)).collect(),
             ..self
@@ -175,15 +182,19 @@ impl ActionReport {
     }
 
     /// Takes away what is missed least: the log's first lines, because the last ones say most; then
-    /// words; then what is said elsewhere in the report.
+    /// all notes but the first; then words; then what is said elsewhere in the report.
     fn drop_least(&mut self) -> bool {
         if !self.log.is_empty() {
             self.log.remove(0);
             return true;
         }
+        if self.notes.len() > 1 {
+            return self.notes.pop().is_some();
+        }
         match &mut self.message {
             Some(message) if message.len() > 1 => *message = line::clip(message, message.len() / 2),
-            _ => return !std::mem::take(&mut self.services).is_empty(),
+            _ if !self.services.is_empty() => self.services.clear(),
+            _ => return self.notes.pop().is_some(),
         }
         true
     }
@@ -258,6 +269,17 @@ mod tests {
     }
 
     #[test]
+    fn notes_come_with_the_report_and_an_older_hosts_report_has_none() {
+        let note = "ghosthands-worker.leftover-0123456789ab cannot be removed";
+        let mut report = ActionReport::find(REPORT).unwrap();
+        assert_eq!(report.notes, [""; 0]);
+        report.notes = vec![note.to_owned()];
+        report.log = vec!["x".repeat(300); 20];
+        let read = ActionReport::find(&report.line()).unwrap();
+        assert_eq!((read.notes, read.result), (vec![note.to_owned()], ActionResult::RolledBack));
+    }
+
+    #[test]
     fn a_report_of_any_words_fits_and_loses_its_log_first() {
         let report = ActionReport::find(REPORT).unwrap();
         for words in ["\u{1}\"ä".repeat(9000), "\\\"".repeat(9000), "\u{1f600}".repeat(9000)] {
@@ -265,6 +287,7 @@ mod tests {
                 message: Some(words.clone()),
                 step: Some(words.clone()),
                 before: Some(words.clone()),
+                notes: vec![words.clone(); 9],
                 log: (0..100).map(|n| format!("{n} {words}")).collect(),
                 ..report.clone()
             };

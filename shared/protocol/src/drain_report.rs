@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 pub const FORM: u32 = 1;
 /// A report's words are kept up to this length, in bytes.
 const WORDS: usize = 300;
+/// The most notes.
+const NOTES: usize = 4;
 
 /// The line of JSON that `deploy-server drain --terminating --json` prints. Fields that this
 /// version does not need are passed over; what a cut would cost most comes first. The default says
@@ -53,6 +55,9 @@ pub struct DrainReport {
     pub success: Option<bool>,
     #[serde(default)]
     pub message: String,
+    /// What did not come about and stopped nothing, and what to do about it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 impl DrainReport {
@@ -69,12 +74,16 @@ impl DrainReport {
     pub fn line(&self) -> String {
         line::write(&mut self.clone().shortened(), |report| {
             let cut = line::clip(&report.message, report.message.len() / 2);
-            !std::mem::replace(&mut report.message, cut).is_empty()
+            report.notes.pop().is_some() || !std::mem::replace(&mut report.message, cut).is_empty()
         })
     }
 
     fn shortened(self) -> DrainReport {
-        DrainReport { message: line::clip(&self.message, WORDS), ..self }
+        DrainReport {
+            message: line::clip(&self.message, WORDS),
+            notes: line::notes(&self.notes, NOTES),
+            ..self
+        }
     }
 }
 
@@ -132,8 +141,13 @@ mod tests {
     fn a_report_of_any_words_fits_and_loses_only_words() {
         let report = DrainReport::find(REPORT).unwrap();
         for words in ["\u{1}\"ä".repeat(9000), "\\".repeat(9000), "\u{1f600}".repeat(9000)] {
-            let long =
-                DrainReport { message: words.clone(), boot_id: Some(words), ..report.clone() };
+            let notes = vec![words.clone(); 9];
+            let long = DrainReport {
+                message: words.clone(),
+                boot_id: Some(words),
+                notes,
+                ..report.clone()
+            };
             let line = DrainReport { boot_id: None, ..long }.line();
             assert!(line.len() <= line::LIMIT, "{}", line.len());
             let read = DrainReport::find(&line).unwrap();

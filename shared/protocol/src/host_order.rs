@@ -101,6 +101,9 @@ pub struct OrderEnd {
     /// The version that was in service before.
     #[serde(default)]
     pub before: Option<String>,
+    /// What did not come about and stopped nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// The last lines of a container that failed.
     #[serde(default)]
     pub log: Vec<String>,
@@ -110,7 +113,15 @@ impl OrderEnd {
     /// An end of which there is no more to say.
     #[must_use]
     pub fn new(result: ActionResult) -> OrderEnd {
-        OrderEnd { result, step: None, message: None, digest: None, before: None, log: Vec::new() }
+        OrderEnd {
+            result,
+            step: None,
+            message: None,
+            digest: None,
+            before: None,
+            notes: Vec::new(),
+            log: Vec::new(),
+        }
     }
 }
 

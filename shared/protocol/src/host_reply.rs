@@ -24,6 +24,8 @@ pub struct HostReply {
     pub failed_step: Option<String>,
     pub error: Option<String>,
     pub message: Option<String>,
+    /// What did not come about and stopped nothing, and what to do about it.
+    pub notes: Vec<String>,
     /// The last lines of the container that failed.
     pub log: Vec<String>,
     /// `status`: who answers, how it is, and what its services run.

@@ -10,6 +10,8 @@ pub const AGENT_KEEPS: usize = 2500;
 pub const LIMIT: usize = 2300;
 /// So much of a line that is no report is shown.
 const SHOWN: usize = 200;
+/// The most bytes of a note.
+const NOTE: usize = 400;
 
 /// The beginning of `text`, at most so many bytes, cut between two characters; what could not be
 /// printed is a space.
@@ -17,6 +19,11 @@ const SHOWN: usize = 200;
 pub fn clip(text: &str, bytes: usize) -> String {
     let cut = &text[..text.floor_char_boundary(bytes)];
     cut.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+/// The first notes of a report, each cut to what a sentence with a name and a reason takes.
+pub(crate) fn notes(notes: &[String], most: usize) -> Vec<String> {
+    notes.iter().take(most).map(|note| clip(note, NOTE)).collect()
 }
 
 /// Writes a report; while it is too long `shorten` takes something away, and returns false once

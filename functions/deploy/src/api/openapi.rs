@@ -190,7 +190,9 @@ fn schemas() -> Value {
             "properties": {
                 "instance_id": text, "state": host_state, "step": text, "message": text, "version_before": text,
                 "version_after": text, "waiting_since": time, "limit_at": time,
-                "active_jobs": { "type": "integer", "minimum": 0 }, "log": { "type": "array", "items": text },
+                "active_jobs": { "type": "integer", "minimum": 0 },
+                "notes": { "type": "array", "items": text, "description": "What did not come about on the host and stopped nothing, such as a container that could not be removed." },
+                "log": { "type": "array", "items": text },
             },
         },
         "Document": { "type": "object", "required": ["openapi", "paths"] },

@@ -140,6 +140,8 @@ reasons! {
         Caught { instance: InstanceId, jobs: u32 } => "{jobs} jobs were caught when the worker of {instance} was stopped";
         Interrupted { instance: InstanceId, jobs: u32 } => "{jobs} jobs ran on {instance} when its worker was stopped because its time was up";
         StoppedUnasked { instance: InstanceId } => "the worker of {instance} was stopped because its time was up, and could not be asked whether a job ran";
+        /// A step beside the drain that did not come about and stopped nothing.
+        SaidBeside { instance: InstanceId, note: String } => "{instance} drains, and its host says beside that: {note}";
         WarmPool { instance: InstanceId, lifecycle: LifecycleState } => "{instance} is {lifecycle}: warm pools are not supported, and it is left alone";
         UnknownState { instance: InstanceId, lifecycle: LifecycleState } => "{instance} is {lifecycle}, a state that this version does not know: it is left alone";
         NotOurs { instance: InstanceId } => "an event named {instance}, which is not in the group: it is passed over";

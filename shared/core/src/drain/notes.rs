@@ -4,6 +4,7 @@ use super::policy::HEARTBEAT_AT_LEAST_S;
 use super::{CallResult, Evidence, Group, Hook, Inputs, Note, Output};
 use fleet_protocol::ids::InstanceId;
 use fleet_protocol::reading::Reading;
+use std::collections::BTreeSet;
 
 /// Clocks further apart than this are worth a word.
 const SKEW_MS: i64 = 30_000;
@@ -91,10 +92,12 @@ pub(super) fn about_instance(instance: &InstanceId, evidence: &Evidence) -> Vec<
     let commands = evidence.commands.as_ref().and_then(Reading::known);
     // A repeated answer tells of the same jobs again, so the most that one told counts.
     let (mut caught, mut stopped, mut unasked) = (0, 0, false);
+    let mut beside: BTreeSet<&str> = BTreeSet::new();
     for command in commands.into_iter().flatten() {
         if let Output::Report(report) = &command.output {
             caught = caught.max(report.caught_jobs);
             stopped = stopped.max(report.stopped_jobs.unwrap_or(0));
+            beside.extend(report.notes.iter().map(String::as_str));
             unasked |= command.order.stop && report.worker_stopped && report.stopped_jobs.is_none();
         }
     }
@@ -106,5 +109,7 @@ pub(super) fn about_instance(instance: &InstanceId, evidence: &Evidence) -> Vec<
     } else if unasked {
         notes.push(Note::StoppedUnasked { instance: instance() });
     }
+    let said = |note: &str| Note::SaidBeside { instance: instance(), note: note.to_owned() };
+    notes.extend(beside.into_iter().map(said));
     notes
 }

@@ -32,6 +32,9 @@ pub struct Host {
     /// Jobs that run there; unknown where it did not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub active_jobs: Option<u32>,
+    /// What did not come about there and stopped nothing, in the host's words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub log: Vec<String>,
     #[serde(skip)]
@@ -144,6 +147,7 @@ impl Host {
             waiting_since: None,
             limit_at: None,
             active_jobs: None,
+            notes: Vec::new(),
             log: Vec::new(),
             progress,
             digest: None,
@@ -335,6 +339,7 @@ impl Host {
             message: report.message.clone(),
             version_before: report.before.clone(),
             version_after: report.image_tag.clone(),
+            notes: report.notes.clone(),
             log: report.log.clone(),
             digest: report.digest.clone(),
             ..Host::new(instance, state, progress)

@@ -324,6 +324,15 @@ fn an_old_workers_caught_jobs_are_told() {
 }
 
 #[test]
+fn what_a_host_could_not_do_beside_its_drain_is_told_once_and_stops_nothing() {
+    let note = "the restart policy of the drained worker cannot be changed".to_owned();
+    let report = DrainReport { notes: vec![note.clone()], ..drained() };
+    let scene = Scene::waiting(vec![answered(10, report.clone()), answered(20, report)]);
+    assert!(scene.is_completed());
+    assert_eq!(scene.decide().notes, [Note::SaidBeside { instance: id(0), note }]);
+}
+
+#[test]
 fn a_proof_gets_stale() {
     assert!(Scene::waiting(vec![answered(330, drained())]).is_completed());
     let scene = Scene::waiting(vec![answered(331, drained())]);

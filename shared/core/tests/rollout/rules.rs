@@ -184,6 +184,25 @@ fn a_host_that_still_runs_the_order_of_an_ended_command_is_waited_for() {
 }
 
 #[test]
+fn what_a_host_left_behind_is_shown_with_it_whatever_became_of_the_version() {
+    let note = "ghosthands-worker.leftover-0123456789ab cannot be removed".to_owned();
+    let with = |n: usize, result, runs| {
+        let report = ActionReport { notes: vec![note.clone()], ..report(n, result, runs) };
+        invocation(n, Status::Success, Output::Report(report))
+    };
+    let evidence = evidence(vec![
+        with(0, ActionResult::Deployed, "v2"),
+        with(1, ActionResult::RolledBack, "v1"),
+        said(2, ActionResult::AlreadyCurrent, "v2"),
+    ]);
+    let view = view(&evidence, &[], &[]);
+    assert_eq!(state(&view, 0), HostState::Succeeded, "a note is no failure");
+    assert_eq!(state(&view, 1), HostState::RolledBack);
+    let notes: Vec<usize> = view.hosts.iter().map(|host| host.notes.len()).collect();
+    assert_eq!((notes, &view.hosts[1].notes[0]), (vec![1, 1, 0], &note));
+}
+
+#[test]
 fn a_tag_that_was_pushed_again_is_two_versions() {
     let with = |n: usize, digest: &str| {
         let report = ActionReport {
