@@ -266,7 +266,14 @@ impl Deployment<'_> {
                 return false;
             }
             let sample = gate::look(service, Some(old), None).await;
-            if sample.listener != gate::Listener::Ours || sample.answer.is_err() {
+            // A worker that drains because this deploy closed its intake is as well as before.
+            let drains = || async {
+                *kind == ServiceKind::Worker
+                    && self.run.closed_the_intake()
+                    && worker::read(&service.place).await.is_ok_and(|reading| reading.is_draining)
+            };
+            let answers = sample.answer.is_ok() || drains().await;
+            if sample.listener != gate::Listener::Ours || !answers {
                 return false;
             }
         }

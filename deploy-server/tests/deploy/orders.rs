@@ -85,9 +85,14 @@ fn an_order_closes_the_intake_before_its_pull_and_swaps_when_the_job_ends() {
 #[test]
 fn an_order_that_comes_to_no_swap_opens_the_intake_again() {
     let host = Host::running("v1");
-    // It runs already.
+    // It runs already, with a job that nobody has to wait for.
+    host.worker("POST", "/test/job");
+    let containers = || ["api", "worker"].map(|service| host.running_id(service));
+    let before = containers();
     assert_eq!(order(&host, "v1", "600").result, ActionResult::AlreadyCurrent);
+    assert_eq!(containers(), before, "what runs already is not replaced");
     assert!(accepts(&host));
+    host.worker("POST", "/test/done");
     // No registry has it. A pause later it is tried again, with the intake open in between.
     std::thread::scope(|scope| {
         scope.spawn(|| send(&host, "abcdef012345.apply.2", "absent", "600"));

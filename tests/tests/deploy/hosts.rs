@@ -2,7 +2,7 @@
 //! document of the template.
 
 use crate::world::*;
-use fleet_local::host::{Behaviour, Host, HostOptions, Version, registry};
+use fleet_local::host::{Behaviour, Host, HostOptions, Registry, Service, Version, registry};
 use fleet_local::paths;
 use fleet_local::template::Template;
 use serde_json::{Value, json};
@@ -14,6 +14,7 @@ use std::time::Duration;
 /// Real hosts in service with `v1`, and `v2` and a broken version to be had.
 struct Fleet {
     hosts: Vec<Arc<Host>>,
+    images: Registry,
     world: World,
 }
 
@@ -40,7 +41,7 @@ impl Fleet {
             world.double.set_runner_of(host.instance_id(), runner);
             hosts.push(host);
         }
-        Fleet { hosts, world }
+        Fleet { hosts, images, world }
     }
 
     /// On how many hosts this version is in both services, as their engines know it.
@@ -53,7 +54,7 @@ impl Fleet {
     }
 
     async fn shut(self) {
-        let (hosts, world) = (self.hosts, self.world);
+        let Fleet { hosts, world, .. } = self;
         tokio::task::spawn_blocking(move || drop(hosts)).await.expect("joins");
         drop(world);
     }
@@ -81,7 +82,7 @@ async fn one_real_host_and_fifty_take_a_version_and_give_a_broken_one_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn three_real_hosts_take_a_version_and_give_a_broken_one_back() {
     let fleet = Fleet::boot(3).await;
-    let Fleet { hosts, world } = &fleet;
+    let Fleet { hosts, world, .. } = &fleet;
     let run = |version: &str| fleet.run(version);
 
     let id = world.deploy("good", json!({ "image_tag": "v2" })).await;
@@ -155,6 +156,49 @@ async fn three_real_hosts_take_a_version_and_give_a_broken_one_back() {
     fleet.shut().await;
 }
 
+/// As a version is promoted that was built and tried under another name.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_tag_of_the_running_image_goes_through_a_whole_rollout() {
+    let fleet = Fleet::boot(3).await;
+    let Fleet { hosts, images, world } = &fleet;
+    let mut promoted = Version::new("v1").image().expect("an image");
+    "v1-promoted".clone_into(&mut promoted.tag);
+    let digest = promoted.digest();
+    images.push(promoted);
+    let containers = || {
+        let of = |host: &Arc<Host>| {
+            [Service::Api, Service::Worker].map(|service| {
+                let container = host.engine().container(service.container());
+                container.expect("it is in service").id
+            })
+        };
+        hosts.iter().map(of).collect::<Vec<_>>()
+    };
+    let before = containers();
+
+    for (tag, was) in [("v1-promoted", "v1"), ("v1", "v1-promoted")] {
+        let id = world.deploy(tag, json!({ "image_tag": tag })).await;
+        let view = world.ended(&id).await;
+        assert_eq!(view["state"], "succeeded", "{view}");
+        assert_eq!(count(&view, "already_current"), 3, "{view}");
+        for host in view["hosts"].as_array().expect("hosts") {
+            assert_eq!(host["version_after"], tag, "{view}");
+            assert_eq!(host["version_before"], was, "{view}");
+        }
+        let stable = world.stable();
+        assert_eq!((&stable["image_tag"], &stable["digest"]), (&json!(tag), &json!(digest)));
+        for host in hosts {
+            let host = Arc::clone(host);
+            let asked = tokio::task::spawn_blocking(move || host.command(&["status", "--fleet"]));
+            let proof = asked.await.expect("joins").expect("it runs").reply;
+            let said = [&proof["imageTag"], &proof["digest"]];
+            assert_eq!(said, [&json!(tag), &json!(digest)], "{proof}");
+        }
+    }
+    assert_eq!(containers(), before, "no container was replaced");
+    fleet.shut().await;
+}
+
 /// What the status says of the version of each host: version, drift, and why there is none.
 async fn versions(endpoint: &str) -> BTreeMap<String, [Value; 3]> {
     let mut curl = Command::new("curl");
@@ -172,7 +216,7 @@ async fn versions(endpoint: &str) -> BTreeMap<String, [Value; 3]> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deploy_over_a_hosts_own_http_is_seen_with_the_next_survey() {
     let fleet = Fleet::boot(2).await;
-    let Fleet { hosts, world } = &fleet;
+    let Fleet { hosts, world, .. } = &fleet;
     let template = Template::read(GROUP).expect("it is YAML");
     // Its database is down, which costs nothing that is asked for here.
     let settings = [
