@@ -37,7 +37,10 @@ fn failures_before_the_swap_touch_nothing() {
     let body = reply.json();
     assert_eq!(body["failedStep"], "pull-image", "{body}");
     assert_eq!(body["status"], "failed");
-    assert!(body["error"].as_str().is_some_and(|error| error.contains("manifest")), "{body}");
+    // An engine with its own store speaks of the manifest, one with containerd's of the name.
+    let words = ["manifest", "not found"];
+    let error = body["error"].as_str().unwrap_or_default();
+    assert!(words.iter().any(|word| error.contains(word)), "{body}");
     assert_eq!(host.running_id("worker"), before);
     host.assert_serves("v1");
 }
