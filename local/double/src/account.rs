@@ -24,6 +24,7 @@ use crate::lambda::{Function, HttpApi, InvokeError};
 use crate::runner::Runners;
 use crate::services::secrets::Secrets;
 use crate::services::ssm::Parameters;
+use crate::surroundings::Surroundings;
 
 const SPOT_WARNING: &str = "EC2 Spot Instance Interruption Warning";
 const REBALANCE: &str = "EC2 Instance Rebalance Recommendation";
@@ -41,6 +42,7 @@ pub(crate) struct Account {
     groups: Mutex<AutoScaling>,
     parameters: Mutex<Parameters>,
     secrets: Mutex<Secrets>,
+    surroundings: Mutex<Surroundings>,
     bus: Mutex<Bus>,
     functions: Mutex<BTreeMap<String, Function>>,
     pub(crate) commands: Mutex<RunCommand>,
@@ -90,6 +92,7 @@ impl Account {
                 format!("arn:aws:secretsmanager:{region}:{account}"),
                 seed,
             )),
+            surroundings: Mutex::default(),
             bus: Mutex::new(Bus::new(region, account, seed)),
             functions: Mutex::default(),
             commands: Mutex::new(RunCommand::new(account, seed, now)),
@@ -112,6 +115,10 @@ impl Account {
 
     pub(crate) fn request_id(&self) -> String {
         lock(&self.request_ids).uuid()
+    }
+
+    pub(crate) fn with_surroundings<R>(&self, run: impl FnOnce(&mut Surroundings) -> R) -> R {
+        run(&mut lock(&self.surroundings))
     }
 
     /// Runs `change` on the groups as they are now, then whatever follows from it.

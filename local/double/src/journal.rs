@@ -16,7 +16,7 @@ pub struct Call {
     pub seq: u64,
     /// When it was answered, by the double's clock.
     pub at: Timestamp,
-    /// `autoscaling`, `ssm`, `secretsmanager`, `ec2`, `sts` or `lambda`.
+    /// `autoscaling`, `ssm`, `secretsmanager`, `ec2`, `sts`, `monitoring`, `sns` or `lambda`.
     pub service: String,
     /// The action's name.
     pub action: String,

@@ -26,6 +26,7 @@ mod runner;
 mod runs;
 mod server;
 mod services;
+mod surroundings;
 mod wire;
 
 pub use asg::{
@@ -49,3 +50,4 @@ pub use lambda::{
 };
 pub use pattern::PatternError;
 pub use runner::{CommandFuture, CommandRun, CommandRunner, ShellRunner, scripted};
+pub use surroundings::Alarm;

@@ -52,8 +52,12 @@ impl Group {
             let cause = self.cause(&format!(
                 "At {now} an instance was started in response to a difference between desired and actual capacity, increasing the capacity from {have} to {desired}."
             ));
-            for _ in have..desired {
-                self.launch(cause.clone(), world);
+            if let Some(message) = self.launch_failure.clone() {
+                self.fail_to_launch(cause, message, world);
+            } else {
+                for _ in have..desired {
+                    self.launch(cause.clone(), world);
+                }
             }
         }
         if have > desired && !self.suspends("Terminate") {

@@ -62,6 +62,26 @@ impl Group {
         }
     }
 
+    /// Tries to start a machine, and says why there is none. The group tries once a minute.
+    pub(super) fn fail_to_launch(&mut self, cause: String, message: String, world: &mut World) {
+        let minute = jiff::SignedDuration::from_mins(1);
+        let tried = self.activities.front().is_some_and(|newest| {
+            newest.message.is_some() && world.now.duration_since(newest.start) < minute
+        });
+        if tried {
+            return;
+        }
+        let zone = self.zones.first().cloned().unwrap_or_default();
+        // AWS names no machine where there is none.
+        let description = "Launching a new EC2 instance".to_owned();
+        self.begin_activity(description, cause, "Failed", zone, world);
+        if let Some(activity) = self.activities.front_mut() {
+            activity.message = Some(message);
+            activity.end = Some(world.now);
+            activity.progress = 100;
+        }
+    }
+
     /// Starts a machine.
     pub(super) fn launch(&mut self, cause: String, world: &mut World) {
         let id = world.ids.resource("i-");
@@ -269,6 +289,7 @@ impl Group {
             start: world.now,
             end: None,
             status,
+            message: None,
             progress: 0,
             zone,
         };

@@ -159,6 +159,7 @@ impl AutoScaling {
             subnets,
             protect_new: spec.protect_new,
             retain_on_abandon: spec.retain_on_abandon,
+            launch_failure: None,
             capacity_rebalance: request.capacity_rebalance,
             suspended: BTreeMap::new(),
             hooks: spec.hooks.into_iter().map(|h| (h.name.clone(), h)).collect(),
@@ -257,6 +258,16 @@ impl AutoScaling {
         }
         (group.min, group.max, group.desired, group.deleting) = (0, 0, 0, true);
         group.reconcile(world);
+        Ok(())
+    }
+
+    /// Lets the group's launches fail with these words of AWS; `None` lets them succeed again.
+    pub(crate) fn fail_launches(
+        &mut self,
+        name: &str,
+        message: Option<String>,
+    ) -> Result<(), ApiError> {
+        self.group_mut(name)?.0.launch_failure = message;
         Ok(())
     }
 

@@ -211,8 +211,10 @@ pub struct Activity {
     /// End, when it ended.
     pub end: Option<Timestamp>,
     /// `PreInService`, `MidLifecycleAction`, `MidTerminatingLifecycleAction`, `InProgress`,
-    /// `Successful`, `Cancelled`.
+    /// `Successful`, `Cancelled`, `Failed`.
     pub status: &'static str,
+    /// Why it failed, in AWS's words.
+    pub message: Option<String>,
     /// Percent.
     pub progress: u8,
     /// Zone of the instance, for the `Details` document.
@@ -301,6 +303,8 @@ pub struct Group {
     pub protect_new: bool,
     /// `InstanceLifecyclePolicy`: an abandoned terminate hook retains its instance.
     pub retain_on_abandon: bool,
+    /// What launches fail with, while they fail.
+    pub launch_failure: Option<String>,
     /// `CapacityRebalance`; kept and shown, not acted on.
     pub capacity_rebalance: bool,
     /// Suspended processes and why.

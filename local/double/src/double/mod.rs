@@ -11,7 +11,7 @@ use axum::Router;
 use axum::body::to_bytes;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
+use axum::routing::{get, post};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
@@ -28,6 +28,7 @@ use crate::lambda::{Function, HttpApi, Route, invoke_api};
 use crate::pattern::Pattern;
 use crate::server::Server;
 use crate::services;
+use crate::surroundings::Alarm;
 
 /// Most an API call may carry; Lambda's 6 MB is the largest limit of the services.
 const REQUEST_BYTES: usize = 6 * 1024 * 1024;
@@ -199,6 +200,34 @@ impl Double {
         self.account.with_secrets(|secrets, now| secrets.set(name, text, now))
     }
 
+    /// Lets a group's launches fail with these words of AWS; `None` lets them succeed again.
+    ///
+    /// # Errors
+    /// There is no such group.
+    pub fn fail_launches(&self, group: &str, message: Option<&str>) -> Result<(), ApiError> {
+        self.account.with_groups(|asg| asg.fail_launches(group, message.map(str::to_owned)))
+    }
+
+    /// Writes an alarm, in place of one of the same name.
+    pub fn put_alarm(&self, alarm: Alarm) {
+        self.account.with_surroundings(|it| it.put_alarm(alarm));
+    }
+
+    /// Has a topic tell somebody, by `email` for one, who confirmed it or has not yet.
+    pub fn subscribe_to(&self, topic: &str, protocol: &str, confirmed: bool) {
+        self.account.with_surroundings(|it| it.subscribe(topic, protocol, confirmed));
+    }
+
+    /// Deletes a launch template, whether or not a group names it.
+    pub fn delete_launch_template(&self, id: &str) {
+        self.account.with_surroundings(|it| it.delete_template(id));
+    }
+
+    /// Sets how many invocations Lambda allows at a time.
+    pub fn set_account_concurrency(&self, limit: u64) {
+        self.account.with_surroundings(|it| it.set_concurrency(limit));
+    }
+
     /// Writes a `String` parameter.
     ///
     /// # Errors
@@ -335,6 +364,7 @@ fn router(account: Arc<Account>) -> Router {
     Router::new()
         .nest("/_double", control::router())
         .route("/2015-03-31/functions/{name}/invocations", post(invoke_api::invoke))
+        .route("/2016-08-19/account-settings", get(invoke_api::account_settings))
         .fallback(api)
         .layer(axum::extract::DefaultBodyLimit::max(REQUEST_BYTES))
         .with_state(account)

@@ -1,7 +1,9 @@
-//! The Invoke API: `POST /2015-03-31/functions/{name}/invocations`.
+//! Lambda's own API: `POST /2015-03-31/functions/{name}/invocations` and
+//! `GET /2016-08-19/account-settings`.
 
 use std::sync::Arc;
 
+use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
@@ -32,6 +34,21 @@ pub(crate) async fn invoke(
         code: header(response.headers(), "x-amzn-errortype").map(str::to_owned),
     });
     response
+}
+
+/// How many invocations the account may have at a time.
+pub(crate) async fn account_settings(State(account): State<Arc<Account>>) -> Json<Value> {
+    let settings = account.with_surroundings(|it| it.account_settings());
+    account.journal.record(Call {
+        seq: 0,
+        at: account.clock.now(),
+        service: "lambda".to_owned(),
+        action: "GetAccountSettings".to_owned(),
+        params: json!({}),
+        status: 200,
+        code: None,
+    });
+    Json(settings)
 }
 
 async fn run(

@@ -1,4 +1,5 @@
-//! The little of EC2 that a fleet asks for: which of its machines run.
+//! The little of EC2 that a fleet asks for: which of its machines run, and what they are launched
+//! from.
 
 use jiff::Timestamp;
 
@@ -15,8 +16,59 @@ pub(super) fn call(
     action: &str,
     form: &mut Form,
     asg: &mut AutoScaling,
+    has_template: impl Fn(&str) -> bool,
 ) -> Option<Result<Xml, ApiError>> {
-    (action == "DescribeInstances").then(|| describe_instances(form, asg))
+    match action {
+        "DescribeInstances" => Some(describe_instances(form, asg)),
+        "DescribeLaunchTemplateVersions" => Some(describe_template(form, asg, has_template)),
+        _ => None,
+    }
+}
+
+/// One version of a launch template that a group names. Each has one, and what fleet.yaml writes
+/// into it.
+fn describe_template(
+    form: &mut Form,
+    asg: &AutoScaling,
+    has_template: impl Fn(&str) -> bool,
+) -> Result<Xml, ApiError> {
+    let id = form.required("LaunchTemplateId")?;
+    let versions: Vec<String> =
+        form.numbered("LaunchTemplateVersion").into_iter().filter_map(|mut v| v.text("")).collect();
+    form.finish()?;
+    let template = asg.groups().values().map(|group| &group.template).find(|it| it.id == id);
+    let Some(template) = template.filter(|_| has_template(&id)) else {
+        return Err(ApiError::new(
+            "InvalidLaunchTemplateId.NotFound",
+            format!("The specified launch template, with template ID {id}, does not exist."),
+        ));
+    };
+    if let Some(other) =
+        versions.iter().find(|version| !["$Default", "$Latest", "1"].contains(&version.as_str()))
+    {
+        return Err(ApiError::new(
+            "InvalidLaunchTemplateId.VersionNotFound",
+            format!("Could not find the specified version {other} for the launch template {id}."),
+        ));
+    }
+    let mut x = Xml::default();
+    x.items("launchTemplateVersionSet", [template], |x, template| {
+        x.text("launchTemplateId", &template.id)
+            .text("launchTemplateName", &template.name)
+            .text("versionNumber", 1)
+            .text("defaultVersion", true)
+            .node("launchTemplateData", |x| {
+                x.text("imageId", "ami-0a1b2c3d4e5f60718")
+                    .text("instanceType", "t3.large")
+                    .node("iamInstanceProfile", |x| {
+                        x.text("arn", "arn:aws:iam::123456789012:instance-profile/worker");
+                    })
+                    .node("metadataOptions", |x| {
+                        x.text("httpTokens", "required").text("instanceMetadataTags", "enabled");
+                    });
+            });
+    });
+    Ok(x)
 }
 
 /// Code and name of an instance's state.

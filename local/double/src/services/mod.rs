@@ -27,6 +27,8 @@ use crate::wire::form::Form;
 use crate::wire::xml::{self, Xml};
 
 const STS_NAMESPACE: &str = "https://sts.amazonaws.com/doc/2011-06-15/";
+const CLOUDWATCH_NAMESPACE: &str = "http://monitoring.amazonaws.com/doc/2010-08-01/";
+const SNS_NAMESPACE: &str = "http://sns.amazonaws.com/doc/2010-03-31/";
 
 /// The services that answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,11 +38,20 @@ enum Service {
     Ssm,
     SecretsManager,
     Ec2,
+    CloudWatch,
+    Sns,
 }
 
 impl Service {
-    const ALL: [Self; 5] =
-        [Self::AutoScaling, Self::Sts, Self::Ssm, Self::SecretsManager, Self::Ec2];
+    const ALL: [Self; 7] = [
+        Self::AutoScaling,
+        Self::Sts,
+        Self::Ssm,
+        Self::SecretsManager,
+        Self::Ec2,
+        Self::CloudWatch,
+        Self::Sns,
+    ];
 
     /// The name in a signature's credential scope.
     fn name(self) -> &'static str {
@@ -50,6 +61,8 @@ impl Service {
             Self::Ssm => "ssm",
             Self::SecretsManager => "secretsmanager",
             Self::Ec2 => "ec2",
+            Self::CloudWatch => "monitoring",
+            Self::Sns => "sns",
         }
     }
 
@@ -58,7 +71,7 @@ impl Service {
         match self {
             Self::Ssm => Some("AmazonSSM"),
             Self::SecretsManager => Some("secretsmanager"),
-            Self::AutoScaling | Self::Sts | Self::Ec2 => None,
+            Self::AutoScaling | Self::Sts | Self::Ec2 | Self::CloudWatch | Self::Sns => None,
         }
     }
 
@@ -66,6 +79,8 @@ impl Service {
         match self {
             Self::Sts => STS_NAMESPACE,
             Self::Ec2 => ec2::NAMESPACE,
+            Self::CloudWatch => CLOUDWATCH_NAMESPACE,
+            Self::Sns => SNS_NAMESPACE,
             _ => autoscaling::NAMESPACE,
         }
     }
@@ -75,6 +90,8 @@ impl Service {
         match self {
             Self::Sts => "2011-06-15",
             Self::Ec2 => ec2::VERSION,
+            Self::CloudWatch => "2010-08-01",
+            Self::Sns => "2010-03-31",
             _ => autoscaling::VERSION,
         }
     }
@@ -188,9 +205,19 @@ fn perform(
         (Service::AutoScaling, Params::Query(mut form)) => account
             .with_groups(|asg| autoscaling::call(action, &mut form, asg))
             .map(|answer| answer.map(Reply::Xml)),
-        (Service::Ec2, Params::Query(mut form)) => account
-            .with_groups(|asg| ec2::call(action, &mut form, asg))
-            .map(|answer| answer.map(Reply::Xml)),
+        (Service::Ec2, Params::Query(mut form)) => {
+            let has_template = |id: &str| account.with_surroundings(|it| it.has_template(id));
+            account
+                .with_groups(|asg| ec2::call(action, &mut form, asg, has_template))
+                .map(|answer| answer.map(Reply::Xml))
+        }
+        (Service::CloudWatch, Params::Query(mut form)) => (action == "DescribeAlarms")
+            .then(|| account.with_surroundings(|it| it.describe_alarms(&mut form)).map(Reply::Xml)),
+        (Service::Sns, Params::Query(mut form)) => {
+            (action == "ListSubscriptionsByTopic").then(|| {
+                account.with_surroundings(|it| it.list_subscriptions(&mut form)).map(Reply::Xml)
+            })
+        }
         (Service::Sts, Params::Query(form)) => (action == "GetCallerIdentity").then(|| {
             form.finish()?;
             Ok(Reply::Xml(caller_identity(&account.config.account)))

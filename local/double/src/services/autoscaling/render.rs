@@ -106,6 +106,7 @@ pub(super) fn activity(x: &mut Xml, group: &str, arn: &str, activity: &Activity)
         .text("StartTime", time(activity.start))
         .maybe("EndTime", activity.end.map(time))
         .text("StatusCode", activity.status)
+        .maybe("StatusMessage", activity.message.as_ref())
         .text("Progress", activity.progress)
         .text("Details", json!({ "Availability Zone": activity.zone }))
         .text("AutoScalingGroupARN", arn);
