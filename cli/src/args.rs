@@ -1,6 +1,7 @@
 //! What `ghfleet` is asked, and how it ends.
 
 use crate::cost::CostArgs;
+use crate::doctor::DoctorArgs;
 use crate::explain::ExplainArgs;
 use crate::finish::{Failure, Finished};
 use crate::instance::{MachineArgs, ShellArgs};
@@ -40,12 +41,14 @@ Connection:
 
 Exit codes:
    0  done; of a rollout: it succeeded
-   1  failed, or ended otherwise
+   1  failed, or ended otherwise; doctor found a fault
   10  the rollout failed, and every host runs the version before
   11  the rollout failed, and on a host nothing runs or it could not be undone
   12  the API refused
+  14  doctor found warnings, and no fault
   64  wrong usage or configuration
-  69  the API does not answer, or not as expected
+  69  the API does not answer, or not as expected; doctor found no fault, and
+      could not check everything
   75  not ended yet, or a job still runs; ask again";
 
 #[derive(Debug, Subcommand)]
@@ -63,6 +66,7 @@ enum Command {
     Cleanup(CleanupArgs),
     RefreshSecrets(RefreshSecretsArgs),
     Cost(CostArgs),
+    Doctor(DoctorArgs),
     Machine(MachineArgs),
     Shell(ShellArgs),
     Simulate(Simulate),
@@ -102,6 +106,7 @@ impl Cli {
             Command::Cleanup(args) => args.run(),
             Command::RefreshSecrets(args) => args.run(),
             Command::Cost(args) => args.run(),
+            Command::Doctor(args) => args.run(),
             Command::Machine(args) => args.run(),
             Command::Shell(args) => args.run(),
             Command::Simulate(args) => finished(args.run()),
@@ -111,10 +116,10 @@ impl Cli {
             Command::Man(args) => args.run(Cli::command()),
         };
         match result {
-            Ok(Finished { text, code }) => {
+            Ok(Finished { text, ending }) => {
                 // A reader that went away, such as `head`, is no failure.
                 std::io::stdout().write_all(text.as_bytes()).ok();
-                ExitCode::from(code.code())
+                ExitCode::from(ending.code())
             }
             Err(Failure { code, message }) => {
                 writeln!(std::io::stderr(), "ghfleet: {message}").ok();

@@ -3,16 +3,48 @@
 
 use fleet_protocol::exit_code::ExitCode as Code;
 
-/// What is left to print, and the code to end with.
+/// The code of a command that found nothing but warnings. No host's command ends so.
+const WARNINGS: u8 = 14;
+
+/// How a command ends that did what was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// As a command of the host binary.
+    Shared(Code),
+    /// `doctor` warns of something, and nothing is broken.
+    Warnings,
+}
+
+impl Ending {
+    #[must_use]
+    pub fn code(self) -> u8 {
+        match self {
+            Ending::Shared(code) => code.code(),
+            Ending::Warnings => WARNINGS,
+        }
+    }
+}
+
+impl From<Code> for Ending {
+    fn from(code: Code) -> Ending {
+        Ending::Shared(code)
+    }
+}
+
+/// What is left to print, and how to end.
 #[derive(Debug)]
 pub struct Finished {
     pub text: String,
-    pub code: Code,
+    pub ending: Ending,
 }
 
 impl Finished {
     pub fn done(text: impl Into<String>) -> Finished {
-        Finished { text: text.into(), code: Code::Done }
+        Finished::with(text, Code::Done)
+    }
+
+    pub fn with(text: impl Into<String>, ending: impl Into<Ending>) -> Finished {
+        Finished { text: text.into(), ending: ending.into() }
     }
 }
 

@@ -130,6 +130,6 @@ impl ShellArgs {
             Failure::unavailable(format!("aws cannot be run ({error}): install the AWS CLI"))
         })?;
         let code = if ended.success() { Code::Done } else { Code::Failed };
-        Ok(Finished { text: String::new(), code })
+        Ok(Finished::with("", code))
     }
 }

@@ -5,6 +5,7 @@ pub mod api;
 pub mod args;
 pub mod connection;
 pub mod cost;
+pub mod doctor;
 pub mod explain;
 pub mod finish;
 pub mod instance;

@@ -13,7 +13,7 @@ use crate::api::Api;
 use crate::finish::Failure;
 use clap::Args;
 use config::Config;
-use environment::variable;
+pub(crate) use environment::variable;
 use std::time::Duration;
 
 /// The variable with the address of the API.

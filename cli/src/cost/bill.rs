@@ -18,7 +18,7 @@ const PASS_S: f64 = 0.5;
 /// stacks that judge versions by their jobs.
 pub(super) const METRICS: u32 = 50;
 /// Alarms of `template.yaml`, without the one of such stacks.
-pub(super) const ALARMS: u32 = 29;
+pub(crate) const ALARMS: u32 = 29;
 /// The hosts' secret and the functions'.
 const SECRETS: f64 = 2.0;
 

@@ -7,6 +7,7 @@ use crate::connection::ConnectionArgs;
 use crate::finish::{Failure, Finished};
 use crate::show::{Cell, Screen, fact, money, number, table};
 use crate::status;
+pub(crate) use bill::ALARMS;
 use bill::{Line, bill};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
@@ -161,9 +162,14 @@ impl CostArgs {
     }
 }
 
+/// Dollars of the control plane's month beside so many instances.
+pub(crate) fn control_plane_month(instances: u32, tick_s: u32) -> f64 {
+    bill(instances, tick_s).iter().map(|line| line.month).sum()
+}
+
 fn month(prices: &Prices, instances: u32, tick_s: u32) -> Month {
     let dollars = |micros: u64| micros as f64 / 1e6;
-    let control_plane = bill(instances, tick_s).iter().map(|line| line.month).sum::<f64>();
+    let control_plane = control_plane_month(instances, tick_s);
     Month {
         instances,
         hour: dollars(u64::from(instances) * u64::from(prices.instance_hour)),

@@ -86,7 +86,7 @@ impl FollowArgs {
     pub(super) fn ended(&self, answer: Answer) -> Finished {
         let code = words::verdict(&answer.body);
         let text = if self.json { answer.text + "\n" } else { words::ending(&answer.body) };
-        Finished { text, code }
+        Finished::with(text, code)
     }
 }
 

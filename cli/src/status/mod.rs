@@ -18,7 +18,7 @@ use std::io::Write;
 use std::thread::sleep;
 use std::time::Duration;
 
-const PATH: &str = "/api/v1/admin/fleet-status";
+pub(crate) const PATH: &str = "/api/v1/admin/fleet-status";
 
 /// Show queue, capacity, workers, versions, cost and every instance.
 ///

@@ -39,7 +39,9 @@ fn every_command_that_documents_name_exists() {
             let ran = server.run(&words);
             let computes = words[0] == "cost" && !words.contains(&"--live");
             let asks = words[0] != "shell" && !computes;
-            assert_eq!(ran.code, if asks { 12 } else { 0 }, "{name}: {command}: {}", ran.err);
+            // What the API refuses is a finding of doctor's.
+            let ends = if words[0] == "doctor" { 1 } else { 12 };
+            assert_eq!(ran.code, if asks { ends } else { 0 }, "{name}: {command}: {}", ran.err);
             assert_eq!(server.requests().is_empty(), !asks, "{name}: {command}");
             read += 1;
         }

@@ -1,6 +1,6 @@
 use crate::support::{ghfleet, run};
 
-const COMMANDS: [&str; 20] = [
+const COMMANDS: [&str; 21] = [
     "status",
     "explain",
     "scale",
@@ -14,6 +14,7 @@ const COMMANDS: [&str; 20] = [
     "cleanup",
     "refresh-secrets",
     "cost",
+    "doctor",
     "machine",
     "shell",
     "simulate",

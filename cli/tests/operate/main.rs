@@ -2,6 +2,7 @@
 
 mod connection;
 mod cost;
+mod doctor;
 mod documents;
 mod explain;
 mod fixture;

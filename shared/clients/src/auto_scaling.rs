@@ -206,7 +206,7 @@ impl ClassifyRetry for OnlyIfRefused {
 
 /// The SDK puts 0 and empty texts where the answer lacks a field, so what AWS never sends is taken
 /// for lacking.
-fn read_group(name: &GroupName, group: AutoScalingGroup) -> Reading<Group> {
+pub(crate) fn read_group(name: &GroupName, group: AutoScalingGroup) -> Reading<Group> {
     let size = |size: Option<i32>| size.and_then(|size| u32::try_from(size).ok());
     let sizes = (size(group.min_size), size(group.desired_capacity), size(group.max_size));
     let (min, desired, max) = match sizes {

@@ -306,6 +306,7 @@ fn kind_of(code: &str, message: &str) -> AwsErrorKind {
         "AccessDenied"
         | "AccessDeniedException"
         | "AuthFailure"
+        | "AuthorizationError"
         | "ExpiredToken"
         | "ExpiredTokenException"
         | "IncompleteSignature"
@@ -317,7 +318,10 @@ fn kind_of(code: &str, message: &str) -> AwsErrorKind {
         | "UnrecognizedClientException" => AwsErrorKind::Denied,
         "InvalidCommandId"
         | "InvalidDocument"
+        | "InvalidLaunchTemplateId.NotFound"
+        | "InvalidLaunchTemplateId.VersionNotFound"
         | "InvocationDoesNotExist"
+        | "NotFound"
         | "ParameterNotFound"
         | "ResourceNotFoundException" => AwsErrorKind::Missing,
         "ParameterAlreadyExists" => AwsErrorKind::AlreadyExists,

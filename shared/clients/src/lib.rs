@@ -6,6 +6,7 @@
 
 pub mod auto_scaling;
 pub mod aws;
+pub mod checkup;
 pub mod config;
 pub mod ec2;
 pub mod lifecycle;
@@ -16,6 +17,7 @@ pub mod queue;
 pub mod rollouts;
 pub mod run_command;
 pub mod secrets;
+mod signed;
 pub mod tags;
 pub mod telemetry;
 pub mod tokens;

@@ -120,6 +120,11 @@ impl SecretFields {
         })
     }
 
+    /// The names of all keys.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.fields.keys().map(String::as_str)
+    }
+
     /// The error of a key that is not there.
     #[must_use]
     pub fn missing(&self, key: &str) -> SecretError {

@@ -124,6 +124,19 @@ pub struct Endpoints {
     pub ec2: Option<String>,
 }
 
+impl AwsConfig {
+    /// Reads and checks how to reach AWS, and nothing else.
+    ///
+    /// # Errors
+    /// Every problem at once. No secret's value is in it.
+    pub fn from_env(env: &impl Lookup) -> Result<Self, ConfigError> {
+        let mut reader = Reader::new(env);
+        let config = read_aws(&mut reader);
+        let problems = reader.problems;
+        config.filter(|_| problems.is_empty()).ok_or(ConfigError { problems })
+    }
+}
+
 impl AutoscaleConfig {
     /// Reads and checks every setting.
     ///

@@ -81,6 +81,22 @@ impl PostgresError {
         }
     }
 
+    /// Whether something at the database's address answered. Otherwise it may well be there, and
+    /// only this network does not reach it.
+    #[must_use]
+    pub fn is_answer(&self) -> bool {
+        match self {
+            PostgresError::Lookup(_)
+            | PostgresError::NoAddressAnswers(_)
+            | PostgresError::Network(_)
+            | PostgresError::TimedOut(..) => false,
+            PostgresError::PlainText
+            | PostgresError::Tls(_)
+            | PostgresError::Server(_)
+            | PostgresError::Driver(_) => true,
+        }
+    }
+
     /// Whether the server refused these credentials, or refuses everybody's for a while because of
     /// such attempts: each further one prolongs it.
     #[must_use]

@@ -10,10 +10,10 @@ use secrecy::{ExposeSecret, SecretString};
 use std::sync::Arc;
 
 /// The workers' table, as the workers' own migrations create it.
-const REGISTRY: &str = "public.gh_worker_registry";
+pub const REGISTRY: &str = "public.gh_worker_registry";
 
 /// The secret's key with the authorities that the database's certificate may come from, as PEM.
-const DATABASE_CA_KEY: &str = "DATABASE_CA";
+pub const DATABASE_CA_KEY: &str = "DATABASE_CA";
 
 /// Where the database is, and whose certificates it may show.
 #[derive(Clone, Debug)]

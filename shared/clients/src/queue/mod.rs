@@ -17,7 +17,7 @@ mod refused;
 mod source;
 mod statement;
 
-pub use access::QueueAccess;
+pub use access::{DATABASE_CA_KEY, QueueAccess, REGISTRY};
 #[cfg(any(test, fuzzing))]
 pub use any_rows::read_any_rows;
 pub use gather::{Gathering, GatheringRequest, gathering_key};
