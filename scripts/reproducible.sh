@@ -16,6 +16,8 @@ for folder in "$work/one" "$work/another/folder"; do
     # A target of its own, inside the folder.
     unset CARGO_TARGET_DIR
     scripts/build-deploy-server.sh >/dev/null
+    # cargo-lambda moves every binary that it finds in the target's folder.
+    cp target/x86_64-unknown-linux-gnu/release/deploy-server deploy-server.built
     RUSTFLAGS=$(scripts/release-flags.sh)
     export RUSTFLAGS
     cargo lambda build --quiet --locked --release --package drain
@@ -23,8 +25,8 @@ for folder in "$work/one" "$work/another/folder"; do
 done
 
 failed=0
-for binary in x86_64-unknown-linux-gnu/release/deploy-server lambda/drain/bootstrap; do
-  one=$work/one/target/$binary another=$work/another/folder/target/$binary
+for binary in deploy-server.built target/lambda/drain/bootstrap; do
+  one=$work/one/$binary another=$work/another/folder/$binary
   if cmp "$one" "$another"; then
     echo "ok $binary is the same from two folders: $(sha256sum <"$one" | cut -d' ' -f1)"
   else
