@@ -43,11 +43,11 @@ Description: What a host of a GhostHands fleet holds beside Docker
  instance metadata.
 CONTROL
 printf '/etc/logrotate.d/gh-disk-cleanup\n' >"$stage/DEBIAN/conffiles"
-# In an image that is being made no systemd runs: its next boot starts what is enabled.
+# Nothing is started where an image is being made: its next boot starts what is enabled.
 cat >"$stage/DEBIAN/postinst" <<'POSTINST'
 #!/bin/sh
 set -e
-if [ "$1" = configure ] && [ -d /run/systemd/system ]; then
+if [ "$1" = configure ] && [ -d /run/systemd/system ] && [ ! -e /run/ghosthands-image ]; then
   /usr/local/lib/ghosthands/take-over units
 fi
 POSTINST
