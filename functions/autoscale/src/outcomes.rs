@@ -2,7 +2,7 @@
 //! decides on the numbers; it has no way to the database.
 
 use crate::app::App;
-use fleet_clients::queue::{OutcomesRequest, QueueAccess};
+use fleet_clients::queue::{OutcomeCounts, OutcomesRequest, QueueAccess};
 use fleet_clients::telemetry::emit_line;
 use fleet_core::rollout::{CallResult, Outcomes, Trial};
 use fleet_core::scaling::Group;
@@ -32,10 +32,10 @@ pub(crate) async fn count_outcomes(app: &App, queue: &mut QueueAccess, group: &R
     };
     let Some(record) = stored.record() else { return };
     let (Some(trial), Some(id)) = (record.trial_to_count(), record.id()) else { return };
-    let counts = count(queue, trial, record.at, group).await;
-    let written = match counts {
-        Ok(counts) => {
-            let outcomes = Outcomes { rollout: id.clone(), since: trial.since, ..counts };
+    let written = match count(queue, trial, record.at, group).await {
+        Ok(OutcomeCounts { at, new, beside, before }) => {
+            let (rollout, since) = (id.clone(), trial.since);
+            let outcomes = Outcomes { rollout, since, at, new, beside, before };
             match app.rollouts.write_outcomes(&outcomes).await {
                 CallResult::Done => Ok(outcomes.to_string()),
                 CallResult::Failed { detail } => Err(detail),
@@ -54,7 +54,7 @@ async fn count(
     trial: &Trial,
     begun: UnixMs,
     group: &Reading<Group>,
-) -> Result<Outcomes, String> {
+) -> Result<OutcomeCounts, String> {
     let hosts = match group {
         _ if !trial.hosts.is_empty() => trial.hosts.clone(),
         Reading::Known(group) => group.instances.iter().map(|it| it.id.clone()).collect(),
@@ -62,15 +62,7 @@ async fn count(
     };
     let request = OutcomesRequest { hosts, since: trial.since, begun };
     let source = queue.source(false).await.map_err(|unknown| unknown.detail)?;
-    let counts = source.outcomes(&request).await.map_err(|unknown| unknown.detail)?;
-    Ok(Outcomes {
-        rollout: CommandId::new(""),
-        since: trial.since,
-        at: counts.at,
-        new: counts.new,
-        beside: counts.beside,
-        before: counts.before,
-    })
+    source.outcomes(&request).await.map_err(|unknown| unknown.detail)
 }
 
 fn say(app: &App, rollout: Option<&CommandId>, summary: &str) {

@@ -233,7 +233,7 @@ impl Pass<'_> {
             cancelled: self.stored.is_cancelled(&record),
             paused: self.stored.is_paused(&record),
             continued: self.stored.continued(&record),
-            outcomes: self.stored.outcomes.as_ref(),
+            outcomes: self.stored.outcomes_of(&record),
             asked: sent.at,
             now: self.inputs.now,
         };
@@ -261,7 +261,7 @@ impl Pass<'_> {
             Next::BeginUndo => {
                 let progress_at = Some(self.inputs.now);
                 let moved = case.is_moved();
-                let failed_jobs = case.outcomes_now().filter(|_| case.fails_jobs()).cloned();
+                let failed_jobs = case.failed_jobs().cloned();
                 let because = match &failed_jobs {
                     Some(outcomes) => Reason::FailsJobs { outcomes: outcomes.clone() },
                     None => Reason::Failing,

@@ -86,11 +86,7 @@ impl<'a> Standing<'a> {
 
     /// The numbers that it is, or was, judged by.
     fn outcomes(&self, stored: &'a StoredState) -> Option<&'a Outcomes> {
-        self.failed_jobs().or_else(|| {
-            let record = self.record?;
-            let trial = record.trial_to_count()?;
-            stored.outcomes.as_ref().filter(|outcomes| outcomes.are_of(record.id(), trial))
-        })
+        self.failed_jobs().or_else(|| stored.outcomes_of(self.record?))
     }
 
     fn failed_jobs(&self) -> Option<&'a Outcomes> {

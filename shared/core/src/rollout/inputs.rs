@@ -265,10 +265,13 @@ impl StoredState {
     /// A person has to say whether this rollout goes on: its canary's jobs do not.
     #[must_use]
     pub fn needs_decision(&self, record: &Record, limits: &Limits, now: UnixMs) -> bool {
-        let outcomes = self.outcomes.as_ref().filter(|outcomes| {
-            record.trial.as_ref().is_some_and(|trial| outcomes.are_of(record.id(), trial))
-        });
-        record.needs_decision(limits, outcomes, self.continued(record), now)
+        record.needs_decision(limits, self.outcomes_of(record), self.continued(record), now)
+    }
+
+    /// The numbers of this rollout's trial under way, and of no other.
+    pub(super) fn outcomes_of(&self, record: &Record) -> Option<&Outcomes> {
+        let trial = record.trial_to_count()?;
+        self.outcomes.as_ref().filter(|outcomes| outcomes.are_of(record.id(), trial))
     }
 
     fn put(&mut self, record: Record, version: i64) {

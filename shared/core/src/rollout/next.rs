@@ -86,7 +86,7 @@ pub(super) struct NextInputs<'a> {
     pub(super) paused: bool,
     /// When a person let it go on last.
     pub(super) continued: Option<UnixMs>,
-    /// How jobs end, as counted last.
+    /// How the jobs of the trial under way end, as counted last.
     pub(super) outcomes: Option<&'a Outcomes>,
     /// When the hosts were asked last.
     pub(super) asked: UnixMs,
@@ -102,7 +102,7 @@ impl NextInputs<'_> {
             return self.settle();
         }
         let failed = |host: &Host| matches!(host.progress, Progress::Failed | Progress::Down);
-        if self.view.hosts.iter().any(failed) || self.fails_jobs() {
+        if self.view.hosts.iter().any(failed) || self.failed_jobs().is_some() {
             return Next::BeginUndo;
         }
         let live = count(self.view.live());

@@ -79,22 +79,16 @@ impl Outcomes {
 }
 
 impl NextInputs<'_> {
-    /// The numbers of the trial under way.
-    pub(super) fn outcomes_now(&self) -> Option<&Outcomes> {
-        let trial = self.record.trial_to_count()?;
-        self.outcomes.filter(|outcomes| outcomes.are_of(self.record.id(), trial))
-    }
-
-    /// The same in words.
+    /// The numbers of the trial under way, in words.
     pub(super) fn numbers(&self) -> String {
         let none = || "its jobs have not been counted yet".to_owned();
-        self.outcomes_now().map_or_else(none, ToString::to_string)
+        self.outcomes.map_or_else(none, ToString::to_string)
     }
 
     /// What a trial that is written down says.
     pub(super) fn judged(&self, trial: &Trial) -> Reason {
         let Judging { bake_s, watch_s } = self.limits.judging;
-        let good = self.outcomes_now().is_some_and(|it| it.verdict() == Verdict::Good);
+        let good = self.outcomes.is_some_and(|it| it.verdict() == Verdict::Good);
         match trial.passed {
             Some(_) if good => Reason::Passed { jobs: self.numbers() },
             Some(_) => Reason::PassedByOperator { jobs: self.numbers() },
@@ -105,9 +99,9 @@ impl NextInputs<'_> {
         }
     }
 
-    /// The version fails jobs.
-    pub(super) fn fails_jobs(&self) -> bool {
-        self.outcomes_now().is_some_and(|outcomes| outcomes.verdict() == Verdict::Bad)
+    /// The numbers by which the version fails jobs.
+    pub(super) fn failed_jobs(&self) -> Option<&Outcomes> {
+        self.outcomes.filter(|outcomes| outcomes.verdict() == Verdict::Bad)
     }
 
     /// What has to be known of the canary's jobs before another host gets the version. `None`:
@@ -138,7 +132,7 @@ impl NextInputs<'_> {
             return begin(proven);
         }
         let until = trial.since.plus_seconds(bake_s);
-        let outcomes = self.outcomes_now();
+        let outcomes = self.outcomes;
         let needs_decision =
             self.record.needs_decision(&self.limits, outcomes, self.continued, self.now);
         let good = outcomes.is_some_and(|outcomes| outcomes.verdict() == Verdict::Good);
