@@ -4,12 +4,12 @@ use aws_double::{
     ClockMode, Double, DoubleConfig, Function, FunctionConfig, Group, GroupSpec, LifecycleState,
 };
 use fleet_local::postgres::{Options, Postgres};
-use fleet_local::{functions, pgboss, registry};
+use fleet_local::{functions, pgboss};
+use fleet_tests::{new_database, shared_server};
 use serde_json::{Value, json};
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -67,7 +67,7 @@ impl World {
         } else {
             shared_server()
         };
-        let database = new_database(&postgres);
+        let database = new_database(&postgres, "autoscale");
         let package = pgboss::install(pgboss::DEFAULT_VERSION).expect("pg-boss installs");
         let url = postgres.app_url_in(&database);
         let mut boss = package.start(&url, &postgres.ca_file()).expect("pg-boss starts");
@@ -256,21 +256,6 @@ fn limited(binary: &Path, mib: u32) -> PathBuf {
         script
     };
     SCRIPT.get_or_init(write).clone()
-}
-
-/// One server for all tests of this process; each has its own database.
-fn shared_server() -> Arc<Postgres> {
-    static SERVER: OnceLock<Arc<Postgres>> = OnceLock::new();
-    let start = || Arc::new(Postgres::start(Options::default()).expect("PostgreSQL starts"));
-    Arc::clone(SERVER.get_or_init(start))
-}
-
-fn new_database(postgres: &Postgres) -> String {
-    static NUMBER: AtomicU32 = AtomicU32::new(0);
-    let database = format!("autoscale_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
-    postgres.create_database(&database).expect("the database is created");
-    registry::install(postgres, &database).expect("the registry is created");
-    database
 }
 
 pub(crate) fn rule(record: &Value) -> &str {

@@ -5,14 +5,14 @@ use aws_double::{
     HookSpec, HttpApi,
 };
 use fleet_local::paths;
+use fleet_local::pgboss;
 use fleet_local::pgbouncer::{self, PgBouncer};
-use fleet_local::postgres::{Options, Postgres};
+use fleet_local::postgres::Postgres;
 use fleet_local::template::Template;
-use fleet_local::{pgboss, registry};
+use fleet_tests::{new_database, shared_server};
 use serde_json::{Value, json};
 use std::process::Command;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) const GROUP: &str = "ghosthands-worker-asg";
@@ -76,7 +76,7 @@ impl World {
 
     pub(crate) async fn of(setup: Setup) -> World {
         let postgres = shared_server();
-        let database = new_database(&postgres);
+        let database = new_database(&postgres, "doctor");
         let package = pgboss::install(pgboss::DEFAULT_VERSION).expect("pg-boss installs");
         let direct = postgres.app_url_in(&database);
         let mut boss = package.start(&direct, &postgres.ca_file()).expect("pg-boss starts");
@@ -344,19 +344,4 @@ fn port(pooler: &PgBouncer) -> String {
 pub(crate) fn password(url: &str) -> &str {
     let credentials = url.split("://").nth(1).and_then(|rest| rest.split('@').next());
     credentials.and_then(|it| it.split(':').nth(1)).expect("an address with a password")
-}
-
-/// One server for all tests of this process; each has its own database and pooler.
-fn shared_server() -> Arc<Postgres> {
-    static SERVER: OnceLock<Arc<Postgres>> = OnceLock::new();
-    let start = || Arc::new(Postgres::start(Options::default()).expect("PostgreSQL starts"));
-    Arc::clone(SERVER.get_or_init(start))
-}
-
-fn new_database(postgres: &Postgres) -> String {
-    static NUMBER: AtomicU32 = AtomicU32::new(0);
-    let database = format!("doctor_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
-    postgres.create_database(&database).expect("the database is created");
-    registry::install(postgres, &database).expect("the registry is created");
-    database
 }

@@ -3,13 +3,13 @@
 use aws_double::{
     ClockMode, CommandOutput, CommandRun, Double, DoubleConfig, Function, GroupSpec, HttpApi,
 };
-use fleet_local::postgres::{Options, Postgres};
+use fleet_local::pgboss;
+use fleet_local::postgres::Postgres;
 use fleet_local::template::Template;
-use fleet_local::{pgboss, registry};
+use fleet_tests::{new_database, shared_server};
 use serde_json::{Value, json};
 use std::process::Command;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) const GROUP: &str = "ghosthands-worker-asg";
@@ -72,7 +72,7 @@ impl World {
         ago: Duration,
         more: &[(&str, &str)],
     ) -> World {
-        let database = new_database(&postgres);
+        let database = new_database(&postgres, "status");
         let package = pgboss::install(pgboss::DEFAULT_VERSION).expect("pg-boss installs");
         let url = postgres.app_url_in(&database);
         let mut boss = package.start(&url, &postgres.ca_file()).expect("pg-boss starts");
@@ -259,21 +259,6 @@ pub(crate) fn surveyed(host: &str, tag: &str) -> CommandOutput {
         "services": [], "log": [],
     });
     CommandOutput::exit(0).stdout(said.to_string())
-}
-
-/// One server for all tests of this process; each has its own database.
-fn shared_server() -> Arc<Postgres> {
-    static SERVER: OnceLock<Arc<Postgres>> = OnceLock::new();
-    let start = || Arc::new(Postgres::start(Options::default()).expect("PostgreSQL starts"));
-    Arc::clone(SERVER.get_or_init(start))
-}
-
-fn new_database(postgres: &Postgres) -> String {
-    static NUMBER: AtomicU32 = AtomicU32::new(0);
-    let database = format!("status_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
-    postgres.create_database(&database).expect("the database is created");
-    registry::install(postgres, &database).expect("the registry is created");
-    database
 }
 
 /// Which sources the status says are down, and why.
