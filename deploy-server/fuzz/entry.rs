@@ -5,7 +5,7 @@ use deploy_server::deploy::decide::{World, decide, interrupted};
 use deploy_server::deploy::gate::judge;
 use deploy_server::deploy::model::Run;
 use deploy_server::docker::{ContainerSummary, PullStream, demultiplex};
-use deploy_server::listener::{parse_parent, parse_table};
+use deploy_server::listener::{parse_parent, read_table};
 use deploy_server::notice::{departure, reclaim};
 use deploy_server::probe::Reply;
 use deploy_server::secrets::dotenv;
@@ -82,7 +82,7 @@ pub(crate) fn journal(bytes: &[u8]) {
 /// The host: its kernel's tables, its environment file, and the instance metadata.
 pub(crate) fn host(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
-    drop(parse_table(&text, 3100));
+    drop(read_table(bytes, 3100));
     assert!(parse_parent(&text).is_none() || text.contains(')'));
     assert_eq!(departure(&text).is_some(), text == "Terminated");
     if reclaim(&text).is_ok() {

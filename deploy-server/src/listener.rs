@@ -5,7 +5,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
+
+/// The kernel pads each line of a table to this many bytes. Asked for one line at a time, it looks
+/// for no connection while it still lists listeners; asked for a page, it walks its whole table of
+/// connections, which takes milliseconds.
+const LINE: usize = 150;
 
 /// The sockets that listen on a port, and the processes that hold them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -19,27 +25,44 @@ pub fn on_port(port: u16) -> Listeners {
     let tables = ["/proc/net/tcp", "/proc/net/tcp6"];
     let sockets = tables
         .iter()
-        .filter_map(|table| fs::read_to_string(table).ok())
-        .flat_map(|text| parse_table(&text, port))
+        .filter_map(|table| fs::File::open(table).ok())
+        .flat_map(|table| read_table(BufReader::with_capacity(LINE, table), port))
         .collect();
     Listeners { sockets }
 }
 
-/// Reads a table of `/proc/net/tcp`'s form; lines of any other form are passed over.
+/// Reads a table of `/proc/net/tcp`'s form up to its first connection: "It will first list all
+/// listening TCP sockets, and next list all established TCP connections" (Linux,
+/// Documentation/networking/proc_net_tcp.rst). Lines of any other form are passed over.
 #[must_use]
-pub fn parse_table(text: &str, port: u16) -> Vec<u64> {
-    const LISTEN: &str = "0A";
-    text.lines()
-        .filter_map(|line| {
-            let mut fields = line.split_ascii_whitespace();
-            let local = fields.nth(1)?;
-            let state = fields.nth(1)?;
-            let inode = fields.nth(5)?;
-            let (_, local_port) = local.rsplit_once(':')?;
-            let same = u16::from_str_radix(local_port, 16).ok()? == port;
-            if same && state == LISTEN { inode.parse().ok() } else { None }
-        })
+pub fn read_table(table: impl BufRead, port: u16) -> Vec<u64> {
+    table
+        .lines()
+        .map_while(Result::ok)
+        .filter_map(|line| parse_line(&line))
+        .take_while(|socket| socket.state == LISTEN)
+        .filter_map(|socket| (socket.port == port).then_some(socket.inode))
         .collect()
+}
+
+const LISTEN: u8 = 0x0A;
+
+struct Socket {
+    port: u16,
+    state: u8,
+    inode: u64,
+}
+
+fn parse_line(line: &str) -> Option<Socket> {
+    let mut fields = line.split_ascii_whitespace();
+    let (_, port) = fields.nth(1)?.rsplit_once(':')?;
+    let state = fields.nth(1)?;
+    let inode = fields.nth(5)?;
+    Some(Socket {
+        port: u16::from_str_radix(port, 16).ok()?,
+        state: u8::from_str_radix(state, 16).ok()?,
+        inode: inode.parse().ok()?,
+    })
 }
 
 /// `root` and everything that descends from it.
@@ -136,16 +159,29 @@ fn sockets_of(pid: u32) -> Vec<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{belongs_to, on_port, owner_of, parse_parent, parse_table};
+    use super::{belongs_to, on_port, owner_of, parse_parent, read_table};
 
     #[test]
-    fn a_table_is_read() {
-        let text = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n\
-            \x20  0: 00000000:0C1C 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4711 1 0\n\
-            \x20  1: 0100007F:0C1C 0100007F:9999 01 00000000:00000000 00:00000000 00000000     0        0 4712 1 0\n";
-        assert_eq!(parse_table(text, 3100), [4711]);
-        assert_eq!(parse_table(text, 3101), Vec::<u64>::new());
-        assert_eq!(parse_table("rubbish\n: : :\n", 3100), Vec::<u64>::new());
+    fn a_table_is_read_as_far_as_it_lists_listeners() {
+        let line = |port: &str, state: &str, inode: u64| {
+            format!(
+                "   0: 00000000:{port} 00000000:0000 {state} 00000000:00000000 00:00000000 00000000 \
+                    0        0 {inode} 1 0\n"
+            )
+        };
+        let text =
+            "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid \
+                    timeout inode\n"
+                .to_owned()
+                + &line("0C1C", "0A", 4711)
+                + &line("0C1D", "0A", 4712)
+                + &line("0C1C", "0A", 4713)
+                + &line("0C1C", "01", 4714)
+                + &line("0C1C", "0A", 4715);
+        assert_eq!(read_table(text.as_bytes(), 3100), [4711, 4713]);
+        assert_eq!(read_table(text.as_bytes(), 3101), [4712]);
+        assert_eq!(read_table(text.as_bytes(), 3102), Vec::<u64>::new());
+        assert_eq!(read_table(&b"rubbish\n: : :\n"[..], 3100), Vec::<u64>::new());
     }
 
     #[test]
