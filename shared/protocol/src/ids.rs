@@ -3,18 +3,20 @@
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::sync::Arc;
 
 macro_rules! name_type {
     ($(#[$doc:meta])* $name:ident, $fits:expr, $rule:literal) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
-        pub struct $name(String);
+        // Shared: a decision copies names far more often than anybody makes one.
+        pub struct $name(Arc<str>);
 
         impl $name {
             /// Takes a name that is known to be one: AWS's own answer, or a literal. What a client
             /// or a host says is read with [`Self::parse`], and so is JSON.
-            pub fn new(name: impl Into<String>) -> Self {
+            pub fn new(name: impl Into<Arc<str>>) -> Self {
                 Self(name.into())
             }
 
@@ -25,7 +27,7 @@ macro_rules! name_type {
             pub fn parse(text: &str) -> Result<Self, String> {
                 let fits: fn(&str) -> bool = $fits;
                 if fits(text) {
-                    return Ok(Self(text.to_owned()));
+                    return Ok(Self(text.into()));
                 }
                 let shown = crate::line::clip(text, 80);
                 Err(format!(concat!("{:?} is no ", $rule), shown))
@@ -46,7 +48,7 @@ macro_rules! name_type {
 
         impl From<$name> for String {
             fn from(name: $name) -> String {
-                name.0
+                name.0.as_ref().to_owned()
             }
         }
 

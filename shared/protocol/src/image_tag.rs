@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::sync::Arc;
 
 /// The grammar as a regular expression. `template.yaml` has it for the hosts' document, where empty
 /// means "none".
@@ -11,7 +12,8 @@ pub const PATTERN: &str = r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,127}|sha256:[0-9a-f]{6
 /// An image's tag, or its `sha256:` digest.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct ImageTag(String);
+// Shared, as the names in `ids` are.
+pub struct ImageTag(Arc<str>);
 
 impl ImageTag {
     /// Reads a tag or a digest.
@@ -20,7 +22,7 @@ impl ImageTag {
     /// What it has to look like.
     pub fn parse(text: &str) -> Result<ImageTag, String> {
         if is_digest(text) || is_tag(text) {
-            return Ok(ImageTag(text.to_owned()));
+            return Ok(ImageTag(text.into()));
         }
         Err(format!(
             "{text:?} is no image tag: use 1 to 128 letters, digits, _ . and -, beginning with a letter, digit or _, \
@@ -50,7 +52,7 @@ impl TryFrom<String> for ImageTag {
 
 impl From<ImageTag> for String {
     fn from(tag: ImageTag) -> String {
-        tag.0
+        tag.0.as_ref().to_owned()
     }
 }
 

@@ -38,7 +38,7 @@ pub(super) async fn read(config: &AwsConfig, names: &Names) -> (AwsFacts, Option
     if let Some(why) = refused {
         return (AwsFacts::none(region, caller, why), None);
     }
-    let group_name = names.group.as_ref().map(GroupName::new);
+    let group_name = names.group.as_deref().map(GroupName::new);
     let group_name = group_name.as_ref();
     let (of_group, agents, documents, stable, fleet, hosts, alarms, concurrency) = tokio::join!(
         of_group(&checkup, group_name),

@@ -182,7 +182,7 @@ pub(super) fn hosts(ids: &[String]) -> Result<Vec<InstanceId>, Problem> {
                 "instance_ids: {shown:?} is no instance id such as i-0a1b2c3d4e5f60718"
             )));
         }
-        let host = InstanceId::new(id);
+        let host = InstanceId::new(id.as_str());
         if !hosts.contains(&host) {
             hosts.push(host);
         }
