@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Every test of the project. One line per suite, under it what failed in it, and last the sum:
 # `N passed, N failed`. Ends with 1 when anything failed or a suite did not run. The whole log of
-# each suite is in target/test-logs.
+# each suite is in target/test-logs. What ships is built beside the first checks, as its linker uses
+# one core for minutes.
 #
 #   scripts/test.sh            all suites
 #   scripts/test.sh PATTERN    only the suites whose name matches this shell pattern
@@ -18,24 +19,24 @@ check='@(format|scripts|style-*|tree|python-tree|lints|docs)'
 only=${1:-*}
 [ "$only" != check ] || only=$check
 logs=target/test-logs
-passed=0
-failed=0
+# A line for each suite that ran: how many passed, how many failed.
+sums=$logs/.sums
 mkdir -p "$logs"
+[ -n "${FLEET_TEST_INSIDE:-}" ] || : >"$sums"
 
 finish() {
-  if [ $((passed + failed)) -eq 0 ]; then
+  if [ ! -s "$sums" ]; then
     echo "no suite is called $only"
-    failed=1
+    echo 0 1 >>"$sums"
   fi
   echo "after $SECONDS s:"
-  echo "$passed passed, $failed failed"
-  [ "$failed" -eq 0 ]
+  awk '{p+=$1; f+=$2} END{print p " passed, " f " failed"; exit f > 0}' "$sums"
   exit
 }
 # give_up <why>: nothing can run.
 give_up() {
   echo "$1"
-  failed=$((failed + 1))
+  echo 0 1 >>"$sums"
   finish
 }
 
@@ -82,7 +83,6 @@ count_one() { if [ "$2" -eq 0 ]; then echo 1 0; else echo 0 1; fi; }
 # what_failed <log>: what the failed tests said, as cargo and pytest print it; of any other log the
 # checks that failed and its end. At most as much as a person reads.
 what_failed() {
-  local said
   said=$(awk '/^failures:$/ || /^=+ (FAILURES|ERRORS) =+$/ {on=1} on {print} /^test result: /{on=0}' "$1")
   [ -n "$said" ] || said=$(grep '^FAIL ' "$1"; tail -n 100 "$1")
   tail -n 400 <<<"$said"
@@ -90,7 +90,7 @@ what_failed() {
 
 # suite <name> <how to count> <command …>
 suite() {
-  local name=$1 count=$2 result=0 started=$SECONDS p f
+  local name=$1 count=$2 result=0 started=$SECONDS p f said
   shift 2
   # shellcheck disable=SC2053  # a pattern is what the caller gives
   [[ $name == $only ]] || return 0
@@ -102,13 +102,17 @@ suite() {
     f=1
     echo "(the suite did not run to its end: exit status $result)" >>"$log"
   fi
-  passed=$((passed + p))
-  failed=$((failed + f))
-  printf '%-14s %5d passed %5d failed %5d s\n' "$name" "$p" "$f" "$((SECONDS - started))"
-  grep -h '^skipped: ' "$log" | sort -u | sed 's/^/    /'
-  if [ "$f" -ne 0 ]; then
-    echo "--- $log"
-    what_failed "$log"
+  echo "$p $f" >>"$sums"
+  # In one piece: another suite may end at the same time.
+  said=$(report "$name" "$p" "$f" "$((SECONDS - started))" "$log")
+  echo "$said"
+}
+report() {
+  printf '%-14s %5d passed %5d failed %5d s\n' "$1" "$2" "$3" "$4"
+  grep -h '^skipped: ' "$5" | sort -u | sed 's/^/    /'
+  if [ "$3" -ne 0 ]; then
+    echo "--- $5"
+    what_failed "$5"
     echo "---"
   fi
 }
@@ -118,8 +122,8 @@ suite() {
 functions=$PWD/.aws-sam/build
 export FLEET_FUNCTIONS=$functions
 
-# A test that hangs is a test that fails. The whole takes less than this.
-in_time="timeout --kill-after=15 3000"
+# A test that hangs is a test that fails. The longest takes a fifth of this.
+in_time="timeout --kill-after=15 900"
 
 # With private items: the documentation is for those who work on this.
 documentation() {
@@ -127,6 +131,23 @@ documentation() {
     cargo doc --workspace --no-deps --document-private-items --locked
 }
 validate() { sam validate --lint && cfn-lint template.yaml fleet.yaml; }
+
+function_binaries() {
+  local binary result=0
+  for binary in "$functions"/*/bootstrap; do
+    basename "$(dirname "$binary")"
+    scripts/check-binary.sh function "$binary" || result=1
+  done
+  return "$result"
+}
+what_ships() {
+  suite template count_one validate
+  suite sam-build count_one scripts/build-functions.sh
+  suite sam-binary count_checks function_binaries
+  # It checks what it built and prints the checks.
+  suite host-binary count_checks scripts/build-deploy-server.sh
+}
+what_ships &
 
 suite format count_one cargo fmt --all --check
 suite scripts count_one shellcheck --severity=warning scripts/*.sh .ci/run \
@@ -148,22 +169,11 @@ if [ "$result" -eq 69 ]; then
 else
   suite advisories count_one scripts/advisories.sh
 fi
-suite template count_one validate
-suite sam-build count_one scripts/build-functions.sh
-function_binaries() {
-  local binary result=0
-  for binary in "$functions"/*/bootstrap; do
-    basename "$(dirname "$binary")"
-    scripts/check-binary.sh function "$binary" || result=1
-  done
-  return "$result"
-}
-suite sam-binary count_checks function_binaries
-# It checks what it built and prints the checks.
-suite host-binary count_checks scripts/build-deploy-server.sh
 suite build count_one cargo build --workspace --all-targets --locked
-# shellcheck disable=SC2086  # several words
-suite rust count_cargo $in_time cargo test --workspace --locked --no-fail-fast -- --show-output
+wait
+
+suite doctests count_cargo cargo test --workspace --doc --locked
+suite rust count_cargo .venv/bin/python scripts/run-tests.py --show-output
 for folder in tests/python/*/; do
   name=$(basename "$folder")
   case $name in __*) continue ;; esac
