@@ -72,7 +72,8 @@ fn main() {
             }
             std::process::exit(0);
         }
-        std::thread::sleep(Duration::from_millis(2));
+        // A hundred of these run at a time.
+        std::thread::sleep(Duration::from_millis(20));
     });
     // Behind a bridge the engine forwards to another address than the container's own loopback.
     let address = std::env::var("STANDIN_ADDRESS").unwrap_or_else(|_| "127.0.0.1".to_owned());
