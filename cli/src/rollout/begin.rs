@@ -1,17 +1,20 @@
 //! Asking for something that begins, once however often it has to be said.
 
-use super::read;
 use super::words::title;
+use super::{PATH, is_open, read};
 use crate::api::{Answer, Api, ApiError};
 use crate::finish::Failure;
 use crate::show::{plain, wrapped};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::io::Write;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 /// So long a request that begins something is repeated.
 const BEGIN: Duration = Duration::from_secs(20);
+/// So long the API may be away while something is followed: it goes on without us.
+pub(super) const OUTAGE: Duration = Duration::from_secs(300);
+const BETWEEN_LOOKS: Duration = Duration::from_secs(2);
 /// The longest pause between two tries.
 const PAUSE: u64 = 30;
 
@@ -46,6 +49,30 @@ pub(super) fn deploy(api: &Api, path: &str, body: &Value) -> Result<Begun, Failu
         return Ok(Begun { id, text, answer: answer.text });
     }
     begun(path, sent)
+}
+
+/// Cancels a rollout and waits until it has ended, which takes no longer than a swap: no host waits
+/// for a job any more. One that has ended already is left as it is.
+///
+/// # Errors
+/// It was refused, or could not be followed.
+pub(super) fn cancel(api: &Api, id: &str) -> Result<(), Failure> {
+    if !is_open(&patiently(BEGIN, || read(api, id))?.body) {
+        return Ok(());
+    }
+    let sent = patiently(BEGIN, || api.post(&format!("{PATH}/{id}/cancel"), &json!({}), None));
+    match sent {
+        Ok(_) => {}
+        // It ended meanwhile.
+        Err(ApiError::Refused(_)) if !is_open(&read(api, id)?.body) => return Ok(()),
+        Err(error) => return Err(error.into()),
+    }
+    let said = format!("rollout {id} is cancelled; its hosts go back once it has ended");
+    writeln!(std::io::stderr(), "ghfleet: {said}").ok();
+    while is_open(&patiently(OUTAGE, || read(api, id))?.body) {
+        sleep(BETWEEN_LOOKS);
+    }
+    Ok(())
 }
 
 /// The rollout in progress because of which this was refused.

@@ -74,11 +74,16 @@ impl DeployArgs {
 /// Examples:
 ///   ghfleet rollback
 ///   ghfleet rollback 12345678-1234-1234-1234-1234567890ab --reason "errors"
+///   ghfleet rollback --cancel --reason "it fails logins"
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub struct RollbackArgs {
     /// The rollout to undo; the last one that ended where none is named.
     id: Option<String>,
+    /// Cancel it first where it is in progress, and wait until its hosts have
+    /// ended what they swap.
+    #[arg(long)]
+    cancel: bool,
     #[command(flatten)]
     pace: Pace,
     #[command(flatten)]
@@ -96,10 +101,13 @@ impl RollbackArgs {
             Some(id) => checked(id)?,
             None => find(
                 &api,
-                |one| is_rollout(one) && !is_open(one),
+                |one| is_rollout(one) && (self.cancel || !is_open(one)),
                 "no rollout has ended yet, so there is none to undo: deploy a version by its tag",
             )?,
         };
+        if self.cancel {
+            begin::cancel(&api, &id)?;
+        }
         let begun = begin::begin(&api, &format!("{PATH}/{id}/rollback"), &self.pace.body())?;
         self.wait.finish(&api, begun)
     }

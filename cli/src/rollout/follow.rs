@@ -1,6 +1,6 @@
 //! Following a rollout to its end: drawn over on a terminal, a line for each change in a pipe.
 
-use super::begin::{Begun, patiently};
+use super::begin::{Begun, OUTAGE, patiently};
 use super::{is_open, is_rollout, read, words};
 use crate::api::{Answer, Api};
 use crate::finish::{Failure, Finished};
@@ -11,9 +11,6 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
-
-/// So long the API may be away while a rollout is followed: it goes on without us.
-const OUTAGE: Duration = Duration::from_secs(300);
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Waiting")]

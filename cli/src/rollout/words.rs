@@ -26,6 +26,9 @@ pub(super) fn standing(rollout: &Value) -> String {
     if let (Some(completed), Some(failed)) = (ended("completed"), ended("failed")) {
         parts.push(format!("{failed} of {} jobs failed on it", completed + failed));
     }
+    if let Some(name) = word(rollout, "/alarm/name") {
+        parts.push(format!("stopped by CloudWatch alarm {name}"));
+    }
     format!("{} {}: {}", title(rollout), state_of(rollout), parts.join("; "))
 }
 

@@ -194,6 +194,7 @@ pub(crate) fn rollout(kind: Kind, state: State, hosts: Value) -> Value {
         paused: None,
         needs_decision: None,
         outcomes: None,
+        alarm: None,
         hosts,
         note: None,
     })

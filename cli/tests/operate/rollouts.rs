@@ -3,6 +3,7 @@ use crate::rollout::{playing, stages};
 use crate::support::{Act, Server, problem};
 use fleet_core::rollout::{Kind, State};
 use serde_json::{Value, json};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 fn list(states: &[(&str, &str)]) -> Value {
     let entries = states.iter().zip(1..).map(|((kind, state), number)| {
@@ -61,6 +62,38 @@ fn the_way_back_is_from_the_last_one_that_ended() {
     let ran = none.run(&["rollback"]);
     assert_eq!((ran.code, none.requests().len()), (12, 1));
     assert!(ran.err.contains("no rollout has ended yet"), "{}", ran.err);
+}
+
+#[test]
+fn a_rollout_in_progress_is_cancelled_and_taken_back_by_one_command() {
+    let looks = AtomicU32::new(0);
+    let server = Server::new(move |request| match request.line.as_str() {
+        "GET /api/v1/admin/deployments?limit=50" => {
+            Act::Json(200, list(&[("cleanup", "succeeded"), ("deploy", "in_progress")]))
+        }
+        line if line.ends_with("/cancel") => Act::Json(202, accepted("deploy")),
+        line if line.starts_with("POST ") => Act::Json(202, accepted("rollback")),
+        // It is open before the cancellation, and for one look after it.
+        _ => match looks.fetch_add(1, Ordering::Relaxed) {
+            0 | 1 => Act::Json(200, rollout(Kind::Deploy, State::InProgress, json!([]))),
+            2 => Act::Json(200, rollout(Kind::Deploy, State::Cancelled, json!([]))),
+            _ => Act::Json(200, rollout(Kind::Rollback, State::Succeeded, json!([]))),
+        },
+    });
+    let ran = server.run(&["rollback", "--cancel", "--reason", "errors"]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert!(ran.err.contains("is cancelled; its hosts go back once it has ended"), "{}", ran.err);
+    let second = format!("/api/v1/admin/deployments/2{}", &ROLLOUT[1..]);
+    let lines: Vec<String> = server.requests().into_iter().map(|request| request.line).collect();
+    let expected = [
+        "GET /api/v1/admin/deployments?limit=50".to_owned(),
+        format!("GET {second}"),
+        format!("POST {second}/cancel"),
+        format!("GET {second}"),
+        format!("GET {second}"),
+        format!("POST {second}/rollback"),
+    ];
+    assert_eq!(lines[..6], expected);
 }
 
 #[test]
