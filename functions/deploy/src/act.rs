@@ -25,6 +25,7 @@ async fn answer(app: &App, call: Call) -> Answer {
             Answer::Command(id, evidence)
         }
         Call::DescribeGroup => Answer::Members(members(app).await),
+        Call::DescribeAlarms { names } => Answer::Alarms(app.alarms.fired(&names).await),
         Call::DescribeManaged => Answer::Managed(rollouts.managed().await),
         Call::CreateRecord { record, version } => {
             let lock = rollouts.create(&record, version).await;
@@ -62,6 +63,7 @@ pub(crate) fn changes(call: &Call) -> bool {
         | Call::ListRecent { .. }
         | Call::ReadCommand { .. }
         | Call::DescribeGroup
+        | Call::DescribeAlarms { .. }
         | Call::DescribeManaged => false,
         Call::CreateRecord { .. }
         | Call::Write { .. }

@@ -1,5 +1,6 @@
 //! Everything the function needs from outside, built once for each environment.
 
+use fleet_clients::alarms::Alarms;
 use fleet_clients::auto_scaling::AutoScaling;
 use fleet_clients::aws::Aws;
 use fleet_clients::config::{DeployConfig, WEBHOOK_KEY};
@@ -12,6 +13,7 @@ use std::sync::Arc;
 
 pub(crate) struct App {
     pub(crate) config: DeployConfig,
+    pub(crate) alarms: Alarms,
     pub(crate) auto_scaling: AutoScaling,
     pub(crate) rollouts: Rollouts,
     pub(crate) gate: Gate,
@@ -27,6 +29,7 @@ impl App {
         let (environment, document) = (&config.environment, config.document.clone());
         let webhook = config.webhook_url.clone();
         App {
+            alarms: Alarms::new(&config.aws),
             auto_scaling: AutoScaling::new(&aws),
             rollouts: Rollouts::new(&aws, environment, config.group.clone(), document),
             gate: Gate::new(config.tokens.clone(), Arc::clone(&secrets)),

@@ -16,6 +16,7 @@ use std::time::Instant;
 pub(crate) async fn pass(app: &App, invoked: Invoked, hint: Option<CommandId>) -> Value {
     let began = Instant::now();
     let mut inputs = Inputs::new(app.webhook.is_some(), app.config.limits, now(), hint);
+    inputs.alarms.clone_from(&app.config.alarms);
     let mut made: Vec<Call> = Vec::new();
     let mut withheld: Vec<Call> = Vec::new();
     let mut reasons: Vec<Reason> = Vec::new();

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::error::ApiError;
@@ -37,7 +38,8 @@ struct Subscription {
 /// All of it.
 #[derive(Debug)]
 pub(crate) struct Surroundings {
-    alarms: BTreeMap<String, Alarm>,
+    /// Each with the moment since which it has its state.
+    alarms: BTreeMap<String, (Alarm, Timestamp)>,
     topics: BTreeMap<String, Vec<Subscription>>,
     /// Ids of launch templates that somebody deleted although a group names them.
     deleted_templates: BTreeSet<String>,
@@ -56,8 +58,10 @@ impl Default for Surroundings {
 }
 
 impl Surroundings {
-    pub(crate) fn put_alarm(&mut self, alarm: Alarm) {
-        self.alarms.insert(alarm.name.clone(), alarm);
+    pub(crate) fn put_alarm(&mut self, alarm: Alarm, now: Timestamp) {
+        let known = self.alarms.get(&alarm.name);
+        let since = known.filter(|(known, _)| known.state == alarm.state).map(|(_, since)| *since);
+        self.alarms.insert(alarm.name.clone(), (alarm, since.unwrap_or(now)));
     }
 
     pub(crate) fn subscribe(&mut self, topic: &str, protocol: &str, confirmed: bool) {
@@ -85,25 +89,41 @@ impl Surroundings {
         }})
     }
 
-    /// `DescribeAlarms` of CloudWatch: metric alarms by the beginning of their name, one page.
+    /// `DescribeAlarms` of CloudWatch: metric alarms by name or by its beginning, one page. "If you
+    /// specify this parameter" (`AlarmNames`) "you cannot specify AlarmNamePrefix"; without
+    /// `AlarmTypes` there are metric alarms only (CloudWatch's reference).
     pub(crate) fn describe_alarms(&self, form: &mut Form) -> Result<Xml, ApiError> {
-        let prefix = form.text("AlarmNamePrefix").unwrap_or_default();
+        let prefix = form.text("AlarmNamePrefix");
+        let names = form.list("AlarmNames");
+        let kinds = form.list("AlarmTypes");
+        if prefix.is_some() && !names.is_empty() {
+            return Err(ApiError::validation("AlarmNames and AlarmNamePrefix exclude each other"));
+        }
+        let metric = kinds.is_empty() || kinds.iter().any(|kind| kind == "MetricAlarm");
+        let is_asked = |(alarm, _): &&(Alarm, Timestamp)| {
+            let named = names.is_empty() || names.contains(&alarm.name);
+            metric && named && alarm.name.starts_with(prefix.as_deref().unwrap_or_default())
+        };
         let most = form.number("MaxRecords")?.unwrap_or(50);
         form.finish()?;
         let most = usize::try_from(most).unwrap_or(usize::MAX);
-        let found: Vec<&Alarm> =
-            self.alarms.values().filter(|alarm| alarm.name.starts_with(&prefix)).collect();
+        let found: Vec<&(Alarm, Timestamp)> = self.alarms.values().filter(is_asked).collect();
         if found.len() > most {
             return Err(ApiError::validation("The double lists alarms on one page only"));
         }
         let mut x = Xml::default();
-        x.texts("CompositeAlarms", None::<&str>).members("MetricAlarms", found, |x, alarm| {
-            x.text("AlarmName", &alarm.name)
-                .text("ActionsEnabled", alarm.actions_enabled)
-                .texts("AlarmActions", &alarm.actions)
-                .text("StateValue", &alarm.state)
-                .text("StateReason", &alarm.reason);
-        });
+        x.texts("CompositeAlarms", None::<&str>).members(
+            "MetricAlarms",
+            found,
+            |x, (alarm, since)| {
+                x.text("AlarmName", &alarm.name)
+                    .text("ActionsEnabled", alarm.actions_enabled)
+                    .texts("AlarmActions", &alarm.actions)
+                    .text("StateValue", &alarm.state)
+                    .text("StateReason", &alarm.reason)
+                    .text("StateTransitionedTimestamp", since);
+            },
+        );
         Ok(x)
     }
 

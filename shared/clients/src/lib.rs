@@ -4,6 +4,7 @@
 //! types stay inside. What is observed leaves as `fleet_core` types, where a failure is an
 //! `Unknown` and never an empty answer.
 
+pub mod alarms;
 pub mod auto_scaling;
 pub mod aws;
 pub mod checkup;

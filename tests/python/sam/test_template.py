@@ -136,7 +136,11 @@ def test_the_role_may_touch_its_own_things_only(function):
         if statement["Resource"] == "*":
             # AWS knows no narrower resource for these.
             assert all(
-                re.match(r"(autoscaling|ssm):(Describe|List)|ssm:CancelCommand|ec2:", action)
+                re.match(
+                    r"(autoscaling|ssm):(Describe|List)|ssm:CancelCommand|ec2:"
+                    r"|cloudwatch:DescribeAlarms$",
+                    action,
+                )
                 for action in actions
             ), actions
     assert "ManagedPolicyArns" not in RESOURCES[f"{logical_id(function)}Role"]["Properties"]
@@ -145,7 +149,7 @@ def test_the_role_may_touch_its_own_things_only(function):
 # The modules of shared/clients whose calls a function makes.
 MODULES = {
     "autoscale": ("auto_scaling.rs", "parameters.rs", "rollouts/stored.rs", "secrets.rs"),
-    "deploy": ("rollouts/mod.rs", "rollouts/stored.rs", "secrets.rs"),
+    "deploy": ("alarms.rs", "rollouts/mod.rs", "rollouts/stored.rs", "secrets.rs"),
     "drain": ("lifecycle.rs", "run_command/drains.rs", "ec2.rs"),
     "fleet-status": ("tags.rs", "parameters.rs", "proofs.rs", "secrets.rs"),
 }
@@ -181,6 +185,7 @@ def test_the_role_covers_every_call_of_the_function(function):
         for match in re.finditer(rf"\.({calls})\(\)", sources)
     }
     called |= {f"ec2:{action}" for action in re.findall(r'"(DescribeInstances)"', sources)}
+    called |= {f"cloudwatch:{action}" for action in re.findall(r'"(DescribeAlarms)"', sources)}
     assert len(called) >= 4, called
     # The group is read by the same code in all.
     if function != "autoscale":

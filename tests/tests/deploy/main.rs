@@ -2,6 +2,7 @@
 //! against the AWS double.
 
 mod actions;
+mod alarms;
 mod api;
 mod client;
 mod conformance;

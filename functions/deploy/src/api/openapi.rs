@@ -154,6 +154,10 @@ fn schemas() -> Value {
         "description": "Jobs that ended on the new version, beside it in the same time, and in the day before the rollout; `since` and `at` in milliseconds.",
         "properties": { "rollout": id, "since": { "type": "integer" }, "at": { "type": "integer" }, "new": tally, "beside": tally, "before": tally },
     });
+    whole["alarm"] = json!({
+        "type": "object", "description": "The CloudWatch alarm that stopped it; `since` in milliseconds.",
+        "properties": { "name": text, "since": { "type": "integer" }, "reason": text },
+    });
     json!({
         "Deploy": request(&["image_tag"], json!({ "image_tag": tag, "strategy": strategy, "force": force, "reason": reason,
             "commit_sha": build, "commit_message": build, "branch": build, "repository": build, "run_url": build })),

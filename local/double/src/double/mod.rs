@@ -210,7 +210,8 @@ impl Double {
 
     /// Writes an alarm, in place of one of the same name.
     pub fn put_alarm(&self, alarm: Alarm) {
-        self.account.with_surroundings(|it| it.put_alarm(alarm));
+        let now = self.account.clock.now();
+        self.account.with_surroundings(|it| it.put_alarm(alarm, now));
     }
 
     /// Has a topic tell somebody, by `email` for one, who confirmed it or has not yet.

@@ -2,6 +2,7 @@
 //! how many invocations Lambda allows.
 
 use super::Checkup;
+use crate::alarms::{self, Alarm};
 use crate::aws::AwsError;
 use crate::ec2;
 use crate::signed::{Answer, Asks, Call, Service, each, encoded, read_xml, text, unreadable};
@@ -35,19 +36,6 @@ pub struct LaunchTemplate {
     pub http_tokens: String,
     /// `enabled` where an instance may read its own tags.
     pub metadata_tags: String,
-}
-
-/// One alarm.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Alarm {
-    pub name: String,
-    /// `OK`, `ALARM` or `INSUFFICIENT_DATA`.
-    pub state: String,
-    pub reason: String,
-    /// Somebody switched its actions off.
-    pub actions_off: bool,
-    /// ARNs of whom it tells.
-    pub tells: Vec<String>,
 }
 
 /// One who is told of what a topic is told.
@@ -127,30 +115,8 @@ impl Checkup {
     /// # Errors
     /// Why they are not known.
     pub async fn alarms(&self, prefix: &str) -> Result<Vec<Alarm>, AwsError> {
-        const CALL: &str = "DescribeAlarms";
         let parameters = format!("&AlarmNamePrefix={}&MaxRecords={ALARMS}", encoded(prefix));
-        let answer = self.query("monitoring", CALL, "2010-08-01", &parameters).await?;
-        let mut alarms = Vec::new();
-        let path = ["DescribeAlarmsResult", "MetricAlarms", "member"];
-        parse(CALL, &answer, &path, &mut |found| {
-            let mut alarm = Alarm::default();
-            while let Some(mut field) = found.next_tag() {
-                match field.start_el().local() {
-                    "AlarmName" => alarm.name = text(&mut field)?,
-                    "StateValue" => alarm.state = text(&mut field)?,
-                    "StateReason" => alarm.reason = text(&mut field)?,
-                    "ActionsEnabled" => alarm.actions_off = text(&mut field)? == "false",
-                    "AlarmActions" => each(&mut field, &["member"], &mut |arn| {
-                        alarm.tells.push(text(arn)?);
-                        Ok(())
-                    })?,
-                    _ => {}
-                }
-            }
-            alarms.push(alarm);
-            Ok(())
-        })?;
-        Ok(alarms)
+        alarms::describe(&self.calls, &parameters).await
     }
 
     /// Whom this topic tells, as far as the first page goes, which has a hundred.

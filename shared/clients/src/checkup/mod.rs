@@ -5,7 +5,8 @@ mod account;
 mod document;
 mod group;
 
-pub use account::{Alarm, Concurrency, Identity, LaunchTemplate, Subscriber};
+pub use crate::alarms::Alarm;
+pub use account::{Concurrency, Identity, LaunchTemplate, Subscriber};
 pub use document::HostDocument;
 pub use group::{Activity, CheckedGroup, Hook, TemplateRef};
 

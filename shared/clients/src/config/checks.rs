@@ -22,6 +22,17 @@ pub(super) fn group(text: &str) -> Checked {
     )
 }
 
+/// CloudWatch alarms by name.
+pub(super) fn alarms(text: &str) -> Checked {
+    let fits = |name: &str| (1..=255).contains(&name.trim().chars().count());
+    let listed = text.is_empty() || text.split(',').all(fits);
+    ensure(
+        listed && text.split(',').count() <= 10 && !text.contains(char::is_control),
+        "Set the names of at most 10 CloudWatch alarms of 1 to 255 characters with commas between \
+         them, or nothing",
+    )
+}
+
 /// SSM's rule for the name of a parameter in a hierarchy.
 pub(super) fn parameter(text: &str) -> Checked {
     let parts: Vec<&str> = text.split('/').skip(1).collect();

@@ -9,7 +9,7 @@ use fleet_protocol::ids::GroupName;
 use secrecy::SecretString;
 
 /// Every variable that the deploy function knows.
-pub const DEPLOY_NAMES: [&str; 27] = [
+pub const DEPLOY_NAMES: [&str; 28] = [
     "AWS_ACCESS_KEY_ID",
     "AWS_ASG_NAME",
     "AWS_CA_BUNDLE",
@@ -31,6 +31,7 @@ pub const DEPLOY_NAMES: [&str; 27] = [
     "FLEET_TICKER_TOKEN",
     "FLEET_TOKENS",
     "GH_ENVIRONMENT",
+    "ROLLOUT_ALARMS",
     "ROLLOUT_BAKE_SECONDS",
     "ROLLOUT_SHARE_PERCENT",
     "ROLLOUT_WATCH_SECONDS",
@@ -60,6 +61,8 @@ pub struct DeployConfig {
     /// The callers' tokens from the environment, which win over the secret's.
     pub tokens: Option<Vec<Token>>,
     pub limits: Limits,
+    /// The CloudWatch alarms that stop a rollout when they fire.
+    pub alarms: Vec<String>,
     /// Where VALET takes the news of a proven version; `None` tells nobody.
     pub webhook_url: Option<String>,
     /// The webhook's key from the environment, which wins over the secret's [`WEBHOOK_KEY`].
@@ -93,6 +96,7 @@ impl DeployConfig {
         let share = reader.number("ROLLOUT_SHARE_PERCENT", 50, 1..=100);
         let job_limit_s = reader.number("DRAIN_JOB_LIMIT_SECONDS", 14_400, 60..=169_200);
         let judging = read_judging(reader);
+        let alarms = reader.text("ROLLOUT_ALARMS", String::new(), checks::alarms);
         let tokens = read_tokens(reader);
         let webhook_url = reader.optional_or_empty("VALET_DEPLOY_WEBHOOK_URL", checks::webhook);
         let webhook_key = reader.secret(WEBHOOK_KEY, checks::token);
@@ -105,6 +109,7 @@ impl DeployConfig {
             secret_id: secret_id?,
             tokens,
             limits: Limits { share: Share(share?), job_limit_s: job_limit_s?, judging: judging? },
+            alarms: names(&alarms?),
             webhook_url,
             webhook_key,
             aws: aws?,
@@ -116,6 +121,11 @@ impl DeployConfig {
     pub fn version(&self) -> &'static str {
         env!("CARGO_PKG_VERSION")
     }
+}
+
+/// The names of a list, which commas separate.
+fn names(list: &str) -> Vec<String> {
+    list.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
 #[cfg(test)]

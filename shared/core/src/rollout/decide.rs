@@ -234,6 +234,7 @@ impl Pass<'_> {
             paused: self.stored.is_paused(&record),
             continued: self.stored.continued(&record),
             outcomes: self.stored.outcomes_of(&record),
+            alarms: record.heeds_alarms().then_some(seen.alarms.as_ref()).flatten(),
             asked: sent.at,
             now: self.inputs.now,
         };
@@ -262,12 +263,21 @@ impl Pass<'_> {
                 let progress_at = Some(self.inputs.now);
                 let moved = case.is_moved();
                 let failed_jobs = case.failed_jobs().cloned();
-                let because = match &failed_jobs {
-                    Some(outcomes) => Reason::FailsJobs { outcomes: outcomes.clone() },
-                    None => Reason::Failing,
+                let alarm = case.fired_alarm().cloned();
+                let because = match (&failed_jobs, &alarm) {
+                    (Some(outcomes), _) => Reason::FailsJobs { outcomes: outcomes.clone() },
+                    (None, Some(alarm)) => Reason::AlarmFired { alarm: alarm.clone() },
+                    (None, None) => Reason::Failing,
                 };
-                let undo =
-                    Record { undo: true, moved, missed: None, progress_at, failed_jobs, ..trimmed };
+                let undo = Record {
+                    undo: true,
+                    moved,
+                    missed: None,
+                    progress_at,
+                    failed_jobs,
+                    alarm,
+                    ..trimmed
+                };
                 return self.write(undo, because);
             }
             Next::Judge(trial) => {
@@ -292,6 +302,10 @@ impl Pass<'_> {
             Next::Bake { wait_s } => Reason::Baking { wait_s, jobs: case.numbers() },
             Next::NeedDecision => Reason::NeedsDecision { jobs: case.numbers() },
             Next::Watch { wait_s } => Reason::Watching { wait_s, jobs: case.numbers() },
+            Next::AwaitAlarms => match case.alarms_unknown() {
+                Some(source) => Reason::AlarmsUnknown { source: source.clone() },
+                None => Reason::Looking,
+            },
             Next::Boot { booting } => Reason::Booting { hosts: booting },
             Next::Rest { wait_s } => Reason::Paused { wait_s },
         };
@@ -379,6 +393,10 @@ impl Pass<'_> {
         }
         if seen.managed.is_none() {
             calls.push(Call::DescribeManaged);
+        }
+        let names = &self.inputs.alarms;
+        if !names.is_empty() && record.heeds_alarms() && seen.alarms.is_none() {
+            calls.push(Call::DescribeAlarms { names: names.clone() });
         }
         calls
     }

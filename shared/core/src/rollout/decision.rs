@@ -1,6 +1,6 @@
 //! What is to be done next, and why.
 
-use super::{Call, Outcomes, Step};
+use super::{Call, FiredAlarm, Outcomes, Step};
 use crate::reasons::reasons;
 use fleet_protocol::ids::{CommandId, InstanceId};
 use fleet_protocol::reading::Unknown;
@@ -76,6 +76,8 @@ reasons! {
         NeedsDecision { jobs: String } => "the time to judge the version is up, and its jobs do not suffice for a verdict: continue the rollout, or cancel it and roll back; {jobs}";
         Watching { wait_s: i64, jobs: String } => "every host runs the version, and its jobs are judged for {wait_s} s more: {jobs}";
         FailsJobs { outcomes: Outcomes } => "the version fails more jobs than usual, so no other host gets it, and those that may run it go back: {outcomes}";
+        AlarmFired { alarm: FiredAlarm } => "no other host gets the version, and those that may run it go back: {alarm}";
+        AlarmsUnknown { source: Unknown } => "whether an alarm fires that stops the rollout is unknown, so no host gets a new order: {}", source.detail;
         Undo { hosts: u32, attempt: u8 } => "{hosts} hosts that may run the failed version are ordered back to the version before, attempt {attempt} of 3";
         StableMoves { hosts: u32 } => "{hosts} hosts proved the version and none failed: the stable pointer moves to it, and new instances boot to it";
         StableReverts => "the version failed after the stable pointer had moved to it: the pointer goes back to the version before";

@@ -2,8 +2,8 @@
 //! for every question.
 
 use super::{
-    Command, Evidence, Host, HostState, Kind, Known, Limits, Members, Outcomes, Part, Record, Sent,
-    State, Step, StoredState, Strategy, View,
+    Command, Evidence, FiredAlarm, Host, HostState, Kind, Known, Limits, Members, Outcomes, Part,
+    Record, Sent, State, Step, StoredState, Strategy, View,
 };
 use crate::run_command::CommandStatus;
 use fleet_protocol::ids::{CommandId, InstanceId};
@@ -51,6 +51,9 @@ pub struct Detail {
     /// How jobs end, while the version is judged by them, or by which it was found to fail them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outcomes: Option<Outcomes>,
+    /// The CloudWatch alarm that stopped it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alarm: Option<FiredAlarm>,
     pub hosts: Vec<Host>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
@@ -92,6 +95,11 @@ impl<'a> Standing<'a> {
     fn failed_jobs(&self) -> Option<&'a Outcomes> {
         let record = self.record.and_then(|record| record.failed_jobs.as_ref());
         record.or_else(|| self.ended.and_then(|ended| ended.failed_jobs.as_ref()))
+    }
+
+    fn alarm(&self) -> Option<&'a FiredAlarm> {
+        let record = self.record.and_then(|record| record.alarm.as_ref());
+        record.or_else(|| self.ended.and_then(|ended| ended.alarm.as_ref()))
     }
 
     fn state(&self) -> Option<State> {
@@ -191,6 +199,7 @@ impl Detail {
             paused,
             needs_decision,
             outcomes: standing.outcomes(stored).cloned(),
+            alarm: standing.alarm().cloned(),
             note: note(&standing, &view, state, (paused, needs_decision), members.err()),
             hosts: view.hosts,
         }
@@ -237,6 +246,9 @@ fn note(
     }
     if let Some(outcomes) = standing.failed_jobs() {
         notes.push(format!("the version fails more jobs than usual: {outcomes}"));
+    }
+    if let Some(alarm) = standing.alarm() {
+        notes.push(format!("an alarm stopped the version: {alarm}"));
     }
     if state == State::Succeeded && standing.record.is_some() {
         notes.push(

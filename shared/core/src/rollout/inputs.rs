@@ -2,7 +2,8 @@
 
 use super::Targets;
 use super::{
-    Command, Invocation, Limits, Members, OrderId, Outcomes, Record, RolloutOrder, Stable,
+    Command, FiredAlarm, Invocation, Limits, Members, OrderId, Outcomes, Record, RolloutOrder,
+    Stable,
 };
 use fleet_protocol::ids::{CommandId, InstanceId};
 use fleet_protocol::image_tag::ImageTag;
@@ -18,6 +19,9 @@ pub struct Inputs {
     pub webhook: bool,
     #[serde(default)]
     pub limits: Limits,
+    /// The CloudWatch alarms that stop a rollout when they fire.
+    #[serde(default)]
+    pub alarms: Vec<String>,
     /// The function's clock when the pass began.
     pub now: UnixMs,
     /// The command that an event named. It is where to look, and never a fact.
@@ -40,6 +44,9 @@ pub struct Seen {
     pub members: Option<Reading<Members>>,
     /// Who has an agent, and whether it is online.
     pub managed: Option<Reading<BTreeMap<InstanceId, bool>>>,
+    /// Those of [`Inputs::alarms`] that fire.
+    #[serde(default)]
+    pub alarms: Option<Reading<Vec<FiredAlarm>>>,
     /// The record in memory is ahead of the one that is stored.
     pub unsaved: bool,
     /// This pass wrote down that it is about to send a command.
@@ -112,6 +119,8 @@ pub enum Call {
     DescribeGroup,
     /// `DescribeInstanceInformation`
     DescribeManaged,
+    /// `DescribeAlarms` of CloudWatch
+    DescribeAlarms { names: Vec<String> },
     /// `PutParameter`: the lock, which is ours if nobody wrote since `version`.
     CreateRecord { record: Box<Record>, version: i64 },
     /// `PutParameter`, to the slot of the record's number
@@ -189,6 +198,7 @@ pub enum Answer {
     Command(CommandId, Reading<Option<Evidence>>),
     Members(Reading<Members>),
     Managed(Reading<BTreeMap<InstanceId, bool>>),
+    Alarms(Reading<Vec<FiredAlarm>>),
     RecordCreated(Box<Record>, LockResult),
     Written(Box<Record>, CallResult),
     StableWritten(Box<Stable>, CallResult),
@@ -203,7 +213,7 @@ impl Inputs {
     /// A pass that has seen nothing yet.
     #[must_use]
     pub fn new(webhook: bool, limits: Limits, now: UnixMs, hint: Option<CommandId>) -> Inputs {
-        Inputs { webhook, limits, now, hint, seen: Seen::default() }
+        Inputs { webhook, limits, alarms: Vec::new(), now, hint, seen: Seen::default() }
     }
 }
 
@@ -326,6 +336,7 @@ impl Seen {
             Answer::Command(id, evidence) => drop(self.commands.insert(id, evidence)),
             Answer::Members(members) => self.members = Some(members),
             Answer::Managed(managed) => self.managed = Some(managed),
+            Answer::Alarms(alarms) => self.alarms = Some(alarms),
             Answer::RecordCreated(record, lock) => {
                 match &lock {
                     LockResult::Acquired => self.write(*record),

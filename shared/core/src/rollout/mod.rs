@@ -14,12 +14,14 @@
 //! rollout has succeeded when every host in service has. SSM's word for success proves nothing. A
 //! rollout in which the version failed is undone on the hosts that may run it, and so is the
 //! pointer. Where a site wants it, the version is judged by its jobs as well: the canary's before
-//! another host gets it, and everybody's before it has succeeded.
+//! another host gets it, and everybody's before it has succeeded. A CloudWatch alarm that fires
+//! meanwhile stops it.
 //!
 //! Whoever drives may die after any call. The record of the rollout says what was about to be sent
 //! before it is sent, every command says in its comment what it is for, and hosts take the same
 //! order twice without harm.
 
+mod alarms;
 mod build;
 mod command;
 mod contention;
@@ -39,6 +41,7 @@ mod strategy;
 mod trial;
 mod view;
 
+pub use alarms::FiredAlarm;
 pub use build::Build;
 pub use command::{Command, Invocation, Output};
 pub use contention::overwritten;

@@ -4,9 +4,10 @@ use super::host::{Host, Progress};
 use super::record::LISTED;
 use super::strategy::{enough, window};
 use super::view::View;
-use super::{Limits, Members, Outcomes, Record, Stable, State, Step, Trial};
+use super::{FiredAlarm, Limits, Members, Outcomes, Record, Stable, State, Step, Trial};
 use crate::count::count;
 use fleet_protocol::ids::InstanceId;
+use fleet_protocol::reading::Reading;
 use fleet_protocol::time::UnixMs;
 use std::collections::BTreeMap;
 
@@ -49,6 +50,8 @@ pub(super) enum Next {
         attempt: u8,
         hosts: Vec<InstanceId>,
     },
+    /// Whether an alarm fires has to be known before anything goes on.
+    AwaitAlarms,
     /// The version failed: from now on its hosts go back.
     BeginUndo,
     MoveStable {
@@ -88,6 +91,8 @@ pub(super) struct NextInputs<'a> {
     pub(super) continued: Option<UnixMs>,
     /// How the jobs of the trial under way end, as counted last.
     pub(super) outcomes: Option<&'a Outcomes>,
+    /// The alarms that fire, of those that stop a rollout; `None` where none does.
+    pub(super) alarms: Option<&'a Reading<Vec<FiredAlarm>>>,
     /// When the hosts were asked last.
     pub(super) asked: UnixMs,
     pub(super) now: UnixMs,
@@ -102,8 +107,12 @@ impl NextInputs<'_> {
             return self.settle();
         }
         let failed = |host: &Host| matches!(host.progress, Progress::Failed | Progress::Down);
-        if self.view.hosts.iter().any(failed) || self.failed_jobs().is_some() {
+        let stopped = self.failed_jobs().is_some() || self.fired_alarm().is_some();
+        if self.view.hosts.iter().any(failed) || stopped {
             return Next::BeginUndo;
+        }
+        if self.alarms_unknown().is_some() && !self.cancelled {
+            return Next::AwaitAlarms;
         }
         let live = count(self.view.live());
         let bake = self.bake();

@@ -106,6 +106,7 @@ impl Pass<'_> {
                 .map(|host| host.instance_id.clone())
                 .collect(),
             failed_jobs: record.failed_jobs.clone(),
+            alarm: record.alarm.clone(),
             id,
         })
     }

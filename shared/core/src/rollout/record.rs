@@ -10,7 +10,7 @@
 //! cannot reach the next one's. Every write learns its version, and so whether somebody else wrote
 //! since; what was read with a lower version is not believed over what was written.
 
-use super::{Build, Command, Key, Kind, Outcomes, Part, State, Step, Strategy, Trial};
+use super::{Build, Command, FiredAlarm, Key, Kind, Outcomes, Part, State, Step, Strategy, Trial};
 use fleet_protocol::ids::{CommandId, InstanceId};
 use fleet_protocol::image_tag::ImageTag;
 use fleet_protocol::stable::StablePointer;
@@ -57,6 +57,9 @@ pub struct Ended {
     /// The numbers by which the version was found to fail jobs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed_jobs: Option<Outcomes>,
+    /// The alarm that stopped it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alarm: Option<FiredAlarm>,
 }
 
 /// `/ghosthands/{environment}/rollout` and `/ghosthands/{environment}/rollout-2` in turn: the
@@ -125,6 +128,9 @@ pub struct Record {
     /// The numbers by which it was found to fail jobs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed_jobs: Option<Outcomes>,
+    /// The alarm that stopped it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alarm: Option<FiredAlarm>,
 }
 
 /// What the stable pointer said beside its version.
@@ -213,6 +219,7 @@ impl Record {
             missed: None,
             trial: None,
             failed_jobs: None,
+            alarm: None,
         }
     }
 
@@ -392,6 +399,11 @@ mod tests {
                 beside: tally,
                 before: tally,
             }),
+            alarm: Some(FiredAlarm {
+                name: "a".repeat(255),
+                since: UnixMs(1_795_478_400_000),
+                reason: "r".repeat(200),
+            }),
         };
         let text = record.write();
         assert!(text.len() <= ROOM, "{}", text.len());
@@ -421,6 +433,7 @@ mod tests {
             then: vec![sent(n)],
             unreached: vec![],
             failed_jobs: None,
+            alarm: None,
         };
         let stable = Stable {
             pointer: StablePointer {

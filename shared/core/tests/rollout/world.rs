@@ -3,9 +3,9 @@
 use crate::host::Host;
 use crate::random::Random;
 use fleet_core::rollout::{
-    ActionReport, ActionResult, Answer, Call, CallResult, Command, Evidence, Invocation, Kind,
-    LockResult, Members, Output, Record, SendResult, Sending, Slot, Stable, Step, StoredState,
-    Targets, overwritten, slot,
+    ActionReport, ActionResult, Answer, Call, CallResult, Command, Evidence, FiredAlarm,
+    Invocation, Kind, LockResult, Members, Output, Record, SendResult, Sending, Slot, Stable, Step,
+    StoredState, Targets, overwritten, slot,
 };
 use fleet_core::run_command::{CommandStatus, InvocationStatus as Status};
 use fleet_protocol::action::Action;
@@ -56,6 +56,8 @@ pub(crate) struct World {
     pub(crate) hosts: BTreeMap<InstanceId, Host>,
     commands: Vec<Sent>,
     pub(crate) stored: StoredState,
+    /// What CloudWatch says.
+    pub(crate) alarms: Reading<Vec<FiredAlarm>>,
     pub(crate) webhooks: u32,
     pub(crate) sends: u32,
     born: u32,
@@ -68,7 +70,7 @@ pub(crate) struct World {
     pub(crate) regressions: u32,
 }
 
-fn unknown<T>() -> Reading<T> {
+pub(crate) fn unknown<T>() -> Reading<T> {
     Reading::Unknown(Unknown { cause: UnknownCause::TimedOut, detail: "no answer".to_owned() })
 }
 
@@ -102,6 +104,7 @@ impl World {
             hosts: BTreeMap::new(),
             commands: Vec::new(),
             stored: StoredState::new([Slot::default(), Slot::default()], Some(stable), 1),
+            alarms: Reading::Known(Vec::new()),
             webhooks: 0,
             sends: 0,
             born: 0,
@@ -415,6 +418,8 @@ impl World {
             }
             Call::DescribeGroup if skipped => Answer::Members(unknown()),
             Call::DescribeGroup => Answer::Members(Reading::Known(self.members())),
+            Call::DescribeAlarms { .. } if skipped => Answer::Alarms(unknown()),
+            Call::DescribeAlarms { .. } => Answer::Alarms(self.alarms.clone()),
             Call::DescribeManaged if skipped => Answer::Managed(unknown()),
             Call::DescribeManaged => Answer::Managed(Reading::Known(
                 self.registered().map(|(id, host)| (id.clone(), host.online)).collect(),
