@@ -8,6 +8,7 @@
 
 mod count;
 pub mod drain;
+pub mod passport;
 mod reasons;
 pub mod rollout;
 pub mod run_command;

@@ -1,0 +1,4 @@
+mod life;
+mod parts;
+mod scene;
+mod sums;
