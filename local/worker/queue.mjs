@@ -144,11 +144,13 @@ export class Queue {
     const { worker } = this;
     const rowId = data?.ghJobId ?? randomUUID();
     await this.pool.query(
-      `INSERT INTO gh_automation_jobs (id, status, worker_id, started_at, last_heartbeat)
-       VALUES ($1, 'running', $2, NOW(), NOW())
+      `INSERT INTO gh_automation_jobs (id, status, worker_id, started_at, last_heartbeat, metadata)
+       VALUES ($1, 'running', $2, NOW(), NOW(), $3)
        ON CONFLICT (id) DO UPDATE SET status = 'running', worker_id = EXCLUDED.worker_id,
-         started_at = NOW(), last_heartbeat = NOW()`,
-      [rowId, worker.options.workerId],
+         started_at = NOW(), last_heartbeat = NOW(),
+         metadata = COALESCE(gh_automation_jobs.metadata, '{}') || EXCLUDED.metadata`,
+      // VALET notes these when it sends a job.
+      [rowId, worker.options.workerId, { pgBossJobId: id, pgBossQueueName: name }],
     );
     // Not earlier: the registry's column refers to that row.
     worker.job.rowId = rowId;

@@ -4,7 +4,8 @@ use crate::Error;
 use crate::postgres::{APP_ROLE, Postgres};
 
 /// `gh_automation_jobs` has many more columns on a real site; these are the ones that a worker's
-/// registration and a claim touch, and the key that the registry refers to.
+/// registration and a claim touch, the key that the registry refers to, and where VALET notes
+/// pg-boss's id.
 const TABLES: &str = "
 CREATE TABLE gh_automation_jobs (
     id UUID PRIMARY KEY DEFAULT gen_random_uuid(),
@@ -13,8 +14,10 @@ CREATE TABLE gh_automation_jobs (
     started_at TIMESTAMPTZ,
     completed_at TIMESTAMPTZ,
     last_heartbeat TIMESTAMPTZ,
+    metadata JSONB DEFAULT '{}',
     created_at TIMESTAMPTZ NOT NULL DEFAULT NOW()
 );
+CREATE INDEX ON gh_automation_jobs (started_at);
 CREATE TABLE gh_worker_registry (
     worker_id TEXT PRIMARY KEY,
     status TEXT NOT NULL DEFAULT 'active' CHECK (status IN ('active', 'draining', 'offline')),
@@ -54,7 +57,7 @@ pub fn create_reader(
     let grants = format!(
         "CREATE ROLE {role} LOGIN PASSWORD '{password}';
          GRANT USAGE ON SCHEMA pgboss TO {role};
-         GRANT SELECT ON pgboss.version, gh_worker_registry TO {role};
+         GRANT SELECT ON pgboss.version, gh_worker_registry, gh_automation_jobs TO {role};
          DO $$ BEGIN
              EXECUTE (SELECT format('GRANT SELECT (%s) ON pgboss.job TO {role}',
                                     string_agg(quote_ident(attname), ', '))

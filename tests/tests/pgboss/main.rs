@@ -6,6 +6,7 @@ mod count;
 mod faults;
 mod gather;
 mod hostile;
+mod job;
 mod lock;
 mod plans;
 mod role;

@@ -1,7 +1,7 @@
 //! What the reader of the snapshot makes of any text: run by the tests and by `scripts/fuzz.sh`.
 
 use super::document::{Document, ID_BYTES};
-use super::layout::{self, ActivePlan, Columns, TableLayout, WaitingIndex};
+use super::layout::{self, ActivePlan, Columns, JobTables, TableLayout, WaitingIndex};
 use super::names::Names;
 
 /// Reads the text as the snapshot's answer, of tables with and without an index for active jobs.
@@ -25,6 +25,7 @@ pub fn read_any_rows(text: &str) {
             registry: Ok(()),
             registered_at: true,
             metadata: true,
+            tables: JobTables::default(),
         };
         let Ok(document) = Document::parse(text) else { return };
         document.fits(&layout);

@@ -279,7 +279,7 @@ fn moment(text: &str) -> Option<UnixMs> {
 
 /// `text` as an identifier that a log line can hold: of bounded size, without control characters.
 /// One that was cut ends in `…`, so that it is never taken for another's.
-fn identifier(text: &str) -> String {
+pub(super) fn identifier(text: &str) -> String {
     let cut = text.len() > ID_BYTES || text.chars().count() > TEXT_LIMIT as usize;
     let end = if cut { text.floor_char_boundary(ID_BYTES / 2) } else { text.len() };
     let mut clean: String = text[..end]

@@ -36,6 +36,18 @@ pub(super) struct TableLayout {
     pub(super) registered_at: bool,
     /// What workers write into `metadata` can be read, too.
     pub(super) metadata: bool,
+    /// What the passport of one job may be read from.
+    pub(super) tables: JobTables,
+}
+
+/// The tables that have something of one job.
+#[derive(Clone, Debug, Default)]
+pub(super) struct JobTables {
+    pub(super) job: Table,
+    /// Where pg-boss 9 and 10 move jobs that ended.
+    pub(super) archive: Option<Table>,
+    /// The application's own.
+    pub(super) application: Option<Table>,
 }
 
 /// The three spellings of the columns that matter.
@@ -79,6 +91,8 @@ pub(super) struct Catalog {
     queue: Option<Table>,
     archive: Option<Table>,
     registry: Option<Table>,
+    #[serde(default)]
+    application: Option<Table>,
     waiting_index: WaitingIndex,
     /// Bytes of the job tables that lack an index for active jobs.
     unindexed_bytes: i64,
@@ -86,19 +100,20 @@ pub(super) struct Catalog {
     largest_unindexed: Option<String>,
 }
 
-#[derive(Debug, Deserialize)]
-struct Table {
+/// A table's columns.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub(super) struct Table {
     columns: Vec<Column>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 struct Column {
     name: String,
     readable: bool,
 }
 
-/// Reads the catalog. Parameters: `$1` job, `$2` queue, `$3` archive, `$4` registry, as quoted
-/// qualified names (text). One row, one JSON document as text.
+/// Reads the catalog. Parameters: `$1` job, `$2` queue, `$3` archive, `$4` registry, `$5` the
+/// application's jobs, as quoted qualified names (text). One row, one JSON document as text.
 ///
 /// An index serves the active count where it begins with the name and its predicate is `state =
 /// 'active'` or a list of states with `active` in it; the ones pg-boss has for its queue policies
@@ -137,6 +152,7 @@ pub(super) fn statement() -> String {
          '^\\(state = (''active''::[^()]*|ANY \\(ARRAY\\[[^()]*''active''::[^()]*\\]\\))\\)$')\
          ) SELECT json_build_object(\
          'job', {job}, 'queue', {queue}, 'archive', {archive}, 'registry', {registry}, \
+         'application', {application}, \
          'waiting_index', CASE WHEN {by_time} THEN 'by_time' WHEN {by_state} THEN 'by_state' ELSE 'missing' END, \
          'unindexed_bytes', (SELECT coalesce(sum(bytes), 0) FROM unindexed), \
          'largest_unindexed', (SELECT format('%I.%I', n.nspname, c.relname) FROM unindexed u \
@@ -146,6 +162,7 @@ pub(super) fn statement() -> String {
         queue = table("$2"),
         archive = table("$3"),
         registry = table("$4"),
+        application = table("$5"),
         by_time = ordered("ANY (ARRAY['name,start_after', 'name,startafter'])"),
         by_state = ordered("'name,state,blocked,start_after'"),
     )
@@ -256,6 +273,7 @@ impl Catalog {
             registry,
             registered_at,
             metadata,
+            tables: JobTables { job, archive: self.archive, application: self.application },
         })
     }
 }
@@ -279,12 +297,12 @@ impl Columns {
 }
 
 impl Table {
-    fn has(&self, column: &str) -> bool {
+    pub(super) fn has(&self, column: &str) -> bool {
         self.columns.iter().any(|found| found.name == column)
     }
 
     /// Whether `column` exists and this role may read it.
-    fn shows(&self, column: &str) -> bool {
+    pub(super) fn shows(&self, column: &str) -> bool {
         self.columns.iter().any(|found| found.name == column && found.readable)
     }
 

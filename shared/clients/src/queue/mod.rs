@@ -10,6 +10,8 @@ mod access;
 mod any_rows;
 mod document;
 mod gather;
+mod job;
+mod job_statement;
 mod layout;
 mod names;
 mod outcomes;
@@ -21,6 +23,7 @@ pub use access::{DATABASE_CA_KEY, QueueAccess, REGISTRY};
 #[cfg(any(test, fuzzing))]
 pub use any_rows::read_any_rows;
 pub use gather::{Gathering, GatheringRequest, gathering_key};
+pub use job::FoundJob;
 pub use names::{NameProblem, Names};
 pub use outcomes::{OutcomeCounts, OutcomesRequest};
 pub use source::{LockedTick, QueueSource, QueueView, TickLock, lock_key};

@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio_postgres::types::{ToSql, Type};
 
 /// The application's table of jobs.
-const TABLE: &str = "public.gh_automation_jobs";
+pub(super) const TABLE: &str = "public.gh_automation_jobs";
 /// More jobs than that are not counted.
 const MOST: u32 = 200_000;
 /// The statement's own limit and time for the way.

@@ -3,6 +3,7 @@
 use super::document::Document;
 use super::layout::{self, ActivePlan, Catalog, TableLayout, unknown};
 use super::names::Names;
+use super::outcomes;
 use super::refused::Refused;
 use super::statement::{self, Scope};
 use crate::postgres::{Connection, Database, PostgresError};
@@ -77,7 +78,7 @@ pub(super) fn lock_number(name: &str) -> i64 {
 }
 
 /// Why an attempt ended without an answer.
-enum ReadError {
+pub(super) enum ReadError {
     Postgres(PostgresError),
     Unknown(Unknown),
 }
@@ -248,6 +249,16 @@ impl QueueSource {
         unknown
     }
 
+    /// The same where it is no reason to stop asking.
+    pub(super) fn unknown_of(&self, error: PostgresError) -> Unknown {
+        error.into_unknown(&self.database)
+    }
+
+    /// Has the catalog read again.
+    pub(super) fn forget_layout(&mut self) {
+        self.layout = None;
+    }
+
     pub(super) fn names(&self) -> &Names {
         &self.names
     }
@@ -337,7 +348,10 @@ impl QueueSource {
 
     /// The version is read before the catalog: should a migration come between, the snapshot's own
     /// version then differs and gives it away.
-    async fn current_layout(&mut self, connection: &Connection) -> Result<TableLayout, ReadError> {
+    pub(super) async fn current_layout(
+        &mut self,
+        connection: &Connection,
+    ) -> Result<TableLayout, ReadError> {
         if let Some((layout, read)) = &self.layout
             && read.elapsed() < LAYOUT_LIFETIME
         {
@@ -363,6 +377,7 @@ impl QueueSource {
             self.names.pgboss("queue"),
             self.names.pgboss("archive"),
             self.names.registry(),
+            outcomes::TABLE.to_owned(),
         ];
         let parameters = tables.each_ref().map(|table| (table as &(dyn ToSql + Sync), Type::TEXT));
         let rows = connection.query(&layout::statement(), &parameters, STATEMENT_LIMIT).await?;
@@ -442,7 +457,7 @@ impl QueueSource {
 
     /// Drops the cached layout where `failure` says that a table or a column in it is gone or may
     /// not be read any more. True where a second attempt makes sense.
-    fn forget_changed_tables(&mut self, failure: &PostgresError) -> bool {
+    pub(super) fn forget_changed_tables(&mut self, failure: &PostgresError) -> bool {
         let changed = failure
             .sqlstate()
             .is_some_and(|state| matches!(state.code(), "42P01" | "42703" | "42501"));

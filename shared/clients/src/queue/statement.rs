@@ -40,7 +40,7 @@ const CONTRACT: &str = ", CASE to_jsonb(metadata) -> 'accepting' WHEN 'true'::js
 const EARLIEST: &str = "timestamptz '2000-01-01 00:00:00+00'";
 const LATEST: &str = "timestamptz '2100-01-01 00:00:00+00'";
 /// The longest expiry and heartbeat that are added to a moment.
-const LONGEST: &str = "interval '100 years'";
+pub(super) const LONGEST: &str = "interval '100 years'";
 
 /// Waiting and active jobs of the general queue are counted up to this many at least.
 pub(super) const COUNT_LIMIT: u32 = 10_000;
@@ -571,7 +571,7 @@ impl Text<'_> {
 
 const HORIZON: &str = "now() + $4 * interval '1 second'";
 
-fn sane(moment: &str) -> String {
+pub(super) fn sane(moment: &str) -> String {
     format!("({moment} BETWEEN {EARLIEST} AND {LATEST})")
 }
 
@@ -584,7 +584,7 @@ fn null() -> String {
 }
 
 /// The one row of `query` as a JSON object.
-fn row(query: &str) -> String {
+pub(super) fn row(query: &str) -> String {
     format!("(SELECT row_to_json(one) FROM ({query}) AS one)")
 }
 
@@ -594,6 +594,6 @@ fn rows(query: &str) -> String {
 }
 
 /// A timestamp or an interval in whole milliseconds, rounded down.
-fn milliseconds(moment: &str) -> String {
+pub(super) fn milliseconds(moment: &str) -> String {
     format!("floor(extract(epoch FROM {moment}) * 1000)::int8")
 }
