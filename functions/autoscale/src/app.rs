@@ -3,6 +3,7 @@
 use fleet_clients::auto_scaling::AutoScaling;
 use fleet_clients::aws::Aws;
 use fleet_clients::config::AutoscaleConfig;
+use fleet_clients::launches::Launches;
 use fleet_clients::parameters::Parameters;
 use fleet_clients::queue::QueueAccess;
 use fleet_clients::rollouts::Rollouts;
@@ -17,6 +18,7 @@ use tokio::sync::Mutex;
 pub(crate) struct App {
     pub(crate) config: AutoscaleConfig,
     pub(crate) auto_scaling: AutoScaling,
+    pub(crate) launches: Launches,
     pub(crate) parameters: Parameters,
     pub(crate) gate: Gate,
     /// Whose jobs are judged.
@@ -39,6 +41,7 @@ impl App {
         let queue = QueueAccess::new(config.database.clone(), config.queue.clone(), database);
         App {
             auto_scaling: AutoScaling::new(&aws),
+            launches: Launches::new(&aws),
             parameters: Parameters::new(&aws),
             gate,
             rollouts: Rollouts::new(&aws, &config.environment, config.group.clone(), String::new()),

@@ -79,7 +79,7 @@ pub(crate) async fn tick(app: &App, trigger: Trigger, request_id: &str) -> TickR
         let at = Instant::now();
         let launches = match &group {
             Reading::Known(group) if group.has_missing_instances() => {
-                Some(app.auto_scaling.launches(&app.config.group).await)
+                Some(app.launches.last(&app.config.group).await)
             }
             _ => None,
         };

@@ -3,6 +3,7 @@
 use fleet_clients::auto_scaling::AutoScaling;
 use fleet_clients::aws::Aws;
 use fleet_clients::config::StatusConfig;
+use fleet_clients::launches::Launches;
 use fleet_clients::parameters::Parameters;
 use fleet_clients::proofs::Proofs;
 use fleet_clients::queue::QueueAccess;
@@ -16,6 +17,7 @@ use tokio::sync::Mutex;
 pub(crate) struct App {
     pub(crate) config: StatusConfig,
     pub(crate) auto_scaling: AutoScaling,
+    pub(crate) launches: Launches,
     pub(crate) tags: GroupTags,
     pub(crate) parameters: Parameters,
     pub(crate) proofs: Proofs,
@@ -34,6 +36,7 @@ impl App {
         let queue = QueueAccess::new(config.database.clone(), config.queue.clone(), database);
         App {
             auto_scaling: AutoScaling::new(&aws),
+            launches: Launches::new(&aws),
             tags: GroupTags::new(&aws),
             parameters: Parameters::new(&aws),
             proofs: Proofs::new(&aws, config.document.clone()),

@@ -2,7 +2,7 @@
 
 use crate::app::App;
 use crate::routes::{ROUTES, To};
-use crate::{capacity, openapi, page, read};
+use crate::{capacity, job, openapi, page, read};
 use fleet_core::status::assemble;
 use fleet_lambda::{Call, Event, Problem, Reply, Scope, answer, authorize};
 use serde_json::{Value, json};
@@ -36,6 +36,7 @@ async fn respond(app: &App, to: To, call: &mut Call<'_>) -> Result<Reply, Proble
             let role = if operates { "operator" } else { "reader" };
             Ok(Reply::json(200, &assemble(&read::read(app).await)).header("x-fleet-role", role))
         }
+        To::Job => Ok(Reply::json(200, &job::passport(app, call).await?)),
         To::SetCapacity => capacity::set(app, call).await,
     }
 }

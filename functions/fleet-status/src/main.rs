@@ -1,9 +1,10 @@
-//! Tells how the fleet is and why, serves the page that shows it, and takes an operator's floor and
-//! pause.
+//! Tells how the fleet is and why and what happened to a job, serves the page that shows it, and
+//! takes an operator's floor and pause.
 
 mod app;
 mod capacity;
 mod handler;
+mod job;
 mod openapi;
 mod page;
 mod read;

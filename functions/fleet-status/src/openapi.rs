@@ -1,6 +1,8 @@
 //! What this function offers, as OpenAPI. Written once; the tests hold it against the routes and
 //! against real answers.
 
+mod job_schema;
+
 use serde_json::{Value, json};
 
 pub(crate) fn document() -> Value {
@@ -36,6 +38,14 @@ fn paths() -> Value {
             (502, "Problem"),
         ],
     );
+    let mut job = guarded(
+        "What happened to one job. What a source does not have is named in missing, and its field is null",
+        &[(200, "Job"), (400, "Problem"), (404, "Problem")],
+    );
+    job["parameters"] = json!([{
+        "name": "id", "in": "path", "required": true, "schema": { "type": "string", "format": "uuid" },
+        "description": "pg-boss's id of the job, or the application's.",
+    }]);
     set["requestBody"] = json!({ "required": true, "content": json_of("CapacityWish") });
     json!({
         "/": { "get": { "summary": "The page that shows the fleet", "responses": { "200": html } } },
@@ -49,6 +59,7 @@ fn paths() -> Value {
         "/api/v1/admin/fleet-status": {
             "get": guarded("How the fleet is. Sources that did not answer are named, and their fields are null", &[(200, "Status")]),
         },
+        "/api/v1/admin/jobs/{id}": { "get": job },
         "/api/v1/admin/capacity": { "put": set },
     })
 }
@@ -124,6 +135,7 @@ fn schemas() -> Value {
         "Status": status(),
     });
     schemas["Capacity"] = capacity();
+    schemas["Job"] = job_schema::job();
     schemas
 }
 

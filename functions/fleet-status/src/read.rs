@@ -2,7 +2,7 @@
 //! costs its own fields and nothing else.
 
 use crate::app::App;
-use fleet_clients::queue::QueueView;
+use fleet_clients::queue::{QueueSource, QueueView};
 use fleet_core::scaling::{Group, LossCause, Memory};
 use fleet_core::status::{Inputs, Proof};
 use fleet_lambda::now;
@@ -15,7 +15,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// An AWS call has three seconds by itself.
-const CALL: Duration = Duration::from_millis(3_500);
+pub(crate) const CALL: Duration = Duration::from_millis(3_500);
 /// The database's own limits add up to more than people wait.
 const QUEUE: Duration = Duration::from_secs(4);
 /// The results of commands come in pages.
@@ -56,12 +56,20 @@ pub(crate) async fn describe(app: &App) -> Reading<Group> {
 }
 
 async fn look(app: &App) -> Reading<QueueView> {
+    ask(app, async |source| source.view(app.config.boot_s, QUEUE).await).await
+}
+
+/// What the database answers.
+pub(crate) async fn ask<T>(
+    app: &App,
+    question: impl AsyncFnOnce(&mut QueueSource) -> Result<T, Unknown>,
+) -> Reading<T> {
     // Two requests do not overlap in one environment, so the lock is free; it is the future's own
     // if this one is dropped.
     let mut queue = app.queue.lock().await;
     let seen = async {
         let source = queue.source(app.queue_failed.load(Ordering::Relaxed)).await?;
-        source.view(app.config.boot_s, QUEUE).await
+        question(source).await
     };
     let seen = seen.await;
     app.queue_failed.store(seen.is_err(), Ordering::Relaxed);
@@ -107,7 +115,7 @@ fn stable_version(name: &str, stored: Reading<Option<String>>) -> Reading<Option
     }
 }
 
-async fn within<T>(
+pub(crate) async fn within<T>(
     limit: Duration,
     what: &str,
     reading: impl Future<Output = Reading<T>>,

@@ -8,14 +8,16 @@ pub(crate) enum To {
     Health,
     OpenApi,
     Status,
+    Job,
     SetCapacity,
 }
 
-pub(crate) const ROUTES: [Route<To>; 5] = [
+pub(crate) const ROUTES: [Route<To>; 6] = [
     get("/", Access::Open, To::Page),
     get("/healthz", Access::Open, To::Health),
     get("/openapi.json", Access::Needs(Scope::Read), To::OpenApi),
     get("/api/v1/admin/fleet-status", Access::Needs(Scope::Read), To::Status),
+    get("/api/v1/admin/jobs/{id}", Access::Needs(Scope::Read), To::Job),
     Route {
         method: "PUT",
         path: "/api/v1/admin/capacity",

@@ -3,24 +3,15 @@
 use crate::aws::{Aws, AwsError, AwsErrorKind, explain};
 use aws_sdk_autoscaling::Client;
 use aws_sdk_autoscaling::config::Builder;
-use aws_sdk_autoscaling::types::{
-    Activity, AutoScalingGroup, InstanceRefreshStatus, ScalingActivityStatusCode,
-};
+use aws_sdk_autoscaling::types::{AutoScalingGroup, InstanceRefreshStatus};
 use aws_smithy_runtime_api::client::interceptors::context::InterceptorContext;
 use aws_smithy_runtime_api::client::retries::classifiers::{ClassifyRetry, RetryAction};
-use fleet_core::scaling::{Group, HookStatus, Instance, Launch, RefreshStatus, Tag};
+use fleet_core::scaling::{Group, HookStatus, Instance, RefreshStatus, Tag};
 use fleet_protocol::ids::{GroupName, InstanceId};
 use fleet_protocol::reading::{Reading, Unknown, UnknownCause};
-use fleet_protocol::time::UnixMs;
 
 /// The transition that a terminate hook holds.
 const TERMINATING: &str = "autoscaling:EC2_INSTANCE_TERMINATING";
-/// How an activity that launches an instance begins.
-const LAUNCHING: &str = "Launching a new EC2 instance";
-/// Activities that are looked through for the last launch.
-const ACTIVITIES: i32 = 20;
-/// What is kept of AWS's message about an activity, in characters.
-const MESSAGE: usize = 400;
 
 /// Tags that begin like this are addressed to us.
 const TAG_PREFIX: &str = "ghosthands:";
@@ -86,23 +77,6 @@ impl AutoScaling {
                 Reading::Known(if ours { HookStatus::Ours } else { HookStatus::Missing })
             }
             Err(error) => Reading::Unknown(explain("DescribeLifecycleHooks", error).into()),
-        }
-    }
-
-    /// The group's last launches, newest first, as far as the newest activities tell.
-    pub async fn launches(&self, name: &GroupName) -> Reading<Vec<Launch>> {
-        let answer = self
-            .client
-            .describe_scaling_activities()
-            .auto_scaling_group_name(name.as_str())
-            .max_records(ACTIVITIES)
-            .send()
-            .await;
-        match answer {
-            Ok(page) => Reading::Known(
-                page.activities.unwrap_or_default().iter().filter_map(read_launch).collect(),
-            ),
-            Err(error) => Reading::Unknown(explain("DescribeScalingActivities", error).into()),
         }
     }
 
@@ -277,19 +251,6 @@ fn not_instances(group: &AutoScalingGroup) -> Option<String> {
         let weight = weight.filter(|weight| !weight.is_empty() && *weight != "1")?;
         Some(format!("WeightedCapacity {weight} of {what}"))
     })
-}
-
-fn read_launch(activity: &Activity) -> Option<Launch> {
-    use ScalingActivityStatusCode::{Cancelled, Failed, Successful};
-    activity.description.as_deref().filter(|text| text.starts_with(LAUNCHING))?;
-    let started = UnixMs(activity.start_time.as_ref()?.to_millis().ok()?);
-    let succeeded = match activity.status_code.as_ref()? {
-        Successful => Some(true),
-        Failed | Cancelled => Some(false),
-        _ => None,
-    };
-    let message = activity.status_message.as_deref().unwrap_or_default();
-    Some(Launch { started, succeeded, message: message.chars().take(MESSAGE).collect() })
 }
 
 /// A status this version does not know is an unknown one: it may be one more way of being in

@@ -10,6 +10,7 @@ pub mod aws;
 pub mod checkup;
 pub mod config;
 pub mod ec2;
+pub mod launches;
 pub mod lifecycle;
 pub mod parameters;
 pub mod postgres;

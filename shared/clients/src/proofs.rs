@@ -147,10 +147,40 @@ impl Proofs {
         Ok(proofs)
     }
 
+    /// The last word of one host until `until`, from the commands requested since `since`, of which
+    /// the newest fifty are looked through. `None` where it gave none.
+    pub async fn before(
+        &self,
+        host: &InstanceId,
+        since: UnixMs,
+        until: UnixMs,
+    ) -> Reading<Option<Proof>> {
+        let (since, latest) = (since.whole_seconds(), until.plus_seconds(1).whole_seconds());
+        let filter =
+            |key, at: UnixMs| CommandFilter::builder().key(key).value(at.to_string()).build().ok();
+        let filters = filter(CommandFilterKey::InvokedAfter, since)
+            .into_iter()
+            .chain(filter(CommandFilterKey::InvokedBefore, latest));
+        let call = self.client.list_command_invocations().instance_id(host.as_str());
+        let call = call.set_filters(Some(filters.collect())).details(true).max_results(PAGE);
+        match call.send().await {
+            Ok(page) => Reading::Known(self.newest_word(page, |word| word.at <= until)),
+            Err(error) => Reading::Unknown(explain("ListCommandInvocations", error).into()),
+        }
+    }
+
     /// What one host said last, whenever that was; `None` also where that cannot be read.
     async fn last_word(&self, host: &InstanceId) -> Option<Proof> {
         let call = self.client.list_command_invocations().instance_id(host.as_str());
         let page = call.details(true).max_results(PAGE).send().await.ok()?;
+        self.newest_word(page, |_| true)
+    }
+
+    fn newest_word(
+        &self,
+        page: ListCommandInvocationsOutput,
+        counts: impl Fn(&Proof) -> bool,
+    ) -> Option<Proof> {
         let words = page.command_invocations.unwrap_or_default().into_iter().filter_map(|it| {
             let asks = match it.document_name.as_deref()? {
                 name if name == self.document => Asks::Order,
@@ -159,6 +189,7 @@ impl Proofs {
             };
             read(&decode::invocation(it).ok()?, asks)
         });
+        let words = words.filter(counts);
         words.reduce(|newest, word| if word.at > newest.at { word } else { newest })
     }
 }

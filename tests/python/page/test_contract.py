@@ -25,6 +25,13 @@ def test_real_answers_fit_the_document(fleet):
     fits(fleet.ask("PUT", "/api/v1/admin/capacity", OPERATOR, {"floor": None})[1], "Overrides")
     fits(fleet.ask("PUT", "/api/v1/admin/capacity", OPERATOR, {"floor": 1})[1], "Problem")
     fits(fleet.ask("GET", STATUS, "wrong")[1], "Problem")
+    job = "/api/v1/admin/jobs/0f8fad5b-d9cb-469f-a165-70867728950e"
+    fits(fleet.ask("GET", job, READER)[1], "Problem")
+    fleet.sql(
+        "INSERT INTO pgboss.job (id, name, state, started_on, completed_on)"
+        f" VALUES ('{job[-36:]}', 'gh_apply_job', 'completed', now(), now())"
+    )
+    fits(fleet.ask("GET", job, READER)[1], "Job")
 
 
 def test_made_up_requests_get_documented_answers(fleet, folder):

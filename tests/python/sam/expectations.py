@@ -98,7 +98,11 @@ def fleet_status(name: str, answer: dict) -> None:
             assert not {"group", "queue"} & {one["source"] for one in body["unavailable"]}, body[
                 "unavailable"
             ]
-        case "status-no-token" | "status-wrong-token":
+        case "job-not-found":
+            problem(answer, 404, "looked in")
+        case "job-bad-id":
+            problem(answer, 400, "is no job id")
+        case "status-no-token" | "status-wrong-token" | "job-no-token":
             unauthorized(answer)
         case "capacity" | "capacity-base64-body":
             assert answer["statusCode"] == 200, answer

@@ -148,10 +148,16 @@ def test_the_role_may_touch_its_own_things_only(function):
 
 # The modules of shared/clients whose calls a function makes.
 MODULES = {
-    "autoscale": ("auto_scaling.rs", "parameters.rs", "rollouts/stored.rs", "secrets.rs"),
+    "autoscale": (
+        "auto_scaling.rs",
+        "launches.rs",
+        "parameters.rs",
+        "rollouts/stored.rs",
+        "secrets.rs",
+    ),
     "deploy": ("alarms.rs", "rollouts/mod.rs", "rollouts/stored.rs", "secrets.rs"),
     "drain": ("lifecycle.rs", "run_command/drains.rs", "ec2.rs"),
-    "fleet-status": ("tags.rs", "parameters.rs", "proofs.rs", "secrets.rs"),
+    "fleet-status": ("launches.rs", "tags.rs", "parameters.rs", "proofs.rs", "secrets.rs"),
 }
 # Calls of a module that a function has no use for.
 UNUSED = {"fleet-status": {"ssm:PutParameter"}}

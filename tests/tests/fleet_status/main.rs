@@ -4,4 +4,5 @@
 mod answers;
 mod capacity;
 mod faults;
+mod jobs;
 mod world;

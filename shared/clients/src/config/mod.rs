@@ -167,11 +167,7 @@ impl AutoscaleConfig {
         let (secret_id, database_secret_id) = read_secret_ids(reader, name);
         let policy = read_policy(reader);
         let judging = read_judging(reader);
-        let tick_s = reader.number("AUTOSCALE_TICK_SECONDS", 20, 10..=60);
-        if tick_s.is_some_and(|seconds| 60 % seconds != 0) {
-            let fix = "Set 10, 20, 30 or 60";
-            reader.reject("AUTOSCALE_TICK_SECONDS", "does not divide a minute", fix);
-        }
+        let tick_s = read_tick(reader);
         let hook = reader.text("DRAIN_HOOK", "ghosthands-drain-hook".to_owned(), checks::hook);
         let schema = reader.text("PGBOSS_SCHEMA", "pgboss".to_owned(), checks::schema);
         let queue = reader.text("PGBOSS_QUEUE", "gh_apply_job".to_owned(), checks::queue);
@@ -251,6 +247,16 @@ fn read_database_url(
         }
     }
     Some(url)
+}
+
+/// Seconds between two ticks.
+fn read_tick(reader: &mut Reader<'_, impl Lookup>) -> Option<u32> {
+    let tick_s = reader.number("AUTOSCALE_TICK_SECONDS", 20, 10..=60);
+    if tick_s.is_some_and(|seconds| 60 % seconds != 0) {
+        let fix = "Set 10, 20, 30 or 60";
+        reader.reject("AUTOSCALE_TICK_SECONDS", "does not divide a minute", fix);
+    }
+    tick_s
 }
 
 fn read_judging(reader: &mut Reader<'_, impl Lookup>) -> Option<Judging> {

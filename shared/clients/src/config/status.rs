@@ -4,7 +4,7 @@ use super::lookup::Lookup;
 use super::reader::Reader;
 use super::{
     AwsConfig, ConfigError, DatabaseConfig, QueueConfig, checks, read_aws, read_database_url,
-    read_secret_ids, read_tokens,
+    read_secret_ids, read_tick, read_tokens,
 };
 use crate::tokens::Token;
 use fleet_core::status::{Prices, Site, counts_for_s};
@@ -12,7 +12,7 @@ use fleet_protocol::ids::GroupName;
 use std::num::NonZeroU32;
 
 /// Every variable that the fleet-status function knows.
-pub const STATUS_NAMES: [&str; 40] = [
+pub const STATUS_NAMES: [&str; 41] = [
     "AUTOSCALE_ASG_ENABLED",
     "AUTOSCALE_BOOT_SECONDS",
     // Not read, nor is the other of the two: both functions may be given the same settings.
@@ -21,6 +21,7 @@ pub const STATUS_NAMES: [&str; 40] = [
     "AUTOSCALE_MAX",
     "AUTOSCALE_MIN",
     "AUTOSCALE_STATE_PARAMETER",
+    "AUTOSCALE_TICK_SECONDS",
     "AWS_ACCESS_KEY_ID",
     "AWS_ASG_NAME",
     "AWS_CA_BUNDLE",
@@ -66,6 +67,8 @@ pub struct StatusConfig {
     pub site: Site,
     /// Jobs that become due within this time are told apart from those that become due later.
     pub boot_s: u32,
+    /// Seconds between two ticks of the scaling function.
+    pub tick_s: u32,
     /// The SSM parameter that holds the scaling function's memory.
     pub state_parameter: String,
     /// The SSM parameter that holds the version that hosts boot to.
@@ -114,6 +117,7 @@ impl StatusConfig {
         let (secret_id, database_secret_id) = read_secret_ids(reader, &name);
         let site = read_site(reader, environment);
         let boot_s = reader.number("AUTOSCALE_BOOT_SECONDS", 95, 1..=600);
+        let tick_s = read_tick(reader);
         let schema = reader.text("PGBOSS_SCHEMA", "pgboss".to_owned(), checks::schema);
         let queue = reader.text("PGBOSS_QUEUE", "gh_apply_job".to_owned(), checks::queue);
         let group_limit = reader.number("PGBOSS_GROUP_CONCURRENCY", 0, 0..=1000);
@@ -124,6 +128,7 @@ impl StatusConfig {
         Some(Self {
             site: site?,
             boot_s: boot_s?,
+            tick_s: tick_s?,
             state_parameter: state_parameter?,
             stable_parameter: stable_parameter?,
             document: document?,
@@ -184,7 +189,7 @@ mod tests {
     fn the_defaults_are_the_scaling_functions_and_the_seeds_prices() {
         let config = StatusConfig::from_env(&env(&[])).unwrap();
         assert_eq!((config.site.min, config.site.max, config.boot_s), (1, 10, 95));
-        assert_eq!(config.site.prices, Prices::default());
+        assert_eq!((config.tick_s, config.site.prices), (20, Prices::default()));
         assert_eq!(config.state_parameter, "/ghosthands/staging/autoscale/state");
         assert_eq!(config.stable_parameter, "/ghosthands/staging/stable");
         assert_eq!(config.document, "GhostHands-Host");
@@ -196,6 +201,7 @@ mod tests {
     fn every_bad_setting_is_named_with_the_fix_and_all_at_once() {
         let bad = [
             ("AUTOSCALE_MAX", "ten"),
+            ("AUTOSCALE_TICK_SECONDS", "25"),
             ("AWS_ASG_NAME", ""),
             ("COST_INSTANCE_HOUR_MICROS", "0.0832"),
             ("COST_INSTANCE_HOUR_MICRO", "1"),
