@@ -718,6 +718,41 @@ def test_the_dashboard_shows_metrics_that_exist():
                 assert f'"{metric[1]}"' in metrics, metric
 
 
+# --- Saved queries
+# -------------------------------------------------------------------------------
+
+QUERIES = {
+    name: resource["Properties"]
+    for name, resource in RESOURCES.items()
+    if resource["Type"] == "AWS::Logs::QueryDefinition"
+}
+
+
+def test_saved_queries_look_into_the_logs_of_the_functions_that_print_their_records():
+    records = {"decision": "autoscale", "drain": "drain", "rollout": "deploy"}
+    found = set()
+    for name, query in QUERIES.items():
+        assert query["Name"]["Fn::Sub"].startswith("ghosthands-${Environment}/"), name
+        for record, function in records.items():
+            if f'"{record}"' in query["QueryString"]:
+                found.add(record)
+                assert {"Ref": f"{logical_id(function)}Log"} in query["LogGroupNames"], name
+                source = (ROOT / f"functions/{function}/src/record.rs").read_text()
+                assert f'#[serde(tag = "type", rename = "{record}")]' in source
+                # What it shows is in the record by this name.
+                shown = re.findall(r"\b(at|summary|request_id|trigger)\b", query["QueryString"])
+                assert shown and all(re.search(rf"\b{field}: ", source) for field in shown), name
+    assert found == set(records)
+
+
+def test_a_job_passport_names_the_query_that_the_stack_saves():
+    source = (ROOT / "shared/core/src/passport/query.rs").read_text()
+    saved = QUERIES["JobDecisionsQuery"]["QueryString"]
+    assert saved.replace('"', '\\"') in source
+    log = RESOURCES["AutoscaleLog"]["Properties"]["LogGroupName"]["Fn::Sub"]
+    assert log.replace("${Environment}", "{environment}") in source
+
+
 def test_the_environments_set_parameters_that_exist():
     config = tomllib.loads((ROOT / "samconfig.toml").read_text())
     for name in ("staging", "production"):
