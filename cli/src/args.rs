@@ -5,6 +5,7 @@ use crate::doctor::DoctorArgs;
 use crate::explain::ExplainArgs;
 use crate::finish::{Failure, Finished};
 use crate::instance::{MachineArgs, ShellArgs};
+use crate::job::JobArgs;
 use crate::manual::{CompletionsArgs, ManArgs};
 use crate::rollout::{
     CancelArgs, CleanupArgs, ContinueArgs, DeployArgs, DrainArgs, PauseArgs, RefreshSecretsArgs,
@@ -40,7 +41,7 @@ Connection:
   argument, and goes only to the address that it was written beside.
 
 Exit codes:
-   0  done; of a rollout: it succeeded
+   0  done; of a rollout: it succeeded; of a job: it completed
    1  failed, or ended otherwise; doctor found a fault
   10  the rollout failed, and every host runs the version before
   11  the rollout failed, and on a host nothing runs or it could not be undone
@@ -67,6 +68,7 @@ enum Command {
     RefreshSecrets(RefreshSecretsArgs),
     Cost(CostArgs),
     Doctor(DoctorArgs),
+    Job(JobArgs),
     Machine(MachineArgs),
     Shell(ShellArgs),
     Simulate(Simulate),
@@ -107,6 +109,7 @@ impl Cli {
             Command::RefreshSecrets(args) => args.run(),
             Command::Cost(args) => args.run(),
             Command::Doctor(args) => args.run(),
+            Command::Job(args) => args.run(),
             Command::Machine(args) => args.run(),
             Command::Shell(args) => args.run(),
             Command::Simulate(args) => finished(args.run()),

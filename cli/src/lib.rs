@@ -9,6 +9,7 @@ pub mod doctor;
 pub mod explain;
 pub mod finish;
 pub mod instance;
+pub mod job;
 pub mod manual;
 pub mod minutes;
 pub mod replay;

@@ -1,20 +1,26 @@
 //! Answers of the API, made of its own types, so that they are what it really sends.
 
+use fleet_core::passport::{
+    ApplicationJob, JobFacts, JobPassport, JobState, MachineLaunch, PassportSite, QueueJob,
+    RegisteredWorker, job_passport,
+};
 use fleet_core::rollout::{Detail, Host, Kind, State, Strategy, Summary};
 use fleet_core::status::{
-    Capacity, Cost, DecisionView, Floor, InstanceView, MinMax, Paused, Queue, Source, Status,
-    Unavailable, Versions, WorkerState, WorkerView,
+    Capacity, Cost, DecisionView, Floor, InstanceView, MinMax, Paused, Prices, Proof, Queue, Runs,
+    Source, Status, Unavailable, Versions, WorkerState, WorkerView,
 };
 use fleet_protocol::ids::{CommandId, GroupName, InstanceId, WorkerId};
 use fleet_protocol::image_tag::ImageTag;
 use fleet_protocol::lifecycle::LifecycleState;
-use fleet_protocol::reading::UnknownCause;
+use fleet_protocol::reading::{Reading, Unknown, UnknownCause};
 use fleet_protocol::stable::StablePointer;
+use fleet_protocol::time::UnixMs;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 pub(crate) const ONE: &str = "i-0a1b2c3d4e5f60711";
 pub(crate) const TWO: &str = "i-0a1b2c3d4e5f60722";
+pub(crate) const JOB: &str = "0f8fad5b-d9cb-469f-a165-70867728950e";
 pub(crate) const ROLLOUT: &str = "12345678-1234-1234-1234-1234567890ab";
 
 fn text(text: &str) -> String {
@@ -208,4 +214,91 @@ pub(crate) fn accepted(kind: &str) -> Value {
         "status_url": format!("/api/v1/admin/deployments/{ROLLOUT}"),
         "note": "one host of 2 first and alone, then 2, 4, …, at most 1 at a time",
     })
+}
+
+/// A job that waited for a new machine and ended.
+pub(crate) fn passport() -> JobPassport {
+    job_passport(&job_facts())
+}
+
+/// A job that nobody has taken, and an application whose table may not be read.
+pub(crate) fn waiting_passport() -> JobPassport {
+    let not_asked = |detail: &str| Unknown { cause: UnknownCause::NotAsked, detail: text(detail) };
+    let whole = job_facts();
+    let job = QueueJob {
+        target: Some(WorkerId::new("w-one")),
+        queue: text("gh_apply_job/w-one"),
+        state: JobState::Created,
+        started: None,
+        completed: None,
+        ..whole.job
+    };
+    let denied = "the role may not read its id and status; grant them as docs/sql/role.sql does";
+    job_passport(&JobFacts {
+        job,
+        application: Reading::Unknown(not_asked(denied)),
+        worker: Reading::Unknown(not_asked("no worker is named")),
+        job_before: Reading::Unknown(not_asked("no worker is named")),
+        launch: Reading::Unknown(not_asked("no machine is named")),
+        word: Reading::Unknown(not_asked("no machine is named")),
+        ..whole
+    })
+}
+
+fn job_facts() -> JobFacts {
+    // 2026-11-25T08:00:00Z
+    let at = |seconds: i64| UnixMs(1_795_593_600_000 + seconds * 1000);
+    let cause = "At 2026-11-25T08:00:12Z a user request explicitly set group desired capacity \
+                 changing the desired capacity from 1 to 2.  At 2026-11-25T08:00:15Z an instance \
+                 was started in response to a difference between desired and actual capacity, \
+                 increasing the capacity from 1 to 2.";
+    JobFacts {
+        now: at(900),
+        site: PassportSite {
+            environment: text("staging"),
+            group: GroupName::new("ghosthands-worker-asg"),
+            tick_s: 20,
+            prices: Prices::default(),
+            proof_life_s: 1_920,
+        },
+        job: QueueJob {
+            id: text(JOB),
+            queue: text("gh_apply_job"),
+            target: None,
+            state: JobState::Completed,
+            created: Some(at(0)),
+            start_after: Some(at(0)),
+            started: Some(UnixMs(at(82).0 + 250)),
+            completed: Some(at(682)),
+            retry_count: Some(0),
+            retry_limit: Some(2),
+            retry_delay_s: Some(0),
+            retry_backoff: Some(false),
+            expire_s: Some(14_400),
+            blocked: false,
+            archived: false,
+            unreadable: vec![],
+        },
+        application: Reading::Known(Some(ApplicationJob {
+            id: text("7c9e6679-7425-40de-944b-e07fc1f90ae7"),
+            status: text("completed"),
+            worker: Some(WorkerId::new("w-one")),
+            created: Some(at(0)),
+            started: Some(at(83)),
+            completed: Some(at(681)),
+        })),
+        worker: Reading::Known(Some(RegisteredWorker {
+            worker: WorkerId::new("w-one"),
+            instance: Some(InstanceId::new(ONE)),
+            registered: Some(at(80)),
+        })),
+        job_before: Reading::Known(None),
+        launch: Reading::Known(Some(MachineLaunch {
+            instance: InstanceId::new(ONE),
+            launched: at(15),
+            in_service: Some(at(60)),
+            cause: text(cause),
+        })),
+        word: Reading::Known(Some(Proof { at: at(70), runs: Runs::Version(text("v2")) })),
+    }
 }

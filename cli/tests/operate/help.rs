@@ -1,6 +1,6 @@
 use crate::support::{ghfleet, run};
 
-const COMMANDS: [&str; 21] = [
+const COMMANDS: [&str; 22] = [
     "status",
     "explain",
     "scale",
@@ -15,6 +15,7 @@ const COMMANDS: [&str; 21] = [
     "refresh-secrets",
     "cost",
     "doctor",
+    "job",
     "machine",
     "shell",
     "simulate",

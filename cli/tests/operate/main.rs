@@ -7,6 +7,7 @@ mod documents;
 mod explain;
 mod fixture;
 mod help;
+mod job;
 mod machine;
 mod manual;
 mod orders;
