@@ -13,6 +13,7 @@ pub mod control_socket;
 pub mod deploy;
 pub mod docker;
 pub mod ecr;
+pub mod exposition;
 pub mod host_drain;
 pub mod http;
 pub mod listener;

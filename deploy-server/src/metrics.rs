@@ -28,6 +28,18 @@ pub struct Metrics {
     pub disk: Option<Disk>,
     /// Every interface but loopback and Docker's own.
     pub network: Option<Network>,
+    /// What the rates are made of, for who computes them for himself. Not in the JSON.
+    #[serde(skip)]
+    pub devices: Devices,
+}
+
+/// Bytes since boot, by device.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Devices {
+    /// Received and sent by each interface.
+    pub network: Option<Counters>,
+    /// Read from and written to each disk.
+    pub disks: Option<Counters>,
 }
 
 /// Processor time and load.
@@ -54,6 +66,11 @@ pub struct Memory {
     pub usage_percent: f64,
     /// What a new process could have without swapping (`MemAvailable`).
     pub available_mb: u64,
+    /// Total and available, unrounded. Not in the JSON.
+    #[serde(skip)]
+    pub total_bytes: u64,
+    #[serde(skip)]
+    pub available_bytes: u64,
 }
 
 /// A file system, in gibibytes to one decimal, and the disks' transfer rates.
@@ -74,6 +91,13 @@ pub struct Disk {
     pub read_bytes_per_sec: Option<u64>,
     /// Bytes written a second, all disks.
     pub write_bytes_per_sec: Option<u64>,
+    /// Size, used and available, unrounded. Not in the JSON.
+    #[serde(skip)]
+    pub total_bytes: u64,
+    #[serde(skip)]
+    pub used_bytes: u64,
+    #[serde(skip)]
+    pub available_bytes: u64,
 }
 
 /// Bytes a second.
@@ -97,7 +121,8 @@ struct Sample {
     disks: Option<Counters>,
 }
 
-type Counters = BTreeMap<String, (u64, u64)>;
+/// Two counters of each device, by its name.
+pub type Counters = BTreeMap<String, (u64, u64)>;
 
 /// Remembers the last samples, so that a reading can say what happens now and not since boot.
 #[derive(Debug)]
@@ -157,6 +182,7 @@ impl Sampler {
             memory: proc("meminfo").as_deref().and_then(memory),
             disk: disk(Path::new("/"), disks),
             network: network.map(|(rx, tx)| Network { rx_bytes_per_sec: rx, tx_bytes_per_sec: tx }),
+            devices: Devices { network: now.network, disks: now.disks },
         }
     }
 }
@@ -308,13 +334,15 @@ fn memory(text: &str) -> Option<Memory> {
         total_mb: total / 1024,
         usage_percent: percent(used, total),
         available_mb: available / 1024,
+        total_bytes: total.saturating_mul(1024),
+        available_bytes: available.saturating_mul(1024),
     })
 }
 
 fn disk(path: &Path, rates: Option<(u64, u64)>) -> Option<Disk> {
     let stat = rustix::fs::statvfs(path).ok()?;
-    let gibibytes =
-        |blocks: u64| tenth(float(blocks.saturating_mul(stat.f_frsize)) / float(1 << 30));
+    let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
+    let gibibytes = |blocks: u64| tenth(float(bytes(blocks)) / float(1 << 30));
     let used = stat.f_blocks.saturating_sub(stat.f_bfree);
     Some(Disk {
         used_gb: gibibytes(used),
@@ -325,6 +353,9 @@ fn disk(path: &Path, rates: Option<(u64, u64)>) -> Option<Disk> {
             .then(|| percent(stat.f_files.saturating_sub(stat.f_ffree), stat.f_files)),
         read_bytes_per_sec: rates.map(|(read, _)| read),
         write_bytes_per_sec: rates.map(|(_, written)| written),
+        total_bytes: bytes(stat.f_blocks),
+        used_bytes: bytes(used),
+        available_bytes: bytes(stat.f_bavail),
     })
 }
 

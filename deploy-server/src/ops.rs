@@ -47,6 +47,9 @@ pub struct Ticket<'a> {
 }
 
 impl What {
+    /// Every word of [`What::name`].
+    pub const NAMES: [&str; 5] = ["deploy", "drain", "resume", "cleanup", "recovery"];
+
     /// One word, for replies.
     #[must_use]
     pub fn name(&self) -> &'static str {

@@ -80,6 +80,21 @@ pub fn parse_status(reply: &Reply) -> Seen {
 }
 
 impl WorkerState {
+    pub const ALL: [Self; 5] =
+        [Self::Idle, Self::Busy, Self::Draining, Self::Stopped, Self::Unknown];
+
+    /// The word that replies have for it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Busy => "busy",
+            Self::Draining => "draining",
+            Self::Stopped => "stopped",
+            Self::Unknown => "unknown",
+        }
+    }
+
     /// How a worker that answers is.
     #[must_use]
     pub fn of(status: &WorkerStatus) -> Self {
@@ -107,6 +122,13 @@ mod tests {
         let reading = seen(503, r#"{"active_jobs":1,"is_draining":true}"#).unwrap();
         assert_eq!(WorkerState::of(&reading), WorkerState::Busy);
         assert!(!reading.is_drained());
+    }
+
+    #[test]
+    fn every_state_has_the_name_that_replies_have() {
+        for state in WorkerState::ALL {
+            assert_eq!(serde_json::to_value(state).unwrap(), state.name());
+        }
     }
 
     #[test]

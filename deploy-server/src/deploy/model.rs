@@ -344,6 +344,8 @@ impl DeployStep {
 }
 
 impl Outcome {
+    pub const ALL: [Self; 4] = [Self::Deployed, Self::Failed, Self::RolledBack, Self::Down];
+
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {

@@ -7,11 +7,14 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use fleet_protocol::exposition::Exposition;
+use hyper::HeaderMap;
 use serde_json::json;
 
-use super::openapi;
 use super::reply::{Encoded, Reply, internal};
 use super::routes::running_deploy;
+use super::{accept, openapi};
+use crate::exposition;
 use crate::ops::Running;
 use crate::server::Server;
 use crate::state::Entry;
@@ -25,6 +28,9 @@ const FRESH_FOR: Duration = views::FRESH_FOR;
 pub(super) enum Document {
     Health,
     Metrics,
+    /// The metrics as Prometheus reads them, and beside them what the other documents have in
+    /// numbers.
+    Exposition,
     Version,
     Workers,
     Containers,
@@ -36,7 +42,7 @@ pub(super) enum Document {
 /// What was handed out last, by document.
 #[derive(Debug, Default)]
 pub struct Documents {
-    held: [tokio::sync::Mutex<Option<Held>>; 8],
+    held: [tokio::sync::Mutex<Option<Held>>; 9],
     history: Mutex<Option<History>>,
 }
 
@@ -78,10 +84,11 @@ fn doing(server: &Server) -> Option<(Instant, &'static str)> {
 }
 
 impl Document {
-    /// The document of a path.
-    pub(super) fn of(path: &str) -> Option<Self> {
+    /// The document of a path, in the form that the caller asks for.
+    pub(super) fn of(path: &str, headers: &HeaderMap) -> Option<Self> {
         Some(match path {
             "/health" => Self::Health,
+            "/metrics" if accept::asks_for_text(headers) => Self::Exposition,
             "/metrics" => Self::Metrics,
             "/version" => Self::Version,
             "/workers" => Self::Workers,
@@ -103,10 +110,10 @@ impl Documents {
         }
         let made = server.main.spawn(async move {
             let mut seen = Moment::now(server);
-            let (reply, at) = make(server, document).await;
+            let (encoded, at) = make(server, document).await;
             // A document of readings is as old as they are.
             seen.at = at.unwrap_or(seen.at);
-            Held { seen, encoded: Encoded::from(reply) }
+            Held { seen, encoded }
         });
         match made.await {
             Ok(made) => held.insert(made).encoded.clone(),
@@ -131,9 +138,10 @@ impl Documents {
     }
 }
 
-async fn make(server: &'static Server, document: Document) -> (Reply, Option<Instant>) {
+async fn make(server: &'static Server, document: Document) -> (Encoded, Option<Instant>) {
     let look = match document {
         Document::Health
+        | Document::Exposition
         | Document::Version
         | Document::Workers
         | Document::Containers
@@ -143,6 +151,7 @@ async fn make(server: &'static Server, document: Document) -> (Reply, Option<Ins
     let reply = match document {
         Document::Health => Reply::new(200, &views::health(server).await),
         Document::Metrics => Reply::new(200, &server.sampler.read()),
+        Document::Exposition => return (Encoded::exposition(exposition(server).await), look),
         Document::Version => Reply::new(200, &views::version(server).await),
         Document::Workers => Reply::new(200, &views::workers(server).await),
         Document::Containers => match views::containers(server).await {
@@ -153,7 +162,20 @@ async fn make(server: &'static Server, document: Document) -> (Reply, Option<Ins
         Document::Drain => Reply { status: 200, body: views::drain(server).await },
         Document::OpenApi => Reply { status: 200, body: openapi::document() },
     };
-    (reply, look)
+    (Encoded::from(reply), look)
+}
+
+async fn exposition(server: &Server) -> Exposition {
+    let [worker] = views::workers(server).await;
+    let history = Documents::history(server).ok();
+    exposition::render(&exposition::Facts {
+        environment: &server.config.environment,
+        instance_id: server.config.instance_id.as_deref(),
+        health: &views::health(server).await,
+        worker: &worker,
+        metrics: &server.sampler.read(),
+        last_deploy: history.as_ref().and_then(|entries| entries.last()),
+    })
 }
 
 /// `GET /deploys`: newest first. What containers printed and why deploys failed is shown to whoever

@@ -3,6 +3,7 @@
 //!
 //! Both speak the same requests to the same code; they differ in how a caller proves who it is.
 
+mod accept;
 mod body;
 mod documents;
 pub mod listen;

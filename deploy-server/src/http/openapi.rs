@@ -39,9 +39,16 @@ fn paths() -> Value {
         (500, "Refusal"),
         (503, "Drain"),
     ];
+    let mut metrics = open("CPU, memory, disk and network of the host", &[(200, "Metrics")]);
+    metrics["responses"]["200"]["content"]["text/plain"] = json!({
+        "schema": {
+            "type": "string",
+            "description": "For who prefers it to JSON by Accept: these and what the other documents say in numbers, for Prometheus.",
+        },
+    });
     json!({
         "/health": { "get": open("How the host is", &[(200, "Health")]) },
-        "/metrics": { "get": open("CPU, memory, disk and network of the host", &[(200, "Metrics")]) },
+        "/metrics": { "get": metrics },
         "/version": { "get": open("What runs here", &[(200, "Version")]) },
         "/workers": { "get": open("The worker", &[(200, "Workers")]) },
         "/containers": { "get": open("Running containers", &[(200, "Containers"), (503, "Error")]) },

@@ -1,5 +1,6 @@
 //! Replies: a status and a JSON value.
 
+use fleet_protocol::exposition::{self, Exposition};
 use http_body_util::Full;
 use hyper::Response;
 use hyper::StatusCode;
@@ -27,14 +28,27 @@ impl Reply {
 /// A reply that is serialised already; clones share the bytes.
 #[derive(Debug, Clone)]
 pub(super) struct Encoded {
-    pub status: u16,
-    pub body: Bytes,
+    status: u16,
+    kind: &'static str,
+    body: Bytes,
+}
+
+impl Encoded {
+    /// Metrics as text.
+    pub(super) fn exposition(page: Exposition) -> Self {
+        let body = Bytes::from(page.into_text());
+        Self { status: 200, kind: exposition::CONTENT_TYPE, body }
+    }
 }
 
 impl From<Reply> for Encoded {
     fn from(reply: Reply) -> Self {
         let body = serde_json::to_vec(&reply.body).expect("a JSON value can be written");
-        Self { status: reply.status, body: Bytes::from(body) }
+        Self {
+            status: reply.status,
+            kind: "application/json;charset=utf-8",
+            body: Bytes::from(body),
+        }
     }
 }
 
@@ -44,7 +58,7 @@ impl From<Encoded> for Response<Full<Bytes>> {
         *response.status_mut() =
             StatusCode::from_u16(reply.status).expect("statuses are literals of this module");
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json;charset=utf-8"));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(reply.kind));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         response

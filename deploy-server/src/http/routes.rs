@@ -52,7 +52,7 @@ pub async fn answer(
         Caller::Local { .. } => true,
         Caller::Remote { .. } => secret::is_shown(server, request.headers()),
     };
-    let document = Document::of(request.uri().path()).filter(|_| reading);
+    let document = Document::of(request.uri().path(), request.headers()).filter(|_| reading);
     let encoded = match (caller, document) {
         // The one document that shows more to whoever shows the secret.
         (_, Some(document)) if !(trusted && document == Document::Deploys) => {

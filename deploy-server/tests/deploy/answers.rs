@@ -104,6 +104,46 @@ fn workers_containers_version_and_metrics_are_real() {
 }
 
 #[test]
+fn prometheus_is_told_in_its_own_format_and_everybody_else_in_json() {
+    let host = Host::running("v1");
+    let asked =
+        |accept: &str| http::send(host.port, "GET", "/metrics", &[("Accept", accept)], None);
+    let told = asked(
+        "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
+    );
+    let kind = "content-type: text/plain; version=0.0.4; charset=utf-8";
+    assert_eq!(told.status, 200);
+    assert!(told.head.contains(kind), "{}", told.head);
+    for line in [
+        "docker_up 1",
+        "api_healthy 1",
+        "worker_state{state=\"idle\"} 1",
+        "worker_state{state=\"busy\"} 0",
+        "worker_active_jobs 0",
+        "worker_image_info{image_tag=\"v1\"} 1",
+        "last_deploy_outcome{outcome=\"deployed\"} 1",
+        "terminating 0",
+        "operation{operation=\"deploy\"} 0",
+    ] {
+        let line = format!("\nghosthands_host_{line}\n");
+        assert!(told.body.contains(&line), "{line}: {}", told.body);
+    }
+    for accept in ["*/*", "application/json", "application/json, text/plain, */*"] {
+        let json = asked(accept);
+        assert!(json.head.contains("content-type: application/json;charset=utf-8"), "{accept}");
+        let fields: Vec<String> =
+            json.json().as_object().expect("an object").keys().cloned().collect();
+        assert_eq!(fields, ["cpu", "disk", "memory", "network"], "{accept}");
+    }
+    host.engine.docker(&["pause", &host.container("worker")]);
+    std::thread::sleep(Duration::from_millis(300));
+    let frozen = asked("text/plain").body;
+    host.engine.docker(&["unpause", &host.container("worker")]);
+    assert!(frozen.contains("ghosthands_host_worker_state{state=\"unknown\"} 1\n"), "{frozen}");
+    assert!(!frozen.contains("worker_active_jobs"), "{frozen}");
+}
+
+#[test]
 fn an_engine_that_is_away_is_not_an_empty_host() {
     let mut host = Host::new();
     host.env.insert("DOCKER_SOCKET".to_owned(), "/nonexistent/docker.sock".to_owned());

@@ -3,8 +3,9 @@
 use crate::app::App;
 use crate::routes::{ROUTES, To};
 use crate::{capacity, job, openapi, page, read};
-use fleet_core::status::assemble;
+use fleet_core::status::{assemble, exposition};
 use fleet_lambda::{Call, Event, Problem, Reply, Scope, answer, authorize};
+use fleet_protocol::exposition::CONTENT_TYPE;
 use serde_json::{Value, json};
 
 /// Answers one invocation. A request is answered over HTTP in any case. As the function `Authorize`
@@ -37,6 +38,10 @@ async fn respond(app: &App, to: To, call: &mut Call<'_>) -> Result<Reply, Proble
             Ok(Reply::json(200, &assemble(&read::read(app).await)).header("x-fleet-role", role))
         }
         To::Job => Ok(Reply::json(200, &job::passport(app, call).await?)),
+        To::Metrics => {
+            let page = exposition(&read::read(app).await, app.config.version());
+            Ok(Reply::new(200, CONTENT_TYPE, page.into_text()))
+        }
         To::SetCapacity => capacity::set(app, call).await,
     }
 }

@@ -46,6 +46,14 @@ fn paths() -> Value {
         "name": "id", "in": "path", "required": true, "schema": { "type": "string", "format": "uuid" },
         "description": "pg-boss's id of the job, or the application's.",
     }]);
+    let mut metrics = guarded(
+        "The fleet's figures as text for Prometheus. Those of a source that did not answer are left out",
+        &[],
+    );
+    metrics["responses"]["200"] = json!({
+        "description": "Prometheus's text format, version 0.0.4",
+        "content": { "text/plain": { "schema": { "type": "string" } } },
+    });
     set["requestBody"] = json!({ "required": true, "content": json_of("CapacityWish") });
     json!({
         "/": { "get": { "summary": "The page that shows the fleet", "responses": { "200": html } } },
@@ -60,6 +68,7 @@ fn paths() -> Value {
             "get": guarded("How the fleet is. Sources that did not answer are named, and their fields are null", &[(200, "Status")]),
         },
         "/api/v1/admin/jobs/{id}": { "get": job },
+        "/api/v1/admin/metrics": { "get": metrics },
         "/api/v1/admin/capacity": { "put": set },
     })
 }

@@ -4,7 +4,7 @@
 use crate::app::App;
 use fleet_clients::queue::{QueueSource, QueueView};
 use fleet_core::scaling::{Group, LossCause, Memory};
-use fleet_core::status::{Inputs, Proof};
+use fleet_core::status::{Inputs, LastRollout, Proof};
 use fleet_lambda::now;
 use fleet_protocol::ids::InstanceId;
 use fleet_protocol::reading::{Reading, Unknown, UnknownCause};
@@ -46,6 +46,7 @@ pub(crate) async fn read(app: &App) -> Inputs {
         details,
         memory: remembered(memory),
         proofs,
+        last_rollout: stable.known().and_then(|text| LastRollout::read(text.as_deref()?)),
         stable: stable_version(&config.stable_parameter, stable),
     }
 }

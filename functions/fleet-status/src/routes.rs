@@ -9,15 +9,17 @@ pub(crate) enum To {
     OpenApi,
     Status,
     Job,
+    Metrics,
     SetCapacity,
 }
 
-pub(crate) const ROUTES: [Route<To>; 6] = [
+pub(crate) const ROUTES: [Route<To>; 7] = [
     get("/", Access::Open, To::Page),
     get("/healthz", Access::Open, To::Health),
     get("/openapi.json", Access::Needs(Scope::Read), To::OpenApi),
     get("/api/v1/admin/fleet-status", Access::Needs(Scope::Read), To::Status),
     get("/api/v1/admin/jobs/{id}", Access::Needs(Scope::Read), To::Job),
+    get("/api/v1/admin/metrics", Access::Needs(Scope::Read), To::Metrics),
     Route {
         method: "PUT",
         path: "/api/v1/admin/capacity",

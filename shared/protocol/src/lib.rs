@@ -12,6 +12,7 @@ pub mod drain_order;
 pub mod drain_report;
 pub mod environment;
 pub mod exit_code;
+pub mod exposition;
 pub mod host_order;
 pub mod host_reply;
 pub mod ids;

@@ -102,6 +102,11 @@ def fleet_status(name: str, answer: dict) -> None:
             problem(answer, 404, "looked in")
         case "job-bad-id":
             problem(answer, 400, "is no job id")
+        case "metrics":
+            assert answer["statusCode"] == 200, answer
+            kind = "text/plain; version=0.0.4; charset=utf-8"
+            assert answer["headers"]["content-type"] == kind, answer["headers"]
+            assert 'ghosthands_fleet_source_up{source="queue"} 1' in answer["body"], answer
         case "status-no-token" | "status-wrong-token" | "job-no-token":
             unauthorized(answer)
         case "capacity" | "capacity-base64-body":

@@ -225,7 +225,7 @@ def the_status_api(api: str, operator: list[str], reader: list[str]) -> None:
     """Every route of fleet-status, with good and bad tokens and bodies."""
     assert "<!doctype html>" in curl(f"{api}/")[1]
     assert json.loads(curl(f"{api}/healthz")[1])["status"] == "ok"
-    for path in ("/openapi.json", "/api/v1/admin/fleet-status"):
+    for path in ("/openapi.json", "/api/v1/admin/fleet-status", "/api/v1/admin/metrics"):
         assert curl(api + path)[0] == 401
         assert curl(api + path, *WRONG)[0] in (401, 403)
         assert curl(api + path, *reader)[0] == curl(api + path, *operator)[0] == 200

@@ -134,7 +134,7 @@ async fn looking_is_in_no_ticks_way_and_changes_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn readers_and_operators_may_look_and_nobody_else() {
     let world = World::start(1).await;
-    for path in [STATUS, "/openapi.json"] {
+    for path in [STATUS, METRICS, "/openapi.json"] {
         for token in [READER, OPERATOR] {
             assert_eq!(world.get(path, Some(token)).await.status, 200);
         }
@@ -150,6 +150,54 @@ async fn readers_and_operators_may_look_and_nobody_else() {
     world.double.faults().throttle("GetSecretValue", 50);
     let health = world.get("/healthz", None).await;
     assert_eq!((health.status, &health.json()["status"]), (200, &json!("ok")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn prometheus_is_told_the_same_by_the_same_calls() {
+    let mut world = World::start(3).await;
+    world.enqueue(2);
+    world.register(&world.instances()[..1], true);
+    world.register(&world.instances()[1..2], false);
+    let ended = r#"{"image_tag":"v2","at":"2026-11-24T00:00:00Z","ended":[{"id":"c-1","key":"k","state":"succeeded","at":1764000000000}]}"#;
+    world.double.put_parameter(STABLE, ended).expect("kept");
+    world.double.put_parameter(STATE, r#"{"v":1,"seq":9,"at":1764000000000,"desired":3,"hold":[],"idle":[],"converging":true,"ring":[],"told":[]}"#).expect("kept");
+    // The first request reads the secrets, which are kept.
+    world.status().await;
+    world.double.clear_calls();
+    world.status().await;
+    let actions = |world: &World| {
+        let mut actions: Vec<_> =
+            world.double.calls().iter().map(|call| call.action.clone()).collect();
+        actions.sort();
+        actions
+    };
+    let for_the_status = actions(&world);
+    world.double.clear_calls();
+    let reply = world.get(METRICS, Some(READER)).await;
+    assert_eq!(reply.status, 200, "{}", reply.text);
+    assert_eq!(actions(&world), for_the_status);
+    let kind = "content-type: text/plain; version=0.0.4; charset=utf-8";
+    assert!(reply.headers.contains(kind), "{}", reply.headers);
+    for line in [
+        "info{environment=\"test\",group=\"ghosthands-worker-asg\",version=\"",
+        "desired_instances 3\n",
+        "min_instances 1\n",
+        "max_instances 250\n",
+        "instances{lifecycle=\"InService\"} 3\n",
+        "workers{state=\"busy\"} 1\n",
+        "workers{state=\"idle\"} 1\n",
+        "queue_jobs{state=\"ready\"} 2\n",
+        "wait_target_seconds 180\n",
+        "converging 1\n",
+        "last_tick_timestamp_seconds 1764000000\n",
+        "last_rollout_state{state=\"succeeded\"} 1\n",
+        "stable_version_info{image_tag=\"v2\"} 1\n",
+        "unproven_instances 3\n",
+        "source_up{source=\"memory\"} 1\n",
+    ] {
+        let line = format!("\nghosthands_fleet_{line}");
+        assert!(reply.text.contains(&line), "{line}: {}", reply.text);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

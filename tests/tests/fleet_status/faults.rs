@@ -58,6 +58,27 @@ async fn an_aws_that_refuses_costs_its_own_fields_only() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn prometheus_is_told_no_figure_of_a_source_that_is_down() {
+    let mut world = World::start(2).await;
+    world.enqueue(5);
+    world.double.faults().fail("DescribeAutoScalingGroups", 10, 400, "AccessDenied", "not allowed");
+    world.double.faults().fail("GetParameter", 20, 400, "AccessDeniedException", "not allowed");
+    let reply = world.get(METRICS, Some(READER)).await;
+    assert_eq!(reply.status, 200, "{}", reply.text);
+    for (source, up) in
+        [("group", 0), ("queue", 1), ("workers", 1), ("memory", 0), ("versions", 0), ("stable", 0)]
+    {
+        let line = format!("ghosthands_fleet_source_up{{source=\"{source}\"}} {up}\n");
+        assert!(reply.text.contains(&line), "{line}: {}", reply.text);
+    }
+    for absent in ["_instances", "_cost", "_converging", "_last_tick", "_stable", "_paused"] {
+        let name = format!("ghosthands_fleet{absent}");
+        assert!(!reply.text.contains(&name), "{name}: {}", reply.text);
+    }
+    assert!(reply.text.contains("ghosthands_fleet_queue_jobs{state=\"ready\"} 5\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_read_is_unknown_and_not_empty() {
     let world = World::start(1).await;
     world.double.put_parameter(STATE, "{\"v\":1}").expect("kept");

@@ -20,6 +20,7 @@ pub(crate) const STABLE: &str = "/ghosthands/test/stable";
 pub(crate) const OPERATOR: &str = "an-operators-token-for-tests";
 pub(crate) const READER: &str = "a-readers-token-for-tests";
 pub(crate) const STATUS: &str = "/api/v1/admin/fleet-status";
+pub(crate) const METRICS: &str = "/api/v1/admin/metrics";
 pub(crate) const CAPACITY: &str = "/api/v1/admin/capacity";
 const DOCUMENT: &str = "GhostHands-Host";
 const SURVEY_DOCUMENT: &str = "GhostHands-Host-Survey";

@@ -12,7 +12,7 @@ use fleet_protocol::ids::GroupName;
 use std::num::NonZeroU32;
 
 /// Every variable that the fleet-status function knows.
-pub const STATUS_NAMES: [&str; 41] = [
+pub const STATUS_NAMES: [&str; 42] = [
     "AUTOSCALE_ASG_ENABLED",
     "AUTOSCALE_BOOT_SECONDS",
     // Not read, nor is the other of the two: both functions may be given the same settings.
@@ -56,6 +56,7 @@ pub const STATUS_NAMES: [&str; 41] = [
     "PGBOSS_QUEUE",
     "PGBOSS_SCHEMA",
     "RUST_LOG",
+    "WAIT_TARGET_SECONDS",
 ];
 const PREFIXES: [&str; 6] = ["AUTOSCALE_", "AWS_ASG_", "COST_", "DATABASE_", "FLEET_", "PGBOSS_"];
 
@@ -157,6 +158,7 @@ fn read_site(reader: &mut Reader<'_, impl Lookup>, environment: Option<String>) 
     let dry_run = reader.flag("DRY_RUN");
     let min = reader.number("AUTOSCALE_MIN", 1, 0..=1000);
     let max = reader.number("AUTOSCALE_MAX", 10, 0..=1000);
+    let wait_target_s = reader.number("WAIT_TARGET_SECONDS", 180, 1..=86_400);
     let usual = Prices::default();
     let survey_minutes = reader.number("FLEET_SURVEY_MINUTES", 15, 5..=240);
     // Up to a thousand dollars.
@@ -176,6 +178,7 @@ fn read_site(reader: &mut Reader<'_, impl Lookup>, environment: Option<String>) 
             volume_month: volume_month?,
             fixed_month: fixed_month?,
         },
+        wait_target_s: wait_target_s?,
         proof_life_s: counts_for_s(survey_minutes?),
     })
 }
@@ -190,6 +193,7 @@ mod tests {
         let config = StatusConfig::from_env(&env(&[])).unwrap();
         assert_eq!((config.site.min, config.site.max, config.boot_s), (1, 10, 95));
         assert_eq!((config.tick_s, config.site.prices), (20, Prices::default()));
+        assert_eq!(config.site.wait_target_s, 180);
         assert_eq!(config.state_parameter, "/ghosthands/staging/autoscale/state");
         assert_eq!(config.stable_parameter, "/ghosthands/staging/stable");
         assert_eq!(config.document, "GhostHands-Host");

@@ -22,6 +22,17 @@ pub enum State {
     Cancelled,
 }
 
+impl State {
+    /// The states of a deployment that is over, by the words that records have.
+    pub const ENDED: [(State, &str); 5] = [
+        (State::Succeeded, "succeeded"),
+        (State::Partial, "partial"),
+        (State::Failed, "failed"),
+        (State::RolledBack, "rolled_back"),
+        (State::Cancelled, "cancelled"),
+    ];
+}
+
 /// Whom a command is for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -64,6 +64,7 @@ pub fn decide(inputs: &Inputs) -> TickResult {
     };
     state.seq = state.seq.wrapping_add(1);
     state.at = now;
+    state.converging = decision.is_converging();
     state.remember(sample(observation));
     state.summarize(&decision, now);
     TickResult { decision, state }

@@ -46,6 +46,13 @@ impl Decision {
         }) || matches!(self.because, Reason::NotInstances { .. })
     }
 
+    /// Whether the group follows and its workers take jobs; `None` where the queue or the group is
+    /// unknown, and nothing else tells.
+    #[must_use]
+    pub(super) fn is_converging(&self) -> Option<bool> {
+        if self.is_not_converging() { Some(false) } else { self.levels.map(|_| true) }
+    }
+
     #[must_use]
     pub fn misses_wait_target(&self) -> bool {
         self.notes.iter().any(|note| matches!(note, Note::WaitTargetMissed { .. }))

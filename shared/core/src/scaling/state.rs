@@ -121,6 +121,10 @@ pub struct State {
     pub spare: SpareMemory,
     #[serde(default, skip_serializing_if = "BootMemory::is_empty")]
     pub boot: BootMemory,
+    /// Whether the group follows its desired capacity and its workers take jobs, as the last tick
+    /// saw it; `None` where it could not tell, and from the version before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub converging: Option<bool>,
     /// The last hour, oldest first.
     pub ring: Vec<Sample>,
     /// The last decisions that changed something or were bound by another rule than the one

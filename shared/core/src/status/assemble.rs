@@ -19,7 +19,13 @@ const FRESH_MS: i64 = 90_000;
 const SKEW_MS: i64 = 30_000;
 
 /// The status, with every source that did not answer named in it.
+#[must_use]
 pub fn assemble(inputs: &Inputs) -> Status {
+    bound(whole(inputs))
+}
+
+/// The status however large it is: what is counted in it, nothing is left out of.
+pub(super) fn whole(inputs: &Inputs) -> Status {
     let Inputs { now, site, group, queue, memory, proofs, stable, .. } = inputs;
     let mut unavailable = Vec::new();
     let group = known(Source::Group, group, &mut unavailable);
@@ -39,7 +45,7 @@ pub fn assemble(inputs: &Inputs) -> Status {
     let of_instances = |which: fn(&InstanceView) -> bool| {
         instances.as_ref().map(|instances| count(instances, which))
     };
-    bound(Status {
+    Status {
         enabled: site.enabled,
         group: site.group.clone(),
         current_capacity: group.map(|group| group.desired),
@@ -69,7 +75,7 @@ pub fn assemble(inputs: &Inputs) -> Status {
         workers,
         workers_omitted: 0,
         unavailable,
-    })
+    }
 }
 
 fn known<'a, T>(

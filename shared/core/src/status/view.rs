@@ -164,6 +164,17 @@ pub enum WorkerState {
     Unknown,
 }
 
+impl WorkerState {
+    pub(super) const ALL: [(WorkerState, &str); 6] = [
+        (WorkerState::Idle, "idle"),
+        (WorkerState::Busy, "busy"),
+        (WorkerState::Draining, "draining"),
+        (WorkerState::Offline, "offline"),
+        (WorkerState::Silent, "silent"),
+        (WorkerState::Unknown, "unknown"),
+    ];
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Versions {
     /// What hosts boot to. Null where it is unknown and before the first deployment.
@@ -220,4 +231,16 @@ pub enum Source {
     Versions,
     /// The version that hosts boot to.
     Stable,
+}
+
+impl Source {
+    pub(super) const ALL: [(Source, &str); 7] = [
+        (Source::Group, "group"),
+        (Source::Queue, "queue"),
+        (Source::ActiveJobs, "active_jobs"),
+        (Source::Workers, "workers"),
+        (Source::Memory, "memory"),
+        (Source::Versions, "versions"),
+        (Source::Stable, "stable"),
+    ];
 }

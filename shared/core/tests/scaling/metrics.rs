@@ -67,3 +67,20 @@ fn an_action_that_aws_refused_is_told() {
     let failed = |failed| ScalingMetrics::of(&inputs.observation, &decision, failed).action_failed;
     assert!(failed(true) && !failed(false));
 }
+
+#[test]
+fn the_next_tick_and_the_page_know_whether_the_group_follows() {
+    let converging = |inputs: &Inputs| decide(inputs).state.converging;
+    let follows = inputs(released(2), queue(0, 2, 2), group(2));
+    assert_eq!(converging(&follows), Some(true));
+    let mut suspended = follows.clone();
+    let Reading::Known(group) = &mut suspended.observation.group else { panic!("known") };
+    group.suspended = vec!["Launch".into()];
+    group.desired = 3;
+    assert!(decide(&suspended).decision.is_not_converging());
+    assert_eq!(converging(&suspended), Some(false));
+    let mut blind = follows;
+    blind.memory = Memory::Kept(decide(&suspended).state);
+    blind.observation.queue = unknown(UnknownCause::Unreachable);
+    assert_eq!(converging(&blind), None, "what the tick before saw is not known now");
+}

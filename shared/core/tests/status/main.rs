@@ -1,3 +1,4 @@
 //! What people are told, made of readings and nothing else.
 
+mod exposition;
 mod status;

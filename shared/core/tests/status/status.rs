@@ -14,10 +14,10 @@ use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// 2026-11-24T00:00:00Z
-const NOW: UnixMs = UnixMs(1_795_478_400_000);
+pub(crate) const NOW: UnixMs = UnixMs(1_795_478_400_000);
 const LIFE_S: u32 = 1_920;
 
-fn unknown<T>(detail: &str) -> Reading<T> {
+pub(crate) fn unknown<T>(detail: &str) -> Reading<T> {
     Reading::Unknown(Unknown { cause: UnknownCause::TimedOut, detail: detail.to_owned() })
 }
 
@@ -31,7 +31,7 @@ fn counts(ready: u32, live: u32) -> QueueCounts {
     }
 }
 
-fn instance(n: u32, lifecycle: &str) -> Instance {
+pub(crate) fn instance(n: u32, lifecycle: &str) -> Instance {
     Instance {
         id: InstanceId::new(format!("i-{n}")),
         lifecycle: lifecycle.into(),
@@ -40,7 +40,7 @@ fn instance(n: u32, lifecycle: &str) -> Instance {
     }
 }
 
-fn row(n: u32, status: WorkerStatus, has_job: bool, age_s: i64) -> WorkerRow {
+pub(crate) fn row(n: u32, status: WorkerStatus, has_job: bool, age_s: i64) -> WorkerRow {
     WorkerRow {
         worker: WorkerId::new(format!("i-{n}")),
         target: None,
@@ -59,7 +59,7 @@ fn proof(tag: &str) -> Proof {
 }
 
 /// Three machines in service, one booting, one leaving; two of them proved their version.
-fn readings() -> Inputs {
+pub(crate) fn readings() -> Inputs {
     let states = ["InService", "InService", "InService", "Pending", "Terminating:Wait"];
     let group = Group {
         name: GroupName::new("asg"),
@@ -120,6 +120,7 @@ fn readings() -> Inputs {
             min: 1,
             max: 10,
             prices: Prices::default(),
+            wait_target_s: 180,
             proof_life_s: LIFE_S,
         },
         group: Reading::Known(group),
@@ -141,17 +142,18 @@ fn readings() -> Inputs {
             at: None,
             before: None,
         })),
+        last_rollout: None,
     }
 }
 
-fn group_of(readings: &mut Inputs) -> &mut Group {
+pub(crate) fn group_of(readings: &mut Inputs) -> &mut Group {
     match &mut readings.group {
         Reading::Known(group) => group,
         Reading::Unknown(_) => panic!("the group is known"),
     }
 }
 
-fn queue_of(readings: &mut Inputs) -> &mut QueueSnapshot {
+pub(crate) fn queue_of(readings: &mut Inputs) -> &mut QueueSnapshot {
     match &mut readings.queue {
         Reading::Known(queue) => queue,
         Reading::Unknown(_) => panic!("the queue is known"),
