@@ -3,8 +3,8 @@
 # nothing.
 #
 #   scripts/setup.sh up      PostgreSQL, PgBouncer, a C linker, Node (in .venv)
-#   scripts/setup.sh test    all that, and Docker with a registry, Chromium, SAM, cargo-lambda,
-#                            boto3, the AWS CLI, moto, pytest, ruff, biome
+#   scripts/setup.sh test    all that, and Docker with a registry, Chromium, Prometheus, SAM,
+#                            cargo-lambda, boto3, the AWS CLI, moto, pytest, ruff, biome
 #
 # Debian packages are only touched when a program is missing; no service is started and no database
 # cluster is made. Everything from PyPI goes to .venv in the repository.
@@ -83,6 +83,8 @@ if [ "$profile" = test ]; then
   [ -e /bin/busybox ] || packages+=(busybox-static)
   # The page is tested in it; a browser without any font draws no text.
   need_program chromium chromium
+  # What the hosts and the fleet tell Prometheus is read by it, and by its promtool.
+  need_program promtool prometheus
   compgen -G '/usr/share/fonts/truetype/*/*.ttf' >/dev/null || packages+=(fonts-dejavu-core)
   compgen -G '/usr/lib/*/faketime/libfaketime.so.1' >/dev/null || packages+=(libfaketime)
 fi

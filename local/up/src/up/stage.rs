@@ -38,9 +38,11 @@ const HOOK: &str = "ghosthands-drain-hook";
 const DOCUMENT: &str = "GhostHands-Host";
 const SURVEY_DOCUMENT: &str = "GhostHands-Host-Survey";
 const HEARTBEAT_SECONDS: u32 = 300;
-/// It guards a demonstration on this machine alone, so it may be printed.
+/// They guard a demonstration on this machine alone, so they may be printed.
 pub(crate) const OPERATOR_TOKEN: &str = "local-operator-token";
+const READER_TOKEN: &str = "local-reader-token";
 const TICK_PATH: &str = "/api/v1/admin/autoscale/tick";
+const METRICS_PATH: &str = "/api/v1/admin/metrics";
 /// How long a machine may take to shut down.
 pub(crate) const SHUTDOWN: Duration = Duration::from_secs(3);
 
@@ -93,7 +95,11 @@ impl Stage {
             }
             None => (server.url("fleet_reader", &reader_password, DATABASE), server.ca_file()),
         };
-        let secret = json!({ "DATABASE_URL": url, "FLEET_OPERATOR_TOKEN": OPERATOR_TOKEN });
+        let secret = json!({
+            "DATABASE_URL": url,
+            "FLEET_OPERATOR_TOKEN": OPERATOR_TOKEN,
+            "FLEET_READER_TOKEN": READER_TOKEN,
+        });
         double.put_secret(SECRET, &secret.to_string()).map_err(|error| refused(SECRET, &error))?;
         let pointer = json!({ "image_tag": FIRST_VERSION, "at": double.now() });
         double
@@ -158,6 +164,9 @@ impl Stage {
         line(&format!(
             "    curl -X POST -H 'Authorization: Bearer {OPERATOR_TOKEN}' {api}{TICK_PATH}"
         ));
+        line("  what Prometheus reads of the fleet, and of a host by its deploy-server's port:");
+        line(&format!("    curl -H 'Authorization: Bearer {READER_TOKEN}' {api}{METRICS_PATH}"));
+        line("    curl -H 'Accept: text/plain' http://127.0.0.1:PORT/metrics");
         line("  the group, with any client of AWS (this is a double, any key will do):");
         line(&format!(
             "    AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local AWS_DEFAULT_REGION=us-east-1 \
