@@ -15,8 +15,6 @@ use fleet_protocol::time::UnixMs;
 const CALL: &str = "DescribeAlarms";
 /// What a page holds at most.
 const PAGE: u32 = 100;
-/// As much of CloudWatch's words as people are shown, in characters.
-const REASON: usize = 200;
 
 /// One alarm.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -77,7 +75,8 @@ fn fired(names: &[String], alarms: Vec<Alarm>) -> Reading<Vec<FiredAlarm>> {
     let alarms = firing.map(|alarm| {
         // One without a moment may have fired just now.
         let since = alarm.since.unwrap_or(UnixMs(i64::MAX));
-        FiredAlarm { name: alarm.name, since, reason: clip(&alarm.reason, REASON) }
+        let name = clip(&alarm.name, FiredAlarm::NAME);
+        FiredAlarm { name, since, reason: clip(&alarm.reason, FiredAlarm::REASON) }
     });
     Reading::Known(alarms.collect())
 }

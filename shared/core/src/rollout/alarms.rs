@@ -7,14 +7,22 @@ use fleet_protocol::time::UnixMs;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// A CloudWatch alarm in the state `ALARM`.
+/// A CloudWatch alarm in the state `ALARM`. Its texts are cut where they are long, as the record of
+/// a rollout has little room.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FiredAlarm {
     pub name: String,
     /// When its state changed, by CloudWatch's clock.
     pub since: UnixMs,
-    /// CloudWatch's own words, cut where they are long.
+    /// CloudWatch's own words.
     pub reason: String,
+}
+
+impl FiredAlarm {
+    /// Bytes of a name that are kept.
+    pub const NAME: usize = 100;
+    /// Bytes of a reason that are kept.
+    pub const REASON: usize = 120;
 }
 
 impl fmt::Display for FiredAlarm {

@@ -263,7 +263,7 @@ impl Pass<'_> {
                 let progress_at = Some(self.inputs.now);
                 let moved = case.is_moved();
                 let failed_jobs = case.failed_jobs().cloned();
-                let alarm = case.fired_alarm().cloned();
+                let alarm = case.fired_alarm().filter(|_| failed_jobs.is_none()).cloned();
                 let because = match (&failed_jobs, &alarm) {
                     (Some(outcomes), _) => Reason::FailsJobs { outcomes: outcomes.clone() },
                     (None, Some(alarm)) => Reason::AlarmFired { alarm: alarm.clone() },

@@ -399,15 +399,20 @@ mod tests {
                 beside: tally,
                 before: tally,
             }),
-            alarm: Some(FiredAlarm {
-                name: "a".repeat(255),
-                since: UnixMs(1_795_478_400_000),
-                reason: "r".repeat(200),
-            }),
+            alarm: None,
         };
-        let text = record.write();
-        assert!(text.len() <= ROOM, "{}", text.len());
-        assert_eq!(serde_json::from_str::<Record>(&text).unwrap(), record);
+        // One of the two stops it.
+        let alarm = FiredAlarm {
+            name: "a".repeat(FiredAlarm::NAME),
+            since: UnixMs(1_795_478_400_000),
+            reason: "r".repeat(FiredAlarm::REASON),
+        };
+        let by_alarm = Record { failed_jobs: None, alarm: Some(alarm), ..record.clone() };
+        for record in [record, by_alarm] {
+            let text = record.write();
+            assert!(text.len() <= ROOM, "{}", text.len());
+            assert_eq!(serde_json::from_str::<Record>(&text).unwrap(), record);
+        }
     }
 
     #[test]
