@@ -15,8 +15,9 @@ fn samples(readings: &Inputs) -> BTreeMap<String, f64> {
     let lines = text.lines().filter(|line| !line.starts_with('#'));
     lines
         .map(|line| {
-            let (name, value) = line.rsplit_once(' ').unwrap();
-            (name.strip_prefix("ghosthands_fleet_").unwrap().to_owned(), value.parse().unwrap())
+            let (name, value) = line.rsplit_once(' ').expect("a name and a value");
+            let name = name.strip_prefix("ghosthands_fleet_").expect("the fleet's own");
+            (name.to_owned(), value.parse().expect("a number"))
         })
         .collect()
 }
