@@ -71,6 +71,7 @@ class Fleet:
                 "GET /healthz",
                 "GET /openapi.json",
                 f"GET {STATUS}",
+                "GET /api/v1/admin/jobs/{id}",
                 "GET /api/v1/admin/metrics",
                 "PUT /api/v1/admin/capacity",
             ],

@@ -18,6 +18,7 @@ TEMPLATES = {
 # Statements with a star over actions that know a resource, and why.
 WIDE = {
     "AttachToTheNetwork": "Lambda checks these on all interfaces before it makes one",
+    "SeeAlarms": "CloudWatch describes composite alarms only to whoever may describe all",
 }
 
 
