@@ -1,6 +1,6 @@
 //! The text of the statements that read one job. No column of a payload is named in them.
 
-use super::layout::{Columns, JobTables, Table, TableLayout, may_hide_rows};
+use super::layout::{Columns, JobTables, Table, TableLayout, hidden_among};
 use super::names::Names;
 use super::outcomes::TABLE;
 use super::statement::{LONGEST, TEXT_LIMIT, milliseconds, row, sane};
@@ -219,18 +219,7 @@ fn hidden(names: &Names, layout: &TableLayout) -> String {
     if layout.tables.application.is_some() {
         tables.push(TABLE.to_owned());
     }
-    let checks: Vec<String> = tables
-        .iter()
-        .map(|table| {
-            let name = format!("'{}'", table.replace('\'', "''"));
-            let hides = may_hide_rows(&format!("{name}::regclass"));
-            format!("SELECT {name} AS name WHERE {hides}")
-        })
-        .collect();
-    format!(
-        "(SELECT coalesce(json_agg(name), '[]') FROM ({}) AS hidden)",
-        checks.join(" UNION ALL ")
-    )
+    hidden_among(&tables)
 }
 
 fn text(column: &str) -> String {

@@ -185,6 +185,20 @@ pub(super) fn may_hide_rows(oid: &str) -> String {
     )
 }
 
+/// Those of these tables of which row-level security may hide rows from this role, by name.
+pub(super) fn hidden_among(tables: &[String]) -> String {
+    let checks: Vec<String> = tables
+        .iter()
+        .map(|table| {
+            let name = format!("'{}'", table.replace('\'', "''"));
+            let hides = may_hide_rows(&format!("{name}::regclass"));
+            format!("SELECT {name} AS name WHERE {hides}")
+        })
+        .collect();
+    let checks = checks.join(" UNION ALL ");
+    format!("(SELECT coalesce(json_agg(name), '[]') FROM ({checks}) AS hidden)")
+}
+
 impl Catalog {
     /// The layout for pg-boss schema `version`, or why nothing can be counted.
     pub(super) fn layout(self, version: u32, names: &Names) -> Result<TableLayout, Unknown> {

@@ -4,7 +4,7 @@
 //! queues are cut at the limits below, counting stops where it cannot change a decision any more,
 //! and a moment outside [`EARLIEST`] to [`LATEST`] never enters arithmetic.
 
-use super::layout::{ActivePlan, Columns, TableLayout, WaitingIndex, may_hide_rows};
+use super::layout::{ActivePlan, Columns, TableLayout, WaitingIndex, hidden_among};
 use super::names::Names;
 use std::num::NonZeroU32;
 
@@ -184,16 +184,7 @@ impl Text<'_> {
         if self.layout.registry.is_ok() {
             tables.push(self.names.registry());
         }
-        let checks: Vec<String> = tables
-            .iter()
-            .map(|table| {
-                let name = format!("'{}'", table.replace('\'', "''"));
-                let hides = may_hide_rows(&format!("{name}::regclass"));
-                format!("SELECT {name} AS name WHERE {hides}")
-            })
-            .collect();
-        let checks = checks.join(" UNION ALL ");
-        format!("(SELECT coalesce(json_agg(name), '[]') FROM ({checks}) AS hidden)")
+        hidden_among(&tables)
     }
 
     // === Waiting ===
