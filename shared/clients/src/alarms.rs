@@ -11,6 +11,7 @@ use fleet_core::rollout::FiredAlarm;
 use fleet_protocol::line::clip;
 use fleet_protocol::reading::{Reading, Unknown, UnknownCause};
 use fleet_protocol::time::UnixMs;
+use std::sync::OnceLock;
 
 const CALL: &str = "DescribeAlarms";
 /// What a page holds at most.
@@ -34,13 +35,15 @@ pub struct Alarm {
 /// Asks whether alarms fire.
 #[derive(Debug)]
 pub struct Alarms {
-    calls: SignedCalls,
+    config: AwsConfig,
+    /// Made when it is needed first: most sites name no alarm, and a start is to stay short.
+    calls: OnceLock<SignedCalls>,
 }
 
 impl Alarms {
     #[must_use]
     pub fn new(config: &AwsConfig) -> Self {
-        Self { calls: SignedCalls::new(config) }
+        Self { config: config.clone(), calls: OnceLock::new() }
     }
 
     /// Those of these alarms, metric alarms or composite ones, that are in `ALARM`. Unknown where
@@ -53,7 +56,8 @@ impl Alarms {
         for (n, name) in names.iter().enumerate() {
             parameters.push_str(&format!("&AlarmNames.member.{}={}", n + 1, encoded(name)));
         }
-        match describe(&self.calls, &parameters).await {
+        let calls = self.calls.get_or_init(|| SignedCalls::new(&self.config));
+        match describe(calls, &parameters).await {
             Ok(alarms) => fired(names, alarms),
             Err(error) => Reading::Unknown(error.into()),
         }

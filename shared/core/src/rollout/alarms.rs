@@ -34,8 +34,8 @@ impl fmt::Display for FiredAlarm {
 }
 
 impl Record {
-    /// Whether alarms stop it: those of a version that goes out do, and none keeps the hosts from
-    /// going back.
+    /// Whether an alarm stops it: while a version goes out, and not while hosts go back, which is
+    /// what an alarm asks for.
     #[must_use]
     pub fn heeds_alarms(&self) -> bool {
         self.kind == Kind::Deploy && !self.undo

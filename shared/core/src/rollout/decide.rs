@@ -302,10 +302,7 @@ impl Pass<'_> {
             Next::Bake { wait_s } => Reason::Baking { wait_s, jobs: case.numbers() },
             Next::NeedDecision => Reason::NeedsDecision { jobs: case.numbers() },
             Next::Watch { wait_s } => Reason::Watching { wait_s, jobs: case.numbers() },
-            Next::AwaitAlarms => match case.alarms_unknown() {
-                Some(source) => Reason::AlarmsUnknown { source: source.clone() },
-                None => Reason::Looking,
-            },
+            Next::AwaitAlarms { source } => Reason::AlarmsUnknown { source },
             Next::Boot { booting } => Reason::Booting { hosts: booting },
             Next::Rest { wait_s } => Reason::Paused { wait_s },
         };

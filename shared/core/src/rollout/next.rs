@@ -7,7 +7,7 @@ use super::view::View;
 use super::{FiredAlarm, Limits, Members, Outcomes, Record, Stable, State, Step, Trial};
 use crate::count::count;
 use fleet_protocol::ids::InstanceId;
-use fleet_protocol::reading::Reading;
+use fleet_protocol::reading::{Reading, Unknown};
 use fleet_protocol::time::UnixMs;
 use std::collections::BTreeMap;
 
@@ -51,7 +51,9 @@ pub(super) enum Next {
         hosts: Vec<InstanceId>,
     },
     /// Whether an alarm fires has to be known before anything goes on.
-    AwaitAlarms,
+    AwaitAlarms {
+        source: Unknown,
+    },
     /// The version failed: from now on its hosts go back.
     BeginUndo,
     MoveStable {
@@ -111,8 +113,10 @@ impl NextInputs<'_> {
         if self.view.hosts.iter().any(failed) || stopped {
             return Next::BeginUndo;
         }
-        if self.alarms_unknown().is_some() && !self.cancelled {
-            return Next::AwaitAlarms;
+        if let Some(source) = self.alarms_unknown()
+            && !self.cancelled
+        {
+            return Next::AwaitAlarms { source: source.clone() };
         }
         let live = count(self.view.live());
         let bake = self.bake();
