@@ -4,7 +4,7 @@ use crate::drive::started;
 use crate::rules::{begin, wish};
 use crate::world::{Luck, World, tag, unknown};
 use fleet_core::rollout::{
-    Call, Ended, FiredAlarm, Inputs, Judging, Kind, Limits, Reason, Started, State, decide,
+    Call, Ended, FiredAlarm, Inputs, Judging, Kind, Limits, Reason, Started, State,
 };
 use fleet_protocol::ids::CommandId;
 use fleet_protocol::reading::Reading;
@@ -13,14 +13,12 @@ use fleet_protocol::time::UnixMs;
 struct Site {
     world: World,
     limits: Limits,
-    /// How often CloudWatch was asked.
-    asked: u32,
 }
 
 impl Site {
     fn new(hosts: u32) -> Site {
         let world = World::new(1, hosts, Luck::default());
-        Site { world, limits: Limits::default(), asked: 0 }
+        Site { world, limits: Limits::default() }
     }
 
     fn fire(&mut self, since: UnixMs) {
@@ -32,18 +30,7 @@ impl Site {
     fn pass(&mut self) -> Vec<Reason> {
         let mut inputs = Inputs::new(true, self.limits, self.world.now(), None);
         inputs.alarms = vec!["checkout-errors".to_owned()];
-        let mut reasons = Vec::new();
-        loop {
-            let decision = decide(&inputs);
-            reasons.push(decision.because);
-            if decision.calls.is_empty() {
-                return reasons;
-            }
-            for call in decision.calls {
-                self.asked += u32::from(matches!(call, Call::DescribeAlarms { .. }));
-                inputs.seen.take(self.world.call(call));
-            }
-        }
+        self.world.whole_pass(inputs)
     }
 
     fn until_v2_runs_on(&mut self, hosts: usize) {
@@ -147,8 +134,8 @@ fn a_rollback_asks_for_no_alarm() {
     let mut site = Site::new(3);
     let id = started(&mut site.world, "aaaaaaaaaaaa", "v2");
     assert_eq!(site.until_over(&id).state, State::Succeeded);
-    assert!(site.asked > 0);
-    site.asked = 0;
+    assert!(site.world.alarm_calls > 0);
+    site.world.alarm_calls = 0;
     site.fire(site.world.now());
     let mut back = wish("bbbbbbbbbbbb", "v1");
     back.kind = Kind::Rollback;
@@ -157,25 +144,17 @@ fn a_rollback_asks_for_no_alarm() {
         other => panic!("{other:?}"),
     };
     assert_eq!(site.until_over(&id).state, State::Succeeded);
-    assert_eq!((site.asked, site.runs("v1")), (0, 3));
+    assert_eq!((site.world.alarm_calls, site.runs("v1")), (0, 3));
 }
 
 #[test]
 fn while_nothing_rolls_or_no_alarm_is_named_cloudwatch_is_not_asked() {
     let mut site = Site::new(3);
     site.pass();
-    assert_eq!(site.asked, 0);
+    assert_eq!(site.world.alarm_calls, 0);
     let id = started(&mut site.world, "aaaaaaaaaaaa", "v2");
-    let mut inputs = Inputs::new(true, site.limits, site.world.now(), None);
-    loop {
-        let decision = decide(&inputs);
-        if decision.calls.is_empty() {
-            break;
-        }
-        for call in decision.calls {
-            assert!(!matches!(call, Call::DescribeAlarms { .. }), "no alarm was named");
-            inputs.seen.take(site.world.call(call));
-        }
-    }
+    let inputs = Inputs::new(true, site.limits, site.world.now(), None);
+    site.world.whole_pass(inputs);
+    assert_eq!(site.world.alarm_calls, 0, "no alarm was named");
     assert_eq!(site.until_over(&id).state, State::Succeeded);
 }

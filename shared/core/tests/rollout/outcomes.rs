@@ -4,7 +4,7 @@ use crate::drive::started;
 use crate::random::Random;
 use crate::world::{Luck, World, tag};
 use fleet_core::rollout::{
-    Call, Ended, Inputs, Judging, Limits, Outcomes, Reason, State, Tally, Verdict, decide,
+    Call, Ended, Inputs, Judging, Limits, Outcomes, Reason, State, Tally, Verdict,
 };
 use fleet_protocol::ids::{CommandId, InstanceId};
 use std::collections::BTreeSet;
@@ -47,18 +47,8 @@ impl Site {
     /// What one pass says, in order.
     fn pass(&mut self) -> Vec<Reason> {
         let limits = Limits { judging: self.judging, ..Limits::default() };
-        let mut inputs = Inputs::new(true, limits, self.world.now(), None);
-        let mut reasons = Vec::new();
-        loop {
-            let decision = decide(&inputs);
-            reasons.push(decision.because);
-            if decision.calls.is_empty() {
-                return reasons;
-            }
-            for call in decision.calls {
-                inputs.seen.take(self.world.call(call));
-            }
-        }
+        let inputs = Inputs::new(true, limits, self.world.now(), None);
+        self.world.whole_pass(inputs)
     }
 
     /// A minute passes, and the jobs that ended in it are counted.

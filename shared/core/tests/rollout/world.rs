@@ -3,9 +3,9 @@
 use crate::host::Host;
 use crate::random::Random;
 use fleet_core::rollout::{
-    ActionReport, ActionResult, Answer, Call, CallResult, Command, Evidence, FiredAlarm,
-    Invocation, Kind, LockResult, Members, Output, Record, SendResult, Sending, Slot, Stable, Step,
-    StoredState, Targets, overwritten, slot,
+    ActionReport, ActionResult, Answer, Call, CallResult, Command, Evidence, FiredAlarm, Inputs,
+    Invocation, Kind, LockResult, Members, Output, Reason, Record, SendResult, Sending, Slot,
+    Stable, Step, StoredState, Targets, decide, overwritten, slot,
 };
 use fleet_core::run_command::{CommandStatus, InvocationStatus as Status};
 use fleet_protocol::action::Action;
@@ -58,6 +58,8 @@ pub(crate) struct World {
     pub(crate) stored: StoredState,
     /// What CloudWatch says.
     pub(crate) alarms: Reading<Vec<FiredAlarm>>,
+    /// How often it was asked.
+    pub(crate) alarm_calls: u32,
     pub(crate) webhooks: u32,
     pub(crate) sends: u32,
     born: u32,
@@ -105,6 +107,7 @@ impl World {
             commands: Vec::new(),
             stored: StoredState::new([Slot::default(), Slot::default()], Some(stable), 1),
             alarms: Reading::Known(Vec::new()),
+            alarm_calls: 0,
             webhooks: 0,
             sends: 0,
             born: 0,
@@ -119,6 +122,21 @@ impl World {
             (host.lifecycle, host.agent_from) = ("InService", 0);
         }
         world
+    }
+
+    /// What one pass with these inputs says, in order.
+    pub(crate) fn whole_pass(&mut self, mut inputs: Inputs) -> Vec<Reason> {
+        let mut reasons = Vec::new();
+        loop {
+            let decision = decide(&inputs);
+            reasons.push(decision.because);
+            if decision.calls.is_empty() {
+                return reasons;
+            }
+            for call in decision.calls {
+                inputs.seen.take(self.call(call));
+            }
+        }
     }
 
     pub(crate) fn now(&self) -> UnixMs {
@@ -419,7 +437,10 @@ impl World {
             Call::DescribeGroup if skipped => Answer::Members(unknown()),
             Call::DescribeGroup => Answer::Members(Reading::Known(self.members())),
             Call::DescribeAlarms { .. } if skipped => Answer::Alarms(unknown()),
-            Call::DescribeAlarms { .. } => Answer::Alarms(self.alarms.clone()),
+            Call::DescribeAlarms { .. } => {
+                self.alarm_calls += 1;
+                Answer::Alarms(self.alarms.clone())
+            }
             Call::DescribeManaged if skipped => Answer::Managed(unknown()),
             Call::DescribeManaged => Answer::Managed(Reading::Known(
                 self.registered().map(|(id, host)| (id.clone(), host.online)).collect(),
